@@ -1,0 +1,1 @@
+"""The Debug Adapter Protocol 1.71 as msgspec Structs. Import the module that holds the name; this one imports nothing."""
