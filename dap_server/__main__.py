@@ -1,0 +1,73 @@
+"""The command `llm-dap`. Imports only the part that is asked for."""
+
+from __future__ import annotations
+
+import sys
+
+USAGE = """\
+llm-dap: a debugger for language models
+
+  llm-dap run MODEL --prompt TEXT [--break NAME] …   debug in the terminal
+  llm-dap demo                                       the same, on the example model
+  llm-dap adapter [--host HOST] [--port PORT]        a debug adapter on stdio, or a server, for editors
+  llm-dap --version
+
+'llm-dap COMMAND --help' tells more."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command. Returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    match command:
+        case "adapter":
+            return _adapter(rest)
+        case "engine":
+            return _engine(rest)
+        case "run":
+            from dap_server.terminal.main import run
+
+            return run(rest)
+        case "demo":
+            from dap_server.terminal.demo import main as demo
+
+            return demo(rest)
+        case "--version" | "-V":
+            from dap_server import __version__
+
+            print(f"llm-dap {__version__}")
+            return 0
+        case "--help" | "-h":
+            print(USAGE)
+            return 0
+    print(f"llm-dap: unknown command '{command}'\n\n{USAGE}", file=sys.stderr)
+    return 2
+
+
+def _adapter(arguments: list[str]) -> int:
+    from dap_server.adapter.main import serve_stdio, serve_tcp
+
+    if not arguments:
+        return serve_stdio()
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="llm-dap adapter", description="A debug adapter for editors.")
+    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 picks a free one")
+    options = parser.parse_args(arguments)
+    return serve_tcp(options.host, options.port)
+
+
+def _engine(arguments: list[str]) -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="llm-dap engine", description="Started by the adapter; not for people.")
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args(arguments)
+    from dap_server.engine.main import main as engine
+
+    engine(options.port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
