@@ -1,4 +1,4 @@
-"""Requests that begin, steer and end a session: `cancel` to `pause`, in the specification's order, and the error body."""
+"""Requests that begin, steer and end a session: `cancel` to `pause`, in the specification's order; the error body."""
 
 from typing import Any, Literal
 

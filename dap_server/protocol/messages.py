@@ -71,5 +71,5 @@ Message = Request | Response | Event
 
 
 def _present(raw: Raw) -> Raw:
-    """`raw`, or the one ABSENT: msgspec leaves out that very object, and writes any other empty Raw as nothing at all."""
+    """`raw`, or the one ABSENT: msgspec leaves out that very object, and writes any other empty Raw as nothing."""
     return raw if raw and raw != _NULL else ABSENT
