@@ -1,0 +1,1 @@
+"""Bytes and messages: framing, connections, the table of requests, loopback sockets."""
