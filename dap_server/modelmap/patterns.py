@@ -1,0 +1,92 @@
+"""Names of breakpoints: `[before:|after:]PATTERN`, where the pattern is a module path, a glob or a class name.
+
+In a path, `*` is one segment or part of one; a `*` that is the whole first segment, and `**` anywhere, are any number
+of segments: `*.layers.3` is layer 3 wherever the layers are, `*.layers.*` every layer and nothing inside them.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from typing import NamedTuple
+
+from dap_server.modelmap.places import Phase
+
+_NAME = re.compile(r"[\w*?.\[\]!:/-]+")
+
+
+class PatternError(ValueError):
+    """The text is no breakpoint name; the message says why."""
+
+
+class Pattern(NamedTuple):
+    """What a function breakpoint names.
+
+    Attributes:
+        text: the pattern without its prefix.
+        phase: the phase that the prefix asks for, None without one.
+    """
+
+    text: str
+    phase: Phase | None
+
+    @property
+    def is_glob(self) -> bool:
+        return any(c in self.text for c in "*?[")
+
+    def matches_path(self, path: str) -> bool:
+        return self.text == path if not self.is_glob else _path_regex(self.text).fullmatch(path) is not None
+
+    def matches_class(self, name: str) -> bool:
+        return "." not in self.text and self.text != "*" and fnmatch.fnmatchcase(name, self.text)
+
+
+def parse_pattern(name: str) -> Pattern:
+    """Raises PatternError with what is wrong, for what no model could have."""
+    text = name.strip()
+    phase: Phase | None = None
+    prefix, colon, rest = text.partition(":")
+    if colon and not rest.startswith(":"):  # aten::softmax has two
+        if prefix == "before":
+            phase = "before"
+        elif prefix == "after":
+            phase = "after"
+        else:
+            raise PatternError(f"unknown prefix '{prefix}:': use 'before:' or 'after:'")
+        text = rest.strip()
+    if not text:
+        raise PatternError("a name is missing: give a module path, a glob such as '*.layers.3', or a class")
+    if not _NAME.fullmatch(text):
+        bad = next(c for c in text if not _NAME.fullmatch(c))
+        raise PatternError(f"'{bad}' (column {text.index(bad) + 1}) cannot be part of a module path, glob or class")
+    if text.count("[") != text.count("]"):
+        raise PatternError("'[' without ']'")
+    if "..." in text or text.startswith(".") or text.endswith(".") or ".." in text:
+        raise PatternError("an empty path segment: two dots in a row, or a dot at an end")
+    return Pattern(text, phase)
+
+
+def _path_regex(text: str) -> re.Pattern[str]:
+    segments = text.split(".")
+    parts: list[str] = []
+    for i, segment in enumerate(segments):
+        last = i == len(segments) - 1
+        if segment == "**" or (segment == "*" and i == 0 and not last):
+            parts.append(r"(?:[^.]+(?:\.[^.]+)*)?" if last else r"(?:[^.]+\.)*")
+        else:
+            parts.append(_segment_regex(segment) + ("" if last else r"\."))
+    return re.compile("".join(parts))
+
+
+def _segment_regex(segment: str) -> str:
+    return "".join(_token_regex(token) for token in re.findall(r"\[!?[^\]]+\]|.", segment))
+
+
+def _token_regex(token: str) -> str:
+    if token == "*":
+        return "[^.]*"
+    if token == "?":
+        return "[^.]"
+    if len(token) > 2 and token.startswith("["):
+        return token.replace("[!", "[^", 1)
+    return re.escape(token)

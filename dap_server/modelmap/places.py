@@ -1,0 +1,40 @@
+"""Places: where in a generation the model stands. The program counter of this debugger."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Phase = Literal["before", "after"]
+
+STEP = "step"
+LOGITS = "logits"
+SAMPLE = "sample"
+END = "end"
+TOKEN_SELECTION = (LOGITS, SAMPLE)
+"""The pseudo-modules that every sampling step passes after its forward; each logits processor lies between them."""
+PSEUDO_MODULES = (STEP, LOGITS, SAMPLE)
+"""What is no module of the model but can carry a breakpoint."""
+
+
+class Place(NamedTuple):
+    """One point of a run.
+
+    Attributes:
+        step: generation step; 0 is the prefill, which makes the first new token.
+        path: dotted path of the module (empty for the whole model) or name of a pseudo-module.
+        phase: before or after its forward.
+        occurrence: how many times the module has been called in this step before, for modules called twice.
+    """
+
+    step: int
+    path: str
+    phase: Phase = "before"
+    occurrence: int = 0
+
+    def __str__(self) -> str:
+        if self.path == END:
+            return "end of the generation"
+        if self.path == STEP:
+            return f"step {self.step}"
+        again = f", call {self.occurrence + 1}" if self.occurrence else ""
+        return f"{self.phase} {self.path or 'the model'} in step {self.step}{again}"
