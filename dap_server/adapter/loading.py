@@ -1,0 +1,110 @@
+"""Loading a model: from the client's `launch` to a model that is ready, with progress that can be cancelled."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from dap_server.adapter.engine_process import Exit
+from dap_server.protocol.errors import RequestError
+from dap_server.protocol.events import ProgressEndEventBody, ProgressStartEventBody, ProgressUpdateEventBody
+from dap_server.protocol.launch import LaunchArguments
+from dap_server.protocol.llm import LoadingEventBody
+from dap_server.wire.reply import Reply
+
+if TYPE_CHECKING:
+    from dap_server.adapter.backend import Backend
+    from dap_server.adapter.session import AdapterSession
+
+_numbers = itertools.count(1)
+
+
+class LoadFailed(RequestError):
+    """The engine ended before the model was loaded."""
+
+    id = 11
+
+
+class Loading:
+    """One load. Its reply settles when the model is ready, when loading failed, or when it was cancelled."""
+
+    def __init__(self, session: AdapterSession, launch: LaunchArguments) -> None:
+        self.reply: Reply[None] = Reply()
+        self.progress_id = f"load-{next(_numbers)}"
+        self._session, self._launch = session, launch
+        self._shows = bool(session.client_info and session.client_info.supports_progress_reporting)
+        if self._shows:
+            session.client.event(
+                "progressStart",
+                ProgressStartEventBody(
+                    progress_id=self.progress_id,
+                    title=f"Loading {launch.model}",
+                    message="starting Python",
+                    percentage=0,
+                    cancellable=True,
+                ),
+            )
+
+    def connected(self, backend: Backend) -> None:
+        """The engine can be talked to: has it load."""
+        backend.request("launch", self._launch).then(lambda answer: self._loaded(backend, answer))
+
+    def reached(self, at: LoadingEventBody) -> None:
+        if self._shows and not self.reply.is_settled:
+            self._session.client.event(
+                "progressUpdate",
+                ProgressUpdateEventBody(progress_id=self.progress_id, message=at.message, percentage=at.percentage),
+            )
+
+    def cancel(self) -> None:
+        """Stops loading by ending the process: a load may sit in one long read. The session ends quietly."""
+        if self.reply.is_settled or self._session.backend is None:
+            return
+        self._session.backend.abandon()
+        self._end("cancelled")
+        self.reply.settle(None)
+        self._session.output("loading was cancelled\n")
+        self._session.terminated()
+
+    def cancel_quietly(self) -> None:
+        """Another load takes the place of this one."""
+        self._end("replaced")
+        self.reply.settle(None)
+
+    def process_ended(self, exit: Exit) -> None:
+        """The engine's process is gone before the model was ready."""
+        text = f"the model's process {exit} before the model was loaded; its output is in the debug console"
+        if self._launch.python and exit.code == 1:
+            text += f". Is llm-dap installed for {self._launch.python}? ({self._launch.python} -m pip install llm-dap)"
+        self._fail(LoadFailed(text))
+
+    def _loaded(self, backend: Backend, answer: Reply[Any]) -> None:
+        if self.reply.is_settled or backend.is_abandoned:
+            return
+        try:
+            answer.result()
+        except RequestError as error:
+            backend.abandon()
+            self._fail(error)
+            return
+        self._session.place_breakpoints().then(lambda placed: self._ready(backend, placed))
+
+    def _ready(self, backend: Backend, placed: Reply[None]) -> None:
+        try:
+            placed.result()
+        except RequestError as error:
+            self._fail(error)
+            return
+        self._end("ready")
+        self.reply.settle(None)
+        self._session.model_is_ready(backend)
+
+    def _fail(self, error: RequestError) -> None:
+        self._end("failed")
+        self.reply.fail(error)
+        self._session.terminated()
+
+    def _end(self, message: str) -> None:
+        if self._shows:
+            body = ProgressEndEventBody(progress_id=self.progress_id, message=message)
+            self._session.client.event("progressEnd", body)

@@ -1,0 +1,184 @@
+"""The editor-facing requests: those that the adapter answers itself, and those that belong to the engine.
+
+Each says what it lets `initialize` promise, and nothing is promised that is not here.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dap_server.adapter.breakpoints import LOADING
+from dap_server.adapter.session import AdapterSession
+from dap_server.protocol.capabilities import Capabilities
+from dap_server.protocol.errors import InvalidArguments, RequestError, Unauthorized
+from dap_server.protocol.launch import parse_launch
+from dap_server.protocol.messages import Request
+from dap_server.protocol.requests import (
+    CancelArguments,
+    DisconnectArguments,
+    InitializeRequestArguments,
+    RestartArguments,
+    SetBreakpointsArguments,
+    SetBreakpointsResponseBody,
+    SetFunctionBreakpointsArguments,
+    SetFunctionBreakpointsResponseBody,
+    ThreadsResponseBody,
+)
+from dap_server.protocol.tables import REQUESTS
+from dap_server.protocol.types import Breakpoint, Thread
+from dap_server.wire.handlers import RequestTable, When, decode_arguments
+from dap_server.wire.loopback import same_token
+from dap_server.wire.reply import Reply
+
+requests: RequestTable[AdapterSession] = RequestTable()
+
+
+@requests.request()
+def initialize(session: AdapterSession, args: InitializeRequestArguments) -> Capabilities:
+    """The first request: exchanges what both sides can do."""
+    if session.client_info is not None:
+        raise RequestError("'initialize' may be sent only once")
+    if args.path_format not in (None, "path"):
+        raise InvalidArguments(f"'initialize': pathFormat '{args.path_format}' is not supported: use 'path'")
+    session.client_info = args
+    return Capabilities(**requests.capabilities())
+
+
+@requests.request()
+def launch(session: AdapterSession, request: Request) -> Reply[None]:
+    """Starts a process for the model and loads it; answered when it is ready to run."""
+    if session.launch is not None:
+        raise RequestError("'launch': this session is launched already: use 'restart'")
+    configuration = parse_launch(bytes(request.arguments))
+    if session.token is not None and not same_token(configuration.token or "", session.token):
+        raise Unauthorized("'launch': the 'token' that the adapter printed when it began to listen is missing or wrong")
+    reply = session.start(configuration)
+    session.client.event("initialized")
+    return reply
+
+
+@requests.request(when=When.LAUNCHED, supports_configuration_done_request=True)
+def configuration_done(session: AdapterSession) -> None:
+    """All breakpoints are sent: the run may begin, as soon as the model is loaded."""
+    session.is_configured = True
+    if session.backend is not None and session.backend.is_ready:
+        session.backend.request("configurationDone")
+
+
+@requests.request(when=When.LAUNCHED, supports_restart_request=True)
+def restart(session: AdapterSession, args: RestartArguments) -> Reply[None]:
+    """Begins again, with a new launch configuration if the client has one; on the loaded model if it is the same."""
+    given = msgspec.json.encode(args.arguments) if args.arguments else b""
+    configuration = parse_launch(given) if given else session.launch
+    assert configuration is not None
+    backend = session.backend
+    if backend is None or backend.is_abandoned or not backend.is_ready:
+        return session.reload(configuration)
+    if configuration.model_identity != backend.launch.model_identity:
+        return session.reload(configuration)
+    reply = backend.request("restart", configuration)
+    reply.then(lambda answer: session.restarted(configuration, answer))
+    return reply
+
+
+@requests.request(supports_terminate_request=True)
+def terminate(session: AdapterSession) -> None:
+    """Ends the run gracefully; `exited` and `terminated` follow."""
+    session.end()
+    if session.backend is None:
+        session.terminated()
+
+
+@requests.request(support_terminate_debuggee=True)
+def disconnect(session: AdapterSession, args: DisconnectArguments) -> Reply[None]:
+    """Ends the session; the model's process ends with it unless the client wants it to go on."""
+    reply: Reply[None] = Reply()
+    reply.then(lambda _: session.close())
+    backend = session.backend
+    if args.terminate_debuggee is False and backend is not None and not backend.is_abandoned and backend.is_ready:
+
+        def left(_: Reply[None]) -> None:
+            backend.detach()
+            reply.settle(None)
+
+        backend.request("disconnect", args).then(left)
+    else:
+        session.end(lambda: reply.settle(None))
+    return reply
+
+
+@requests.request(supports_cancel_request=True)
+def cancel(session: AdapterSession, args: CancelArguments) -> None:
+    """Cancels a request that is under way, or the loading of the model."""
+    if args.request_id is not None:
+        session.cancel_forwarded(args.request_id)
+    if args.progress_id is not None and session.loading and args.progress_id == session.loading.progress_id:
+        session.loading.cancel()
+
+
+@requests.request(when=When.LAUNCHED)
+def set_breakpoints(session: AdapterSession, args: SetBreakpointsArguments) -> SetBreakpointsResponseBody:
+    """Lines of files: none of them are places of a model yet, and the client is told so."""
+    name = args.source.path or args.source.name or "this file"
+    message = f"{name} is not part of a model: set a function breakpoint on a module, such as '*.layers.3'"
+    lines = [wanted.line for wanted in args.breakpoints or []] or (args.lines or [])
+    return SetBreakpointsResponseBody(
+        breakpoints=[Breakpoint(verified=False, line=line, message=message, reason="failed") for line in lines]
+    )
+
+
+@requests.request(when=When.LAUNCHED, supports_function_breakpoints=True)
+def set_function_breakpoints(
+    session: AdapterSession, args: SetFunctionBreakpointsArguments
+) -> SetFunctionBreakpointsResponseBody | Reply[SetFunctionBreakpointsResponseBody]:
+    """Replaces the breakpoints on modules; before the model is loaded they are pending."""
+    session.breakpoints.replace(args.breakpoints)
+    if session.backend is None or not session.backend.is_ready or session.backend.is_abandoned:
+        return SetFunctionBreakpointsResponseBody(breakpoints=session.breakpoints.states)
+    reply: Reply[SetFunctionBreakpointsResponseBody] = Reply()
+
+    def placed(answer: Reply[None]) -> None:
+        try:
+            answer.result()
+        except RequestError as error:
+            reply.fail(error)
+            return
+        reply.settle(SetFunctionBreakpointsResponseBody(breakpoints=session.breakpoints.states))
+
+    session.place_breakpoints().then(placed)
+    return reply
+
+
+@requests.request()
+def threads(session: AdapterSession, request: Request) -> ThreadsResponseBody | Reply[ThreadsResponseBody]:
+    """The sequences of the batch; one for the model before there are any."""
+    backend = session.backend
+    if backend is None or backend.is_abandoned or not backend.is_ready:
+        return ThreadsResponseBody(threads=[Thread(id=1, name=f"model ({LOADING})" if backend else "model")])
+    return session.forward(request)
+
+
+def forwarded(command: str, **capabilities: bool) -> None:
+    """A request that belongs to the engine. Its arguments are checked here too, so that wrong ones need no model."""
+    arguments = REQUESTS[command].arguments
+    decoder: msgspec.json.Decoder[object] | None = msgspec.json.Decoder(arguments) if arguments else None
+
+    def forward(session: AdapterSession, request: Request) -> Reply[object]:
+        if decoder is not None:
+            decode_arguments(decoder, request)
+        return session.forward(request)
+
+    requests.request(when=When.LAUNCHED, command=command, **capabilities)(forward)
+
+
+forwarded("continue")
+forwarded("next")
+forwarded("stepIn")
+forwarded("stepInTargets", supports_step_in_targets_request=True)
+forwarded("stepOut")
+forwarded("pause")
+forwarded("stackTrace", supports_delayed_stack_trace_loading=True)
+forwarded("scopes")
+forwarded("variables")
+forwarded("evaluate", supports_evaluate_for_hovers=True)
+forwarded("completions", supports_completions_request=True)
