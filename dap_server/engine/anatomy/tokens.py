@@ -1,0 +1,75 @@
+"""Token ids and their text, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Vocabulary:
+    """The text of tokens. Works without a tokenizer, with ids alone."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase | None) -> None:
+        self.tokenizer: Any = tokenizer
+        self._texts: dict[int, str] = {}
+
+    def text(self, token: int) -> str:
+        """The text that a token adds, special tokens by their name; `<12>` without a tokenizer."""
+        if token not in self._texts:
+            self._texts[token] = self._decode_one(token)
+        return self._texts[token]
+
+    def quoted(self, token: int) -> str:
+        """`' Paris'`: the text as a Python literal, so that blanks and line ends show."""
+        return repr(self.text(token))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of a sequence as `tokenizer.decode(…, skip_special_tokens=True)` gives it."""
+        if self.tokenizer is None:
+            return " ".join(f"<{token}>" for token in tokens)
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def _decode_one(self, token: int) -> str:
+        if self.tokenizer is None:
+            return f"<{token}>"
+        return str(self.tokenizer.decode([token], clean_up_tokenization_spaces=False))
+
+
+class TextStream:
+    """Turns a growing sequence of tokens into pieces of text, whose concatenation is the text of the whole.
+
+    A piece is held back while its last character is incomplete (half of a UTF-8 sequence). Only the last two pieces are
+    decoded again, so the work per token does not grow with the text.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._tokens: list[int] = []
+        self._start = 0
+        self._read = 0
+        self.text = ""
+
+    def put(self, tokens: Sequence[int]) -> str:
+        """The text that these tokens add; may be empty."""
+        self._tokens.extend(tokens)
+        if len(self._tokens) == self._read:
+            return ""
+        known = self._vocabulary.decode(self._tokens[self._start : self._read])
+        text = self._vocabulary.decode(self._tokens[self._start :])
+        if text.endswith("\N{REPLACEMENT CHARACTER}") or not text.startswith(known):
+            return ""
+        self._start, self._read = self._read, len(self._tokens)
+        return self._add(text[len(known) :])
+
+    def complete(self, tokens: Sequence[int]) -> str:
+        """Everything that is not written yet of the whole sequence, given all of its tokens."""
+        piece = self.put(tokens[len(self._tokens) :])
+        whole = self._vocabulary.decode(self._tokens)
+        return piece + self._add(whole[len(self.text) :]) if whole.startswith(self.text) else piece
+
+    def _add(self, piece: str) -> str:
+        self.text += piece
+        return piece

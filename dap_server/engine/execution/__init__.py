@@ -1,0 +1,1 @@
+"""How a model runs under the debugger: decoding, hooks, stepping, parking. Knows no DAP."""

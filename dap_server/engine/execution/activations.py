@@ -1,0 +1,72 @@
+"""Module calls that are live on the Python stack. Found by looking at frames, so that a free run needs no hook."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from dap_server.engine.anatomy.modules import forward_of
+
+_CALL = nn.Module._call_impl.__code__
+
+
+class Activation(NamedTuple):
+    """One running call of a module.
+
+    Attributes:
+        frame: of `Module._call_impl`; it is the identity of the call.
+        forward: of the module's own `forward`, None before it began or after it returned.
+    """
+
+    module: nn.Module
+    frame: FrameType
+    forward: FrameType | None
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return tuple(self.frame.f_locals["args"])
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        return dict(self.frame.f_locals["kwargs"])
+
+
+def live_activations(frame: FrameType | None = None) -> list[Activation]:
+    """The running module calls of this thread, innermost first."""
+    found: list[Activation] = []
+    python: list[FrameType] = []
+    for current in _frames(frame or sys._getframe(1)):
+        if current.f_code is not _CALL:
+            python.append(current)
+            continue
+        module: nn.Module = current.f_locals["self"]
+        code = getattr(forward_of(type(module)), "__code__", None)
+        forward = next((f for f in python if f.f_code is code), None)
+        found.append(Activation(module, current, forward))
+        python = []
+    return found
+
+
+def enclosing_call(frame: FrameType) -> FrameType | None:
+    """The `_call_impl` frame around the given one, None at the top: identifies the parent call."""
+    return next((f for f in _frames(frame.f_back) if f.f_code is _CALL), None)
+
+
+def call_frame(frame: FrameType) -> FrameType:
+    """The `_call_impl` frame that runs a hook whose frame is given."""
+    return next(f for f in _frames(frame) if f.f_code is _CALL)
+
+
+def is_live(call: FrameType, frame: FrameType) -> bool:
+    """Whether a call is still on the stack that `frame` is the top of."""
+    return any(f is call for f in _frames(frame))
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

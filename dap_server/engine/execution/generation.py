@@ -1,0 +1,114 @@
+"""The state of one `generate` call that people look at: its steps, its texts, the choice of the current token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class StepRecord:
+    """What is kept of a finished step. Tensors stay on their device, so that recording never waits for it.
+
+    Attributes:
+        tokens: (B,) the chosen ids.
+        probability: (B,) of the chosen token, after all logits processors.
+    """
+
+    tokens: Tensor
+    probability: Tensor
+
+
+@dataclass
+class Selection:
+    """The choice of one token, while it is being made.
+
+    Attributes:
+        logits: (B, V) of the last position in float32, as the model gave them.
+        scores: (B, V) after the logits processors that have run so far.
+        processors: class names of the logits processors that have run.
+        tokens: (B,) the chosen ids, None before the draw.
+    """
+
+    logits: Tensor
+    scores: Tensor
+    processors: list[str] = field(default_factory=list)
+    tokens: Tensor | None = None
+
+    @property
+    def probs(self) -> Tensor:
+        """(B, V) probabilities that the next token is drawn from."""
+        return torch.softmax(self.scores, dim=-1)
+
+
+class Chooser(Protocol):
+    """Chooses tokens from scores; the decode loop does."""
+
+    def choose(self, scores: Tensor) -> Tensor: ...
+
+
+@dataclass
+class Generation:
+    """One `generate` call.
+
+    Attributes:
+        input_ids: (B, T) prompt and tokens so far; padding included. None when another loop than ours decodes.
+        attention_mask: (B, T_prompt) which positions of the prompt are no padding; None when it has none.
+        prompt_length: T of the padded prompt.
+        step: index of the current step, 0 is the prefill.
+        unfinished: (B,) 1 for sequences that go on.
+        selection: the choice of this step's token, between the forward and the next step.
+        chooser: draws tokens the way this call does; None when another loop decodes.
+    """
+
+    input_ids: Tensor | None = None
+    attention_mask: Tensor | None = None
+    prompt_length: int = 0
+    step: int = 0
+    unfinished: Tensor | None = None
+    records: list[StepRecord] = field(default_factory=list)
+    selection: Selection | None = None
+    chooser: Chooser | None = None
+    is_over: bool = False
+
+    @property
+    def is_own_loop(self) -> bool:
+        return self.chooser is not None
+
+    @property
+    def sequences(self) -> int:
+        """B; 1 while it is not known."""
+        return 1 if self.input_ids is None else self.input_ids.shape[0]
+
+    def next_tokens(self) -> Tensor | None:
+        """(B,) the token of this step: the one drawn, or the one that will be drawn.
+
+        Looking ahead draws from the same distribution with the same random state, and puts the random state back.
+        """
+        if self.selection is None or self.chooser is None:
+            return None
+        if self.selection.tokens is not None:
+            return self.selection.tokens
+        with kept_random_state(self.selection.scores.device):
+            return self.chooser.choose(self.selection.scores)
+
+
+class kept_random_state:
+    """Leaves torch's generators of the CPU and of one device as they were found."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def __enter__(self) -> None:
+        self._cpu = torch.get_rng_state()
+        self._accelerator = None
+        if self._device.type == "cuda":
+            self._accelerator = torch.cuda.get_rng_state(self._device)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_rng_state(self._cpu)
+        if self._accelerator is not None:
+            torch.cuda.set_rng_state(self._accelerator, self._device)

@@ -1,0 +1,192 @@
+"""One run of a launch configuration: prompt in, `generate`, text out as it is made."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import set_seed
+from transformers.generation.configuration_utils import GenerationMode
+
+from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.anatomy.tokens import TextStream, Vocabulary
+from dap_server.engine.execution.decoding import own_decoding
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.stepping import Stepper
+from dap_server.protocol.errors import RequestError, did_you_mean
+from dap_server.protocol.launch import LaunchArguments
+
+Write = Callable[[str], None]
+
+SECONDS_BETWEEN_PIECES = 0.03
+"""Text of tokens that follow each other faster is decoded and sent together."""
+
+
+class ConfigurationError(RequestError):
+    """The launch configuration does not fit the model."""
+
+    id = 21
+
+
+class Transcript:
+    """Writes the text of a run: the first sequence as its tokens come, the others whole at the end."""
+
+    def __init__(self, vocabulary: Vocabulary, write: Write, continues: bool) -> None:
+        """`continues`: the model's text goes on where the prompt ends; an encoder–decoder begins anew."""
+        self._vocabulary, self._write, self._continues = vocabulary, write, continues
+        self._stream = TextStream(vocabulary)
+        self._prompt: list[int] = []
+        self._waiting: list[Tensor] = []
+        self._written_at = 0.0
+
+    def begin(self, prompt: list[int]) -> None:
+        """`prompt`: ids of the first sequence, without padding."""
+        self._stream = TextStream(self._vocabulary)
+        self._waiting.clear()
+        self._emit(self._stream.complete(prompt))
+        if self._continues:
+            self._prompt = prompt
+        else:
+            self._emit("\n")
+            self._stream, self._prompt = TextStream(self._vocabulary), []
+
+    def token(self, tokens: Tensor) -> None:
+        """A step chose tokens (B,)."""
+        self._waiting.append(tokens[0])
+        if time.monotonic() - self._written_at > SECONDS_BETWEEN_PIECES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is known; called before every stop."""
+        if self._waiting:
+            tokens = torch.stack(self._waiting).tolist()
+            self._waiting.clear()
+            self._emit(self._stream.put(tokens))
+        self._written_at = time.monotonic()
+
+    def finish(self, sequences: Tensor, prompt_length: int) -> None:
+        """Writes the rest: of the first sequence, then every other one, labelled. `sequences`: (B, T)."""
+        self.flush()
+        first, *others = sequences.tolist()
+        whole = self._prompt + first[prompt_length:] if self._continues else first
+        self._emit(self._stream.complete(whole))
+        self._emit("\n")
+        for i, row in enumerate(others, start=2):
+            self._emit(f"[sequence {i}] {self._vocabulary.decode(row)}\n")
+
+    def _emit(self, text: str) -> None:
+        if text:
+            self._write(text)
+
+
+class PromptRun:
+    """What `launch` asked for, ready to be run any number of times on one loaded model."""
+
+    def __init__(self, loaded: Loaded, launch: LaunchArguments, stepper: Stepper, write: Write) -> None:
+        """Raises ConfigurationError for a prompt or generation options that the model cannot take."""
+        self.model, self.tokenizer = loaded.model, loaded.tokenizer
+        self.launch, self.stepper = launch, stepper
+        self.config = generation_config(self.model, launch.generation)
+        self.inputs = encode(self.tokenizer, launch, self.model.device)
+        continues = not self.model.config.is_encoder_decoder
+        self.transcript = Transcript(Vocabulary(self.tokenizer), write, continues)
+
+    def run(self) -> Tensor:
+        """Generates. Returns ids (B, T); raises what the model raises, and Interruption."""
+        if self.launch.seed is not None:
+            set_seed(self.launch.seed)
+        ids: Tensor = self.inputs["input_ids"]
+        mask: Tensor | None = self.inputs.get("attention_mask")
+        self.transcript.begin((ids[0] if mask is None else ids[0][mask[0].bool()]).tolist())
+        if self.launch.stop_on_entry and not self.launch.no_debug:
+            self.stepper.pause("entry")
+        generation = Generation(input_ids=ids, attention_mask=mask, prompt_length=ids.shape[1])
+        self.stepper.begin(generation)
+        try:
+            with own_decoding(self.stepper, self), self._counted_steps(generation):
+                output = self.model.generate(**self.inputs, generation_config=self.config, tokenizer=self.tokenizer)
+            sequences: Tensor = output if isinstance(output, Tensor) else output.sequences
+            if not self.stepper.generation.is_own_loop:
+                generation.input_ids = sequences
+                self.finished(generation)
+            return sequences
+        finally:
+            self.stepper.end()
+
+    def token(self, tokens: Tensor) -> None:
+        """A step of our own loop chose tokens (B,)."""
+        self.transcript.token(tokens)
+
+    def finished(self, generation: Generation) -> None:
+        """The last token is chosen: prints the rest, and stops at the end when the configuration says so."""
+        generation.is_over = True
+        assert generation.input_ids is not None
+        self.transcript.finish(generation.input_ids, generation.prompt_length)
+        if self.launch.stops_at_end:
+            self.stepper.at_end()
+
+    @contextlib.contextmanager
+    def _counted_steps(self, generation: Generation) -> Iterator[None]:
+        """Counts the forwards of decoding methods that run in another loop than ours, such as beam search."""
+        if self.config.get_generation_mode() in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
+            yield
+            return
+        generation.step = -1
+
+        def count(*_: object) -> None:
+            generation.step += 1
+
+        handle = self.model.register_forward_pre_hook(count)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def generation_config(model: Any, options: dict[str, Any]) -> Any:
+    """The model's own generation config with the options of the launch configuration.
+
+    Raises:
+        ConfigurationError: an option that GenerationConfig does not have, or values that contradict each other.
+    """
+    config = copy.deepcopy(model.generation_config)
+    known = set(config.to_dict())
+    for name in options:
+        if name not in known:
+            raise ConfigurationError(f"generation: unknown option '{name}'{did_you_mean(name, known)}")
+    try:
+        config.update(**options, disable_compile=True)
+        config.validate()
+    except Exception as error:
+        raise ConfigurationError(f"generation: {' '.join(str(error).split())}") from error
+    return config
+
+
+def encode(tokenizer: Any, launch: LaunchArguments, device: torch.device) -> dict[str, Tensor]:
+    """The inputs of `generate`: `input_ids` and `attention_mask`, each (B, T), left-padded.
+
+    Raises:
+        ConfigurationError: an empty prompt, or a chat for a model without a chat template.
+    """
+    try:
+        if launch.messages is not None:
+            encoded = tokenizer.apply_chat_template(
+                launch.messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )
+        else:
+            texts = launch.prompts if launch.prompts is not None else [launch.prompt or ""]
+            if len(texts) > 1 and tokenizer.pad_token is None:
+                tokenizer.pad_token = tokenizer.eos_token
+            encoded = tokenizer(texts, return_tensors="pt", padding=len(texts) > 1)
+    except Exception as error:
+        what = "messages" if launch.messages is not None else "prompt"
+        raise ConfigurationError(f"{what}: {' '.join(str(error).split())}") from error
+    if encoded["input_ids"].shape[-1] == 0:
+        raise ConfigurationError("prompt: it is empty, and the tokenizer adds no token of its own: give some text")
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    return {name: encoded[name].to(device) for name in names if name in encoded}

@@ -1,0 +1,293 @@
+"""The state machine of a debugged run: where it is, whether it stops there, what it does next.
+
+Threads: the model thread calls `begin`, `step_begins`, `at` and the hooks; any other thread calls `resume`, `pause`,
+`interrupt` and `set_breakpoints`.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from torch import nn
+
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.activations import Activation, enclosing_call, is_live, live_activations
+from dap_server.engine.execution.breakpoints import Breakpoint, BreakpointSet
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.hooks import ModuleHooks
+from dap_server.engine.execution.returns import ReturnWatch
+from dap_server.engine.execution.stage import Stage
+from dap_server.modelmap.places import END, STEP, Phase, Place
+
+NOTHING = object()
+"""Stands for the output of a module that has not returned."""
+
+
+class Motion(enum.Enum):
+    """How a run goes on."""
+
+    RUN = "continue"
+    IN = "stepIn"
+    NEXT = "next"
+    OUT = "stepOut"
+    TOKEN = "next token"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ends the present stretch of running, besides breakpoints.
+
+    Attributes:
+        parent: the module call around the last stop; its end ends NEXT, IN and OUT. None is the step itself.
+        target: the only module that ends IN, when one was chosen.
+        reason: of the stop, in DAP's words.
+    """
+
+    motion: Motion = Motion.RUN
+    parent: FrameType | None = None
+    target: nn.Module | None = None
+    reason: str = "step"
+
+
+@dataclass
+class Stop:
+    """A stopped run.
+
+    Attributes:
+        place: where.
+        reason: in DAP's words: entry, step, pause, function breakpoint.
+        hits: ids of the breakpoints that are hit.
+        activations: running module calls, innermost first; the first is the module of the place, if it is one.
+        output: of that module, at phase `after`; NOTHING before.
+        returned: path and output of the module that `next` stepped over to come here.
+    """
+
+    place: Place
+    reason: str
+    hits: list[int]
+    activations: list[Activation]
+    generation: Generation
+    output: Any = NOTHING
+    returned: tuple[str, Any] | None = None
+
+
+class Interruption(BaseException):
+    """Unwinds the model thread to the engine's loop. No `except Exception` of a model catches it."""
+
+
+@dataclass
+class _Flags:
+    """Set by other threads, read by the model thread at its next event."""
+
+    interruption: Interruption | None = None
+    occurrences: dict[str, int] = field(default_factory=dict)
+
+
+class Stepper:
+    """Runs one model thread from stop to stop."""
+
+    def __init__(self, anatomy: Anatomy, stopped: Callable[[Stop], None]) -> None:
+        """`stopped` is called on the model thread when it is parked."""
+        self.anatomy = anatomy
+        self.stage = Stage()
+        self.breakpoints = BreakpointSet()
+        self.stop: Stop | None = None
+        """The present stop, None while running."""
+        self.generation = Generation()
+        self.watching = False
+        """Whether token selection has to report its places; read once per step by the decode loop."""
+        self._stopped = stopped
+        self._plan = Plan()
+        self._hooks = ModuleHooks(self._module_begins, self._module_ends)
+        self._returns = ReturnWatch()
+        self._returned: tuple[str, Any] | None = None
+        self._flags = _Flags()
+
+    # --- called by any thread but the model's
+
+    def set_breakpoints(self, breakpoints: list[Breakpoint]) -> None:
+        self.breakpoints.replace(breakpoints, self.anatomy)
+        self._hooks.arm(self.breakpoints.modules)
+        self._update_watching()
+
+    def resume(self, motion: Motion, target: nn.Module | None = None) -> None:
+        """Goes on from the present stop. Raises NotStopped."""
+        stop = self.stage.is_parked and self.stop
+        if stop:
+            self._plan = _plan(motion, stop, target)
+        self.stage.resume()
+
+    def pause(self, reason: str = "pause") -> None:
+        """Stops at the next place, whatever it is. Also before a run begins. Nothing happens at a stop."""
+        if not self.stage.is_parked:
+            self._plan = Plan(Motion.PAUSE, reason=reason)
+            self._hooks.watch_all(True)
+            self.watching = True
+
+    def interrupt(self, interruption: Interruption) -> None:
+        """Raises in the model thread: at once when it is stopped, else at its next place."""
+        self._flags.interruption = interruption
+        if self.stage.is_parked:
+            self.stage.cancel()
+            self.stage.resume()
+        else:
+            self.watching = True
+            self._hooks.watch_all(True)
+
+    def release(self) -> None:
+        """Lets the run go and never stops it again: no breakpoint, no hook."""
+        self._plan = Plan()
+        self.set_breakpoints([])
+        self._hooks.watch_all(False)
+        if self.stage.is_parked:
+            self.stage.resume()
+
+    # --- called by the model thread
+
+    def begin(self, generation: Generation) -> None:
+        """A `generate` call begins on this thread."""
+        self.generation = generation
+        self._hooks.thread = threading.get_ident()
+        self._flags.occurrences.clear()
+
+    def end(self) -> None:
+        """The run is over, in whatever way: no hook of stepping stays behind."""
+        self._returns.clear()
+        self._hooks.watch_all(False)
+        self._plan, self._flags = Plan(), _Flags()
+        self._returned = None
+        self._update_watching()
+
+    def step_begins(self) -> None:
+        """A step of the decode loop begins."""
+        self._flags.occurrences.clear()
+        if self.watching:
+            self.at(STEP, "before")
+
+    def at(self, name: str, phase: Phase = "before") -> None:
+        """The decode loop is at a pseudo-module."""
+        self._raise_interruption()
+        hits = self.breakpoints.at_pseudo(name, phase)
+        if hits or (phase == "before" and self._plan_ends_at(name)):
+            self._stop(Place(self.generation.step, name, phase), hits, [])
+
+    def at_end(self) -> None:
+        """The last token is chosen, and the run should stop once more."""
+        self._plan = Plan(reason="step" if self._plan.motion not in (Motion.RUN, Motion.PAUSE) else "pause")
+        self._stop(Place(self.generation.step, END), [], [])
+
+    def _module_begins(self, module: nn.Module, call: FrameType) -> None:
+        path = self.anatomy.path_of(module)
+        self._raise_interruption()
+        if path is None:
+            return
+        occurrence = self._flags.occurrences.get(path, -1) + 1
+        self._flags.occurrences[path] = occurrence
+        hits = self.breakpoints.at_module(module, "before")
+        if hits or self._plan_ends_before(module, call):
+            place = Place(self.generation.step, path, "before", occurrence)
+            self._stop(place, hits, live_activations(call))
+
+    def _module_ends(self, module: nn.Module, call: FrameType, output: Any) -> None:
+        self._raise_interruption()
+        hits = self.breakpoints.at_module(module, "after")
+        ends = call is self._plan.parent and self._plan.motion is not Motion.RUN
+        if hits or ends:
+            self._stop_after(module, call, output, hits)
+
+    def _stop_after(self, module: nn.Module, call: FrameType, output: Any, hits: list[int]) -> None:
+        path = self.anatomy.path_of(module)
+        if path is None:
+            return
+        place = Place(self.generation.step, path, "after", self._flags.occurrences.get(path, 0))
+        self._stop(place, hits, live_activations(call), output)
+
+    def _plan_ends_before(self, module: nn.Module, call: FrameType) -> bool:
+        plan = self._plan
+        if plan.motion is Motion.RUN:
+            return False
+        if plan.motion is Motion.PAUSE:
+            return True
+        if plan.motion is Motion.TOKEN:  # another loop than ours tells no steps: each call of the whole model is one
+            return not self.generation.is_own_loop and enclosing_call(call) is None
+        if plan.motion is Motion.IN:
+            return plan.target is None or plan.target is module
+        if plan.parent is None:
+            return plan.motion is Motion.NEXT and enclosing_call(call) is None
+        outer = enclosing_call(call)
+        if plan.motion is Motion.NEXT and outer is plan.parent:
+            return True
+        return not is_live(plan.parent, call)  # it ended by an exception that the model caught
+
+    def _plan_ends_at(self, name: str) -> bool:
+        motion = self._plan.motion
+        if motion in (Motion.TOKEN, Motion.OUT):
+            return name == STEP
+        return motion is not Motion.RUN
+
+    def _stop(self, place: Place, hits: list[int], activations: list[Activation], output: Any = NOTHING) -> None:
+        reason = "function breakpoint" if hits else self._plan.reason
+        self._returns.clear()
+        self._hooks.watch_all(False)
+        self.stop = Stop(place, reason, hits, activations, self.generation, output, self._returned)
+        self._plan, self._returned = Plan(), None
+        self.stage.park(lambda: self._stopped(self.stop) if self.stop else None)
+        stop, self.stop = self.stop, None
+        self._raise_interruption()
+        self._carry_out(stop)
+
+    def _carry_out(self, stop: Stop) -> None:
+        """Sets up what the new plan has to see. On the model thread, whose returns are watched."""
+        plan = self._plan
+        self._update_watching()
+        if plan.motion is Motion.RUN:
+            return
+        if plan.motion is not Motion.OUT:
+            self._hooks.watch_all(True)
+        if plan.motion in (Motion.NEXT, Motion.IN) and stop.activations and stop.place.phase == "before":
+            self._hold_output(stop.activations[0], ends=plan.target is not None)
+        if plan.parent is not None:
+            parent = next(a for a in stop.activations if a.frame is plan.parent)
+            self._watch_end(parent)
+
+    def _hold_output(self, activation: Activation, ends: bool) -> None:
+        """Keeps the output of a module that is stepped over; `ends` the motion there when a target is not reached."""
+        path = self.anatomy.path_of(activation.module) or ""
+
+        def returned(output: Any) -> None:
+            if ends:
+                self._stop_after(activation.module, activation.frame, output, [])
+            else:
+                self._returned = (path, output)
+
+        self._returns.watch(activation.frame, returned)
+
+    def _watch_end(self, activation: Activation) -> None:
+        self._returns.watch(
+            activation.frame, lambda output: self._stop_after(activation.module, activation.frame, output, [])
+        )
+
+    def _update_watching(self) -> None:
+        self.watching = self._plan.motion is not Motion.RUN or self.breakpoints.has_pseudo
+
+    def _raise_interruption(self) -> None:
+        if self._flags.interruption is not None:
+            interruption, self._flags.interruption = self._flags.interruption, None
+            raise interruption
+
+
+def _plan(motion: Motion, stop: Stop, target: nn.Module | None) -> Plan:
+    if stop.place.path == STEP and motion in (Motion.NEXT, Motion.OUT):
+        return Plan(Motion.TOKEN)
+    if motion in (Motion.RUN, Motion.PAUSE):
+        return Plan(motion)
+    parent = enclosing_call(stop.activations[0].frame) if stop.activations else None
+    if motion is Motion.OUT and parent is None:
+        return Plan(Motion.TOKEN)
+    return Plan(motion, parent, target)

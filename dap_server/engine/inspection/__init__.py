@@ -1,0 +1,1 @@
+"""What can be seen at a stop: frames, scopes, variables, tensors. Knows no DAP."""

@@ -1,0 +1,179 @@
+"""The call stack of a stopped model, top down, in pages.
+
+    modules by nesting, each followed by its Python `forward`
+    the generation step
+    ── history ──                 a label; everything below has happened
+    earlier layers of this step, earlier steps, the prompt
+
+Describing a frame never runs the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from dap_server.engine.anatomy.modules import SourceLine, source_of_class
+from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution.activations import Activation
+from dap_server.engine.execution.stepping import Stepper, Stop
+from dap_server.modelmap.places import END, STEP
+
+Kind = Literal["module", "forward", "selection", "step", "label", "past layer", "past step", "prompt"]
+
+
+@dataclass
+class Frame:
+    """One frame, described. What can be seen in it is made by `scopes`.
+
+    Attributes:
+        path: of the module, for module and layer frames.
+        activation: the running call, for module and forward frames.
+        step: that the frame belongs to.
+        sequence: index in the batch that the frame is shown for.
+    """
+
+    kind: Kind
+    name: str
+    source: SourceLine | None
+    stop: Stop
+    step: int
+    sequence: int
+    path: str | None = None
+    activation: Activation | None = None
+
+    @property
+    def is_top(self) -> bool:
+        return self.activation is not None and self.activation is self.stop.activations[0]
+
+    @property
+    def is_past(self) -> bool:
+        return self.kind in ("past layer", "past step", "prompt")
+
+
+class CallStack:
+    """All frames of one sequence at one stop."""
+
+    def __init__(self, stop: Stop, stepper: Stepper, vocabulary: Vocabulary, sequence: int) -> None:
+        self._stop, self._anatomy, self._vocabulary, self._sequence = stop, stepper.anatomy, vocabulary, sequence
+
+    def page(self, start: int, count: int | None) -> list[Frame]:
+        """Frames `start` … `start + count - 1`; all the rest when `count` is None."""
+        end = len(self) if count is None else min(start + count, len(self))
+        return [self._frame(i) for i in range(start, end)]
+
+    def __len__(self) -> int:
+        return len(self._running) + len(self._past_layers) + self._past_steps + 2
+
+    @cached_property
+    def _running(self) -> list[Frame]:
+        stop = self._stop
+        frames: list[Frame] = []
+        for activation in stop.activations:
+            path = self._anatomy.path_of(activation.module)
+            if path is None:
+                continue
+            frames.append(self._module_frame(path, activation))
+            if activation.forward is not None or activation is stop.activations[0]:
+                frames.append(self._forward_frame(activation))
+        if not stop.activations and stop.place.path not in (STEP, END):
+            name = f"{stop.place.path} ({stop.place.phase})"
+            frames.append(self._make("selection", name, self._model_source))
+        frames.append(self._make("step", self._step_name(stop), self._model_source))
+        return frames
+
+    @cached_property
+    def _past_layers(self) -> list[str]:
+        """Layers of this step that have run, nearest first."""
+        stop = self._stop
+        if stop.place.path in (STEP, END):
+            return []
+        if not stop.activations:
+            return list(reversed(self._anatomy.layer_paths))
+        return self._anatomy.earlier_layers(stop.place.path)
+
+    @property
+    def _past_steps(self) -> int:
+        """Finished steps before the current one; at the end of a run the last one is among them."""
+        generation = self._stop.generation
+        return len(generation.records) if self._is_at_end else min(generation.step, len(generation.records))
+
+    @property
+    def _is_at_end(self) -> bool:
+        return self._stop.place.path == END
+
+    def _frame(self, index: int) -> Frame:
+        running = self._running
+        if index < len(running):
+            return running[index]
+        index -= len(running)
+        if index == 0:
+            return self._make("label", "history", None)
+        index -= 1
+        if index < len(self._past_layers):
+            path = self._past_layers[index]
+            source = source_of_class(type(self._anatomy.modules[path]))
+            return self._make("past layer", f"{path} (done)", source, path=path)
+        step = self._past_steps - 1 - (index - len(self._past_layers))
+        if step >= 0:
+            return self._past_step(step)
+        return self._make("prompt", self._prompt_name(), self._model_source)
+
+    def _module_frame(self, path: str, activation: Activation) -> Frame:
+        source = source_of_class(type(activation.module))
+        phase = f" ({self._stop.place.phase})" if activation is self._stop.activations[0] else ""
+        return self._make("module", f"{self._anatomy.name_of(path)}{phase}", source, path=path, activation=activation)
+
+    def _forward_frame(self, activation: Activation) -> Frame:
+        """The Python function, at the line that it is on; at its `def` before it began."""
+        source = source_of_class(type(activation.module))
+        if activation.forward is not None:
+            source = SourceLine(activation.forward.f_code.co_filename, activation.forward.f_lineno)
+        name = f"{type(activation.module).__name__}.forward"
+        return self._make("forward", name, source, path=self._anatomy.path_of(activation.module), activation=activation)
+
+    def _past_step(self, step: int) -> Frame:
+        record = self._stop.generation.records[step]
+        token = self._vocabulary.quoted(int(record.tokens[self._sequence]))
+        name = f"step {step}  {token}  {float(record.probability[self._sequence]):.1%}"
+        return self._make("past step", name, self._model_source, step=step)
+
+    def _prompt_name(self) -> str:
+        ids = prompt_ids(self._stop, self._sequence)
+        text = self._vocabulary.decode(ids)
+        shown = text if len(text) <= 60 else f"…{text[-59:]}"
+        return f"prompt  {shown!r}  {len(ids)} tokens"
+
+    def _step_name(self, stop: Stop) -> str:
+        if self._is_at_end:
+            return f"step {stop.place.step} (end of the generation)"
+        return f"step {stop.place.step}" + (" (prefill)" if stop.place.step == 0 else "")
+
+    @cached_property
+    def _model_source(self) -> SourceLine | None:
+        return source_of_class(type(self._anatomy.model))
+
+    def _make(
+        self,
+        kind: Kind,
+        name: str,
+        source: SourceLine | None,
+        step: int | None = None,
+        path: str | None = None,
+        activation: Activation | None = None,
+    ) -> Frame:
+        step = self._stop.place.step if step is None else step
+        return Frame(kind, name, source, self._stop, step, self._sequence, path, activation)
+
+
+def prompt_ids(stop: Stop, sequence: int) -> list[int]:
+    """Token ids of one sequence's prompt, without padding."""
+    generation = stop.generation
+    if generation.input_ids is None:
+        return []
+    ids = generation.input_ids[sequence, : generation.prompt_length]
+    mask = generation.attention_mask
+    if mask is not None and mask.shape[1] >= ids.shape[0]:
+        ids = ids[mask[sequence, : ids.shape[0]].bool()]
+    return [int(i) for i in ids.tolist()]

@@ -1,0 +1,55 @@
+"""Numbers for what a client may ask about at a stop. They are never used twice, and end with their stop."""
+
+from __future__ import annotations
+
+import itertools
+
+from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.variables import Children
+from dap_server.protocol.errors import RequestError
+
+
+class StaleReference(RequestError):
+    """The number was never given out, or belongs to an earlier stop."""
+
+    id = 31
+    show_user = False
+
+
+class References:
+    """Frames and containers of the present stop, by number."""
+
+    def __init__(self) -> None:
+        self._ids = itertools.count(1)
+        self._frames: dict[int, Frame] = {}
+        self._children: dict[int, Children] = {}
+
+    def add_frame(self, frame: Frame) -> int:
+        number = next(self._ids)
+        self._frames[number] = frame
+        return number
+
+    def add_children(self, children: Children | None) -> int:
+        """0, DAP's 'no children', for None."""
+        if children is None:
+            return 0
+        number = next(self._ids)
+        self._children[number] = children
+        return number
+
+    def frame(self, number: int) -> Frame:
+        """Raises StaleReference."""
+        if number not in self._frames:
+            raise StaleReference(f"frame {number} is not of this stop: ask for the stack again")
+        return self._frames[number]
+
+    def children(self, number: int) -> Children:
+        """Raises StaleReference."""
+        if number not in self._children:
+            raise StaleReference(f"variables reference {number} is not of this stop: ask for the scopes again")
+        return self._children[number]
+
+    def forget(self) -> None:
+        """The stop is over."""
+        self._frames.clear()
+        self._children.clear()

@@ -1,0 +1,44 @@
+"""The process that runs the model: connects to the adapter, then loads and runs what it is told."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+from dap_server.engine.requests import requests
+from dap_server.engine.requests.session import Ended, Restarted
+from dap_server.engine.session import EngineSession
+from dap_server.wire.loopback import connect
+
+TOKEN_VARIABLE = "LLM_DAP_ENGINE_TOKEN"
+
+
+def main(port: int) -> NoReturn:
+    """Connects to an adapter on this machine. The token comes in the environment, where other users cannot see it."""
+    session = EngineSession(connect(port, os.environ.pop(TOKEN_VARIABLE, "")), requests)
+    session.start()
+    code = _run(session)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the threads of torch and of the interpreter have nothing left to clean up
+
+
+def _run(session: EngineSession) -> int:
+    """Loads when told to, runs, and runs again after a restart. Returns the exit status."""
+    while session.debuggee is None or session.debuggee.run is None:
+        session.commands.get()()
+    session.configured.wait()
+    while True:
+        try:
+            session.debuggee.run.run()
+            return 0
+        except Restarted as restarted:
+            session.debuggee.run = restarted.run
+        except Ended as ended:
+            return ended.code
+        except Exception as error:
+            traceback.print_exc()
+            session.output(f"the model raised {type(error).__name__}: {error}\n", "important")
+            return 1

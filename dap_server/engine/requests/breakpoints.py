@@ -1,0 +1,21 @@
+"""Breakpoints on modules and token selection."""
+
+from __future__ import annotations
+
+from dap_server.engine.requests.table import requests
+from dap_server.engine.session import EngineSession
+from dap_server.protocol.llm import PlaceBreakpointsArguments
+from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
+from dap_server.protocol.types import Breakpoint
+
+
+@requests.request(command="llm/placeBreakpoints")
+def place_breakpoints(session: EngineSession, args: PlaceBreakpointsArguments) -> SetFunctionBreakpointsResponseBody:
+    """Replaces all breakpoints by the adapter's, which have their numbers already."""
+    placed = session.ready.set_breakpoints([(b.id, b.name) for b in args.breakpoints])
+    return SetFunctionBreakpointsResponseBody(
+        breakpoints=[
+            Breakpoint(verified=b.is_verified, id=b.id, message=b.message, reason=None if b.is_verified else "failed")
+            for b in placed
+        ]
+    )

@@ -1,0 +1,100 @@
+"""Going on and stopping: continue, next, stepIn, stepOut, stepInTargets, pause."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from dap_server.engine.execution.stepping import Motion
+from dap_server.engine.requests.table import requests
+from dap_server.engine.session import EngineSession
+from dap_server.modelmap.places import END, LOGITS, SAMPLE, STEP
+from dap_server.protocol.errors import InvalidArguments
+from dap_server.protocol.requests import (
+    ContinueArguments,
+    ContinueResponseBody,
+    NextArguments,
+    PauseArguments,
+    StepInArguments,
+    StepInTargetsArguments,
+    StepInTargetsResponseBody,
+    StepOutArguments,
+)
+from dap_server.protocol.types import StepInTarget
+from dap_server.wire.handlers import When
+
+
+@requests.request(when=When.STOPPED)
+def continue_(session: EngineSession, _args: ContinueArguments) -> ContinueResponseBody:
+    """Runs to the next breakpoint, or to the end."""
+    _resume(session, Motion.RUN)
+    return ContinueResponseBody(all_threads_continued=True)
+
+
+@requests.request(when=When.STOPPED)
+def next(session: EngineSession, _args: NextArguments) -> None:
+    """Runs to the next module at this depth; from a step, to the next token."""
+    _resume(session, Motion.NEXT)
+
+
+@requests.request(when=When.STOPPED)
+def step_in(session: EngineSession, args: StepInArguments) -> None:
+    """Runs to the first submodule, or to the chosen one."""
+    target: nn.Module | None = None
+    if args.target_id is not None:
+        targets = _targets(session)
+        if not 1 <= args.target_id <= len(targets):
+            raise InvalidArguments(f"'stepIn': no target {args.target_id} here: ask for stepInTargets again")
+        target = session.ready.anatomy.modules[targets[args.target_id - 1]]
+    _resume(session, Motion.IN, target)
+
+
+@requests.request(when=When.STOPPED)
+def step_out(session: EngineSession, _args: StepOutArguments) -> None:
+    """Runs to the end of the module around this one; from the whole model, to the next token."""
+    _resume(session, Motion.OUT)
+
+
+@requests.request(when=When.STOPPED)
+def step_in_targets(session: EngineSession, args: StepInTargetsArguments) -> StepInTargetsResponseBody:
+    """The submodules that `stepIn` can be sent to, in registration order."""
+    frame = session.ready.references.frame(args.frame_id)
+    paths = _targets(session) if frame.is_top or not frame.stop.activations else []
+    anatomy = session.ready.anatomy
+    targets = [
+        StepInTarget(id=i, label=f"{anatomy.name_of(path)} · {type(anatomy.modules[path]).__name__}")
+        for i, path in enumerate(paths, start=1)
+    ]
+    return StepInTargetsResponseBody(targets=targets)
+
+
+@requests.request()
+def pause(session: EngineSession, _args: PauseArguments) -> None:
+    """Stops at the next module call."""
+    session.afterwards(session.ready.stepper.pause)
+
+
+def _resume(session: EngineSession, motion: Motion, target: nn.Module | None = None) -> None:
+    debuggee = session.ready
+    debuggee.references.forget()
+    session.afterwards(lambda: debuggee.stepper.resume(motion, target))
+
+
+def _targets(session: EngineSession) -> list[str]:
+    """Paths of the modules that the module of the stop may call; a bare list stands for its members."""
+    place, anatomy = session.stop.place, session.ready.anatomy
+    if place.path == STEP:
+        return [""]
+    if place.path in (LOGITS, SAMPLE, END) or place.path not in anatomy.modules or place.phase == "after":
+        return []
+    return _called_children(anatomy.modules[place.path], place.path)
+
+
+def _called_children(module: nn.Module, path: str) -> list[str]:
+    found: list[str] = []
+    for name, child in module.named_children():
+        child_path = f"{path}.{name}" if path else name
+        if isinstance(child, (nn.ModuleList, nn.ModuleDict)):
+            found.extend(_called_children(child, child_path))
+        else:
+            found.append(child_path)
+    return found

@@ -1,0 +1,121 @@
+"""Beginning and end: launch, configurationDone, restart, terminate, disconnect."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from dap_server.engine.anatomy.loading import load
+from dap_server.engine.debuggee import Debuggee
+from dap_server.engine.execution.prompting import PromptRun
+from dap_server.engine.execution.stepping import Interruption
+from dap_server.engine.requests.table import requests
+from dap_server.engine.session import EngineSession
+from dap_server.protocol.errors import InternalError, RequestError
+from dap_server.protocol.launch import LaunchArguments
+from dap_server.protocol.llm import LoadingEventBody, RunningEventBody
+from dap_server.protocol.requests import DisconnectArguments
+from dap_server.wire.reply import Reply
+
+
+class Restarted(Interruption):
+    """The present run ends, another one begins."""
+
+    def __init__(self, run: PromptRun) -> None:
+        super().__init__("restarted")
+        self.run = run
+
+
+class Ended(Interruption):
+    """The process ends with an exit status."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("ended")
+        self.code = code
+
+
+@requests.request()
+def launch(session: EngineSession, args: LaunchArguments) -> Reply[None]:
+    """Loads the model on the main thread; the run waits for `configurationDone`."""
+    reply: Reply[None] = Reply()
+
+    def work() -> None:
+        try:
+            _load(session, args)
+        except RequestError as error:
+            reply.fail(error)
+        except Exception as error:
+            traceback.print_exc()
+            reply.fail(InternalError(f"loading failed: {type(error).__name__}: {error}"))
+        else:
+            reply.settle(None)
+
+    session.commands.put(work)
+    return reply
+
+
+def _load(session: EngineSession, args: LaunchArguments) -> None:
+    def progress(message: str, percentage: float) -> None:
+        session.connection.event("llm/loading", LoadingEventBody(message=message, percentage=percentage))
+
+    loaded = load(args, progress)
+    debuggee = Debuggee(loaded, session.stopped, session.output)
+    debuggee.run = debuggee.prepare(args)
+    session.debuggee = debuggee
+    _announce(session, debuggee.run)
+
+
+def _announce(session: EngineSession, run: PromptRun) -> None:
+    sequences = run.inputs["input_ids"].shape[0]
+    body = RunningEventBody(model=type(run.model).__name__, device=str(run.model.device), sequences=sequences)
+    session.connection.event("llm/running", body)
+
+
+@requests.request()
+def configuration_done(session: EngineSession) -> None:
+    """The client has sent its breakpoints: the run may begin."""
+    session.afterwards(session.configured.set)
+
+
+@requests.request()
+def restart(session: EngineSession, args: LaunchArguments) -> None:
+    """Begins again with a new configuration on the loaded model."""
+    debuggee = session.ready
+    run = debuggee.prepare(args)
+    _announce(session, run)
+    session.afterwards(lambda: debuggee.stepper.interrupt(Restarted(run)))
+
+
+@requests.request()
+def terminate(session: EngineSession) -> None:
+    """Ends the run as if it had been interrupted."""
+    session.afterwards(lambda: _end(session))
+
+
+@requests.request()
+def disconnect(session: EngineSession, args: DisconnectArguments) -> None:
+    """Ends the process, or leaves it to run to its end without a debugger."""
+    if args.terminate_debuggee is False and session.debuggee is not None:
+        debuggee = session.debuggee
+        session.is_detached = True
+        _redirect_output()
+        session.afterwards(debuggee.stepper.release)
+        session.afterwards(session.configured.set)
+    else:
+        session.afterwards(lambda: _end(session))
+
+
+def _end(session: EngineSession) -> None:
+    if session.debuggee is None or not session.configured.is_set():
+        os._exit(0)  # nothing runs that could be unwound
+    session.debuggee.stepper.interrupt(Ended(0))
+
+
+def _redirect_output() -> None:
+    """The pipes to the adapter are about to close; a model that prints must not die of it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)

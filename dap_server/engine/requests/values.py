@@ -1,0 +1,109 @@
+"""Variables, evaluation, completion."""
+
+from __future__ import annotations
+
+from dap_server.engine.inspection.evaluation import NO_VALUE
+from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.variables import Row, describe
+from dap_server.engine.requests.table import requests
+from dap_server.engine.session import EngineSession
+from dap_server.protocol.requests import (
+    CompletionsArguments,
+    CompletionsResponseBody,
+    EvaluateArguments,
+    EvaluateResponseBody,
+    VariablesArguments,
+    VariablesResponseBody,
+)
+from dap_server.protocol.types import CompletionItem, Variable
+from dap_server.wire.handlers import When
+
+PAGE = 100
+"""Rows of an unpaged request for indexed children: a client that cannot page must not get a whole tensor."""
+
+
+@requests.request(when=When.STOPPED)
+def variables(session: EngineSession, args: VariablesArguments) -> VariablesResponseBody:
+    """The children of a scope or variable: named ones, and a page of the indexed ones."""
+    children = session.ready.references.children(args.variables_reference)
+
+    def job() -> list[Row]:
+        rows: list[Row] = []
+        if args.filter != "indexed":
+            rows.extend(children.named_rows())
+        if args.filter != "named" and children.indexed:
+            start = args.start or 0
+            rows.extend(children.indexed_rows(start, args.count or PAGE))
+        return rows
+
+    return VariablesResponseBody(variables=[_variable(session, row) for row in session.on_model_thread(job)])
+
+
+def _variable(session: EngineSession, row: Row) -> Variable:
+    named, indexed = _counts(row)
+    return Variable(
+        name=row.name,
+        value=row.value,
+        type=row.type,
+        variables_reference=session.ready.references.add_children(row.children),
+        evaluate_name=row.expression,
+        named_variables=named,
+        indexed_variables=indexed,
+    )
+
+
+def _counts(row: Row) -> tuple[int | None, int | None]:
+    """Named and indexed children; an editor that pages asks for named ones only when both are given."""
+    if row.children is None or not row.children.indexed:
+        return None, None
+    return max(row.children.named, 0), row.children.indexed
+
+
+@requests.request(when=When.STOPPED)
+def evaluate(session: EngineSession, args: EvaluateArguments) -> EvaluateResponseBody:
+    """Python over the names of a frame; on hover only names, attributes and indexing."""
+    evaluator = session.ready.evaluator
+    look = evaluator.hover if args.context == "hover" else evaluator.evaluate
+    frame = _frame(session, args.frame_id)
+
+    def job() -> Row:
+        value = look(args.expression, frame)
+        return Row("result", "") if value is NO_VALUE or value is None else describe("result", value)
+
+    row = session.on_model_thread(job)
+    named, indexed = _counts(row)
+    return EvaluateResponseBody(
+        result=row.value,
+        type=row.type,
+        variables_reference=session.ready.references.add_children(row.children),
+        named_variables=named,
+        indexed_variables=indexed,
+    )
+
+
+@requests.request(when=When.STOPPED)
+def completions(session: EngineSession, args: CompletionsArguments) -> CompletionsResponseBody:
+    """Names that continue the text before the cursor."""
+    text = args.text.split("\n")[(args.line or 1) - 1 :][:1]
+    before = "".join(text)[: max(args.column - 1, 0)]
+    frame = _frame(session, args.frame_id)
+    names = session.on_model_thread(lambda: session.ready.evaluator.completions(before, frame))
+    start = len(before) - len(_partial(before))
+    return CompletionsResponseBody(
+        targets=[CompletionItem(label=name, start=start, length=len(_partial(before))) for name in names[:PAGE]]
+    )
+
+
+def _partial(text: str) -> str:
+    i = len(text)
+    while i > 0 and (text[i - 1].isalnum() or text[i - 1] == "_"):
+        i -= 1
+    return text[i:]
+
+
+def _frame(session: EngineSession, frame_id: int | None) -> Frame | None:
+    """The frame of a request; the top one when it names none."""
+    if frame_id is not None:
+        return session.ready.references.frame(frame_id)
+    debuggee, stop = session.ready, session.stop
+    return session.on_model_thread(lambda: debuggee.call_stack(stop, 0).page(0, 1)[0])

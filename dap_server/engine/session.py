@@ -1,0 +1,192 @@
+"""The engine's side of a debug session: the connection to the adapter, and its one dispatcher.
+
+Threads, all but the main one hidden from debuggers:
+    reader      reads the adapter's messages; sees `cancel` and whatever ends a stop at once
+    dispatcher  answers one request after another
+    main        loads and runs the model; parked at stops, where it runs the jobs of the dispatcher
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from dap_server.protocol.control_requests import CancelArguments
+from dap_server.protocol.errors import Cancelled, NotStopped, RequestError
+from dap_server.protocol.events import OutputEventBody, StoppedEventBody
+from dap_server.protocol.messages import Message, Request
+from dap_server.wire.connection import Connection
+from dap_server.wire.handlers import RequestTable, When
+from dap_server.wire.loopback import Streams
+from dap_server.wire.reply import Reply
+
+if TYPE_CHECKING:
+    from dap_server.engine.debuggee import Debuggee
+    from dap_server.engine.execution.stepping import Stop
+
+T = TypeVar("T")
+
+ENDS_A_STOP = frozenset(["continue", "next", "stepIn", "stepOut", "restart", "terminate", "disconnect"])
+"""Requests that make looks at the present stop pointless: those still waiting are cancelled."""
+
+MAX_THREADS = 8
+"""With more sequences than this there is one thread for all of them."""
+
+
+class EngineSession:
+    """One adapter, one model process."""
+
+    def __init__(self, streams: Streams, requests: RequestTable[EngineSession]) -> None:
+        self.connection = Connection(streams, self._received, self._closed, name="llm-dap engine")
+        self.requests = requests
+        self.debuggee: Debuggee | None = None
+        self.is_detached = False
+        """Whether the model runs on without an adapter."""
+        self.commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        """Work for the main thread, which loads and runs models."""
+        self.configured = threading.Event()
+        self._inbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._waiting: dict[int, str] = {}
+        self._cancelled: set[int] = set()
+        self._now: int | None = None
+        self._afterwards: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        dispatcher = threading.Thread(target=self._dispatch, name="llm-dap engine dispatcher", daemon=True)
+        for thread in (dispatcher, self.connection.thread):
+            hide_from_debuggers(thread)
+        dispatcher.start()
+        self.connection.start()
+
+    # --- for requests
+
+    @property
+    def ready(self) -> Debuggee:
+        """The loaded model. Raises RequestError while there is none."""
+        if self.debuggee is None:
+            raise NotStopped("the model is not loaded yet")
+        return self.debuggee
+
+    @property
+    def stop(self) -> Stop:
+        """The present stop. Raises NotStopped."""
+        stop = self.debuggee.stepper.stop if self.debuggee else None
+        if stop is None:
+            raise NotStopped
+        return stop
+
+    def on_model_thread(self, job: Callable[[], T]) -> T:
+        """Runs a job on the stopped model thread. Raises NotStopped, Cancelled, and what the job raises."""
+        return self.ready.stepper.stage.run(job)
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Does something once the present request is answered: no event may overtake the answer it follows from."""
+        self._afterwards.append(action)
+
+    # --- for the model
+
+    def output(self, text: str, category: str = "stdout") -> None:
+        self.connection.event("output", OutputEventBody(output=text, category=category))
+
+    def stopped(self, stop: Stop) -> None:
+        """The model thread is parked."""
+        at_end = stop.reason == "pause" and stop.generation.is_over
+        description = "generation finished" if at_end else f"{stop.reason}: {stop.place}"
+        self.connection.event(
+            "stopped",
+            StoppedEventBody(
+                reason=stop.reason,
+                description=description,
+                text=str(stop.place),
+                thread_id=1,
+                all_threads_stopped=True,
+                hit_breakpoint_ids=stop.hits or None,
+            ),
+        )
+
+    # --- the reader thread
+
+    def _received(self, message: Message) -> None:
+        if not isinstance(message, Request):
+            return
+        if message.command == "cancel":
+            self._cancel(message)
+            return
+        if message.command in ENDS_A_STOP:
+            self._cancel_looks()
+        self._waiting[message.seq] = message.command
+        self._inbox.put(message)
+
+    def _cancel(self, request: Request) -> None:
+        try:
+            arguments = msgspec.json.decode(bytes(request.arguments) or b"{}", type=CancelArguments)
+        except msgspec.ValidationError:
+            arguments = CancelArguments()
+        target = arguments.request_id
+        if target in self._waiting:
+            self._cancel_one(target)
+        self.connection.respond(request)
+
+    def _cancel_looks(self) -> None:
+        for seq, command in list(self._waiting.items()):
+            handler = self.requests.handlers.get(command)
+            if handler and handler.when is When.STOPPED and command not in ENDS_A_STOP:
+                self._cancel_one(seq)
+
+    def _cancel_one(self, seq: int) -> None:
+        self._cancelled.add(seq)
+        if seq == self._now and self.debuggee is not None:
+            self.debuggee.stepper.stage.cancel()
+
+    def _closed(self, _reason: str | None) -> None:
+        if not self.is_detached:
+            os._exit(1)  # nobody is left to talk to, and the model may be deep in a kernel
+
+    # --- the dispatcher thread
+
+    def _dispatch(self) -> None:
+        while True:
+            request = self._inbox.get()
+            self._now = request.seq
+            try:
+                self._answer(request)
+            finally:
+                self._now = None
+                self._waiting.pop(request.seq, None)
+                self._cancelled.discard(request.seq)
+            actions, self._afterwards = self._afterwards, []
+            for action in actions:
+                action()
+
+    def _answer(self, request: Request) -> None:
+        try:
+            if request.seq in self._cancelled:
+                raise Cancelled("the model was resumed, or the request was cancelled, before it was looked at")
+            handler = self.requests.find(request.command)
+            if handler.when is When.STOPPED:
+                _ = self.stop
+            result: Any = handler(self, request)
+        except RequestError as error:
+            self.connection.respond_error(request, error)
+            return
+        if isinstance(result, Reply):
+            result.then(lambda reply: self._answer_late(request, reply))
+        else:
+            self.connection.respond(request, result)
+
+    def _answer_late(self, request: Request, reply: Reply[Any]) -> None:
+        try:
+            self.connection.respond(request, reply.result())
+        except RequestError as error:
+            self.connection.respond_error(request, error)
+
+
+def hide_from_debuggers(thread: threading.Thread) -> None:
+    """Keeps debugpy from suspending and listing a thread of ours (both marks are pydevd's)."""
+    thread.pydev_do_not_trace = True  # type: ignore[attr-defined]
+    thread.is_pydev_daemon_thread = True  # type: ignore[attr-defined]
