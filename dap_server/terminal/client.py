@@ -1,0 +1,295 @@
+"""A client of a debug adapter: the terminal's, and the hands of the tests. Every wait ends; nothing polls.
+
+    with Client.spawn() as client:
+        client.start(model="fixtures/models/atlas", prompt="The capital of France is", breakpoints=["*.layers.3"])
+        client.wait_for_stop()
+        print(client.top_frame().name, client.scope("Inputs"))
+
+All that belongs to one request is in `requests`, what comes by itself in `inbox`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence, Set
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from dap_server.protocol import tables
+from dap_server.protocol.capabilities import Capabilities
+from dap_server.protocol.errors import RequestError
+from dap_server.protocol.events import OutputEventBody, StoppedEventBody
+from dap_server.protocol.llm import LLM_EVENTS, LLM_REQUESTS
+from dap_server.protocol.messages import Event, Message, Request, Struct
+from dap_server.protocol.requests import DisconnectArguments
+from dap_server.protocol.types import FunctionBreakpoint
+from dap_server.terminal.children import Children
+from dap_server.terminal.errors import SessionEnded
+from dap_server.terminal.inbox import Arrival, Inbox
+from dap_server.terminal.process import AdapterProcess
+from dap_server.terminal.requests import Requests
+from dap_server.wire.connection import Connection
+from dap_server.wire.loopback import LOOPBACK, Streams, streams
+from dap_server.wire.reply import Reply
+
+TIMEOUT = 60.0
+"""Seconds that any wait lasts at most when the caller does not say."""
+GRACE = 10.0
+"""Seconds that an adapter has to go by itself."""
+
+Observer = Callable[[str, dict[str, Any]], None]
+"""Sees every message: "sent" or "received", and the message."""
+
+
+class Client(Requests):
+    """One debugging session.
+
+    Threads: the connection's reader thread queues events and answers reverse requests; all else is the caller's.
+
+    Attributes:
+        inbox: the events that nobody has taken yet.
+        capabilities: what the adapter can do, kept up to date.
+        thread_id: of the thread that stopped last.
+        exit_code: of the debuggee, once it has exited.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        process: AdapterProcess | None = None,
+        observer: Observer | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self.inbox = Inbox()
+        self.timeout = timeout
+        self.exit_code: int | None = None
+        self.arrived: Callable[[], None] | None = None
+        """Called on the reader thread after an event was queued, or the connection ended."""
+        self._process = process
+        self._output: list[OutputEventBody] = []
+        self._children = Children()
+        self._is_closed = False
+        observe = None if observer is None else self._careful(observer)
+        self._connection = Connection(streams, self._received, self._ended, "client", observe)
+        self._connection.start()
+
+    @classmethod
+    def spawn(
+        cls,
+        command: Sequence[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        observer: Observer | None = None,
+        timeout: float = TIMEOUT,
+    ) -> Self:
+        """Starts an adapter of its own over pipes: `python -m dap_server adapter` unless another command is given."""
+        process = AdapterProcess(command, env, cwd)
+        return cls(process.streams, process, observer, timeout)
+
+    @classmethod
+    def connect(
+        cls, port: int, host: str = LOOPBACK, observer: Observer | None = None, timeout: float = TIMEOUT
+    ) -> Self:
+        """Connects to an adapter that listens."""
+        return cls(streams(socket.create_connection((host, port), timeout=timeout)), None, observer, timeout)
+
+    @property
+    def adapter_pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.inbox.is_closed
+
+    def start(self, *, breakpoints: Sequence[str | FunctionBreakpoint] = (), **options: Any) -> None:
+        """The whole standard sequence, until the model has loaded. `options` are fields of `LaunchArguments`."""
+        self.begin(breakpoints=breakpoints, **options).result(self.timeout)
+
+    def begin(self, *, breakpoints: Sequence[str | FunctionBreakpoint] = (), **options: Any) -> Reply[msgspec.Raw]:
+        """`start` without waiting for the model: gives the pending answer to `launch`."""
+        self.initialize()
+        launched = self.launch(**options)
+        self.wait_for("initialized", unless=launched)
+        self.set_function_breakpoints(*breakpoints)
+        if self.capabilities.exception_breakpoint_filters:
+            self.set_exception_breakpoints()
+        self.configuration_done()
+        return launched
+
+    def request(self, command: str, arguments: Struct | dict[str, Any] | None = None) -> Reply[msgspec.Raw]:
+        return self._connection.request(command, arguments)
+
+    def ask(self, command: str, arguments: Struct | dict[str, Any] | None = None, timeout: float | None = None) -> Any:
+        """Sends a request and waits for the decoded body of its answer.
+
+        Raises:
+            RequestError: the adapter refused; a ConnectionClosed when it went away instead of answering.
+            TimeoutError: no answer in time.
+        """
+        self.inbox.raise_failure()
+        seconds = self.timeout if timeout is None else timeout
+        try:
+            body = self.request(command, arguments).result(seconds)
+        except TimeoutError:
+            raise TimeoutError(f"no answer to '{command}' within {seconds:g} s") from None
+        known = tables.REQUESTS.get(command) or LLM_REQUESTS.get(command)
+        return _decoded(body, known.body if known else Any)
+
+    def wait_for(self, event: str, timeout: float | None = None, unless: Reply[Any] | None = None) -> Any:
+        """Takes the next event of this name and gives its body.
+
+        Raises:
+            SessionEnded: the connection ended first.
+            RequestError: the request `unless` failed first.
+            TimeoutError: it did not come in time.
+        """
+        return self.take({event}, timeout, unless).body
+
+    def take(
+        self, names: Set[str] | None = None, timeout: float | None = None, unless: Reply[Any] | None = None
+    ) -> Arrival:
+        """Takes the next event of these names, of any name when None. Raises as `wait_for` does."""
+        what = "event" if names is None else " or ".join(f"'{name}'" for name in sorted(names))
+        if unless is not None:
+            self.inbox.watch(unless)
+
+        def look() -> Arrival | None:
+            if (arrival := self.inbox.take(names)) is not None:
+                return arrival
+            if unless is not None and unless.is_settled:
+                unless.result(0)  # raises if it failed; a success says nothing about the event
+            if self.inbox.is_closed:
+                raise SessionEnded(self._story(f"the connection ended before the {what}"))
+            return None
+
+        return self.inbox.wait(look, self.timeout if timeout is None else timeout, what)
+
+    def wait_for_stop(self, timeout: float | None = None) -> StoppedEventBody:
+        """Takes the next `stopped` event.
+
+        Raises:
+            SessionEnded: the debuggee or the connection ended instead; the events that say so can still be taken.
+            TimeoutError: neither happened in time.
+        """
+
+        def look() -> Arrival | None:
+            first = self.inbox.peek({"stopped", "exited", "terminated"})
+            if first is not None and first.event == "stopped":
+                return self.inbox.take({"stopped"})
+            if first is not None or self.inbox.is_closed:
+                raise SessionEnded(self._story("the session ended instead of stopping"))
+            return None
+
+        stopped: StoppedEventBody = self.inbox.wait(look, self.timeout if timeout is None else timeout, "stop").body
+        return stopped
+
+    def wait_for_end(self, timeout: float | None = None) -> int:
+        """Waits for `exited` and `terminated` and gives the exit code."""
+        code: int = self.wait_for("exited", timeout).exit_code
+        self.wait_for("terminated", timeout)
+        return code
+
+    def output(self, category: str = "stdout") -> str:
+        """All text of one category that has come so far."""
+        return "".join(body.output for body in self._output if (body.category or "console") == category)
+
+    def close(self, grace: float = GRACE) -> None:
+        """Ends the debuggee, the session and the adapter that was started for it; kills what does not go."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if not self.inbox.is_closed:
+            try:
+                self.request("disconnect", DisconnectArguments(terminate_debuggee=True)).result(grace)
+            except (RequestError, TimeoutError):
+                pass  # gone, or about to be
+        if self._process is None:
+            self._connection.close()
+        else:
+            self._process.end(grace)
+        self._connection.thread.join(grace)
+        if self._process is not None:
+            self._process.close_output()
+        self._children.end(grace)
+        self.inbox.raise_failure()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _received(self, message: Message) -> None:
+        try:
+            if isinstance(message, Event):
+                self._queue(message)
+            elif isinstance(message, Request):
+                self._answer(message)
+        except Exception as error:
+            self.inbox.fail(error)
+
+    def _queue(self, event: Event) -> None:
+        kind = {**tables.EVENTS, **LLM_EVENTS}.get(event.event, Any)
+        arrival = Arrival(event.event, _decoded(event.body, kind))
+        match event.event:
+            case "output":
+                self._output.append(arrival.body)
+            case "stopped" if arrival.body.thread_id is not None:
+                self.thread_id = arrival.body.thread_id
+            case "exited":
+                self.exit_code = arrival.body.exit_code
+            case "capabilities":
+                self.capabilities = _merged(self.capabilities, arrival.body.capabilities)
+        self.inbox.put(arrival)
+        if self.arrived is not None:
+            self.arrived()
+
+    def _answer(self, request: Request) -> None:
+        try:
+            body = self._children.answer(request)
+        except RequestError as error:
+            self._connection.respond_error(request, error)
+        else:
+            self._connection.respond(request, body)
+
+    def _ended(self, reason: str | None) -> None:
+        self.inbox.close(reason)
+        if self.arrived is not None:
+            self.arrived()
+
+    def _careful(self, observer: Observer) -> Callable[[str, bytes], None]:
+        """An observer that objects ends the next wait, not the reader thread."""
+
+        def observe(direction: str, body: bytes) -> None:
+            try:
+                observer(direction, msgspec.json.decode(body))
+            except Exception as error:
+                self.inbox.fail(error)
+
+        return observe
+
+    def _story(self, what: str) -> str:
+        lines = [what]
+        if self.inbox.reason:
+            lines.append(self.inbox.reason)
+        if self.exit_code is not None:
+            lines.append(f"the debuggee exited with {self.exit_code}")
+        if self._process is not None and self.inbox.is_closed:
+            lines.append(f"the adapter exited with {self._process.exit_code_within(1.0)}")
+        said = "".join(body.output for body in self._output if body.category != "telemetry")
+        return "\n".join([*lines, f"output so far:\n{said[-4000:]}" if said else "no output"])
+
+
+def _decoded(body: msgspec.Raw, kind: Any) -> Any:
+    if kind is None or not body:
+        return None
+    return msgspec.json.decode(bytes(body), type=kind)
+
+
+def _merged(old: Capabilities, changes: Capabilities) -> Capabilities:
+    return msgspec.convert({**msgspec.to_builtins(old), **msgspec.to_builtins(changes)}, Capabilities)

@@ -1,0 +1,48 @@
+"""The session itself: help and the end."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from dap_server.protocol.errors import did_you_mean
+from dap_server.terminal.commands.table import COMMANDS, Command, command
+from dap_server.terminal.debugger import Debugger
+from dap_server.terminal.errors import CommandError
+
+TOPICS = {"moving": "Go on", "looking": "Look", "breaking": "Breakpoints", "session": "Session"}
+
+
+class Quit(Exception):
+    """The user has had enough."""
+
+
+@command("help", "h", "?", usage="[COMMAND]", help="this list")
+def help_(debugger: Debugger, argument: str) -> None:
+    chosen = list(dict.fromkeys(COMMANDS.values()))
+    if argument:
+        if argument not in COMMANDS:
+            raise CommandError(f"no command '{argument}'{did_you_mean(argument, COMMANDS)}")
+        chosen = [COMMANDS[argument]]
+    debugger.screen.show(_table(chosen))
+    if not argument:
+        debugger.screen.show(Text("Anything else is Python in the frame that you look at.", "dim"))
+
+
+@command("quit", "q", "exit", help="end the session")
+def quit_(_debugger: Debugger, _argument: str) -> None:
+    raise Quit
+
+
+def _table(commands: list[Command]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    topic = ""
+    for item in commands:
+        if item.topic != topic:
+            topic = item.topic
+            table.add_row(Text(TOPICS.get(topic, topic), "bold"), "")
+        short = f" ({', '.join(item.names[1:])})" if item.names[1:] else ""
+        table.add_row(Text(f"  {item.name} {item.usage}".rstrip(), "cyan") + Text(short, "dim"), item.help)
+    return table

@@ -1,0 +1,95 @@
+"""What Tab offers: commands, then what each of them takes, and the adapter's own proposals for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+
+from dap_server.protocol.errors import RequestError
+from dap_server.terminal import paths
+from dap_server.terminal.commands.moving import path_of
+from dap_server.terminal.commands.table import COMMANDS
+from dap_server.terminal.debugger import Debugger
+from dap_server.terminal.errors import CommandError
+
+PLACES = ("step", "sample", "logits", "after:", "before:")
+"""What a breakpoint can be on besides modules."""
+
+
+class DebuggerCompleter(Completer):
+    """Proposals never fail: without an answer there are none."""
+
+    def __init__(self, debugger: Debugger) -> None:
+        self._debugger = debugger
+        self._of: dict[str, Callable[[str], Iterable[str]]] = {
+            "vars": self._variables,
+            "step": self._targets,
+            "break": self._places,
+            "delete": lambda _: [breakpoint.name for breakpoint in debugger.breakpoints],
+            "help": lambda _: (command.name for command in COMMANDS.values()),
+        }
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+        try:
+            yield from list(self._proposals(document.text_before_cursor))
+        except (RequestError, CommandError, TimeoutError):
+            return
+
+    def _proposals(self, text: str) -> Iterator[Completion]:
+        word, space, argument = text.lstrip().partition(" ")
+        if not space:
+            yield from _starting(word, dict.fromkeys(command.name for command in COMMANDS.values()))
+            yield from self._python(word)
+            return
+        command = COMMANDS.get(word)
+        if command is not None and command.name in self._of:
+            argument = argument.lstrip()
+            yield from _starting(argument, dict.fromkeys(self._of[command.name](argument)))
+        elif command is None or command.name == "print":
+            yield from self._python(argument if command else text)
+
+    def _python(self, text: str) -> Iterator[Completion]:
+        debugger = self._debugger
+        if not debugger.client.capabilities.supports_completions_request or not text:
+            return
+        for item in debugger.client.completions(text, frame_id=debugger.frame.id):
+            replaced = _partial(text) if item.length is None else text[len(text) - item.length :]
+            yield Completion(
+                item.text or item.label, -len(replaced), display=item.label, display_meta=item.detail or ""
+            )
+
+    def _variables(self, path: str) -> Iterator[str]:
+        debugger = self._debugger
+        scopes = debugger.client.scopes(debugger.frame.id)
+        parent, dot, _ = path.rpartition(".")
+        if not dot:
+            yield from (scope.name for scope in scopes)
+            return
+        node = paths.find(parent, scopes, debugger.client.variables)
+        children = debugger.client.variables(node.reference, filter="named") if node.reference else []
+        yield from (f"{parent}.{child.name}" for child in children)
+
+    def _targets(self, _name: str) -> Iterator[str]:
+        targets = self._debugger.client.step_in_targets(self._debugger.frame.id)
+        yield from (path_of(target).rpartition(".")[2] for target in targets)
+
+    def _places(self, _name: str) -> Iterator[str]:
+        """Modules that are on the stack, and those below the current one."""
+        debugger = self._debugger
+        running = [frame.name.partition(" ")[0] for frame in debugger.frames if "." in frame.name.partition(" ")[0]]
+        targets = debugger.client.step_in_targets(debugger.frame.id) if debugger.selected == 0 else []
+        yield from (*running, *map(path_of, targets), *PLACES)
+
+
+def _starting(text: str, names: Iterable[str]) -> Iterator[Completion]:
+    return (Completion(name, -len(text)) for name in names if name.startswith(text))
+
+
+def _partial(text: str) -> str:
+    """The name at the end of a text."""
+    i = len(text)
+    while i and (text[i - 1].isalnum() or text[i - 1] == "_"):
+        i -= 1
+    return text[i:]

@@ -1,0 +1,195 @@
+"""The state of a session in the terminal: what is stopped, which frame is looked at, which breakpoints there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from dap_server.protocol.errors import RequestError
+from dap_server.protocol.events import BreakpointEventBody, StoppedEventBody
+from dap_server.protocol.launch import LaunchArguments
+from dap_server.protocol.types import Breakpoint, FunctionBreakpoint, StackFrame
+from dap_server.terminal import render
+from dap_server.terminal.client import Client
+from dap_server.terminal.errors import CommandError, SessionEnded
+from dap_server.terminal.inbox import Arrival
+from dap_server.terminal.screen import Screen
+from dap_server.wire.reply import Reply
+
+FRAMES = 20
+"""How many are fetched at a stop; all that are running fit in there."""
+
+
+class Debugger:
+    """One session, shown on one screen. Used by one thread.
+
+    Attributes:
+        frames: of the thread that is looked at, those that have been fetched; empty while it runs.
+        has_more_frames: whether there are some below them.
+        selected: index of the frame that commands look at.
+        breakpoints: as the user set them, and `states` what became of each.
+    """
+
+    def __init__(self, client: Client, screen: Screen) -> None:
+        self.client, self.screen = client, screen
+        self.options: dict[str, Any] = {}
+        self.frames: list[StackFrame] = []
+        self.has_more_frames = False
+        self.selected = 0
+        self.stopped: StoppedEventBody | None = None
+        self.breakpoints: list[FunctionBreakpoint] = []
+        self.states: list[Breakpoint] = []
+        self.is_over = False
+        self._is_running = False
+        self._was_interrupted = False
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.stopped is not None and not self.is_over
+
+    @property
+    def frame(self) -> StackFrame:
+        """The frame that is looked at.
+
+        Raises:
+            CommandError: nothing is stopped.
+        """
+        self.require_stop()
+        return self.frames[self.selected]
+
+    def require_stop(self) -> None:
+        if self.is_over:
+            raise CommandError("the session has ended")
+        if not self.frames:
+            raise CommandError("nothing is stopped here")
+
+    def require(self, capability: str, command: str) -> None:
+        """Raises CommandError when the adapter does not promise something; `capability` is a field of Capabilities."""
+        if not getattr(self.client.capabilities, capability):
+            raise CommandError(f"'{command}' is not supported by this adapter")
+
+    def start(self, breakpoints: Sequence[str], options: dict[str, Any]) -> None:
+        """Launches and waits for the first stop or the end.
+
+        Raises:
+            RequestError: the launch failed.
+        """
+        self.options = options
+        self.breakpoints = [FunctionBreakpoint(name=name) for name in breakpoints]
+        launched = self.client.begin(breakpoints=self.breakpoints, **options)
+        self.states = [Breakpoint(verified=False, reason="pending") for _ in breakpoints]
+        self._settle(launched)
+
+    def resume(self, request: Callable[[], None]) -> None:
+        """Sends a request that lets the model run, and shows what happens until it stops again or ends."""
+        self.require_stop()
+        frames, self.frames = self.frames, []
+        try:
+            request()
+        except RequestError:
+            self.frames = frames
+            raise
+        self._settle()
+
+    def restart(self, options: dict[str, Any]) -> None:
+        """Begins again with other options."""
+        arguments = msgspec.to_builtins(LaunchArguments(**options))
+        self.resume(lambda: self.client.ask("restart", {"arguments": arguments}))
+        self.options = options
+
+    def set_breakpoints(self, breakpoints: list[FunctionBreakpoint]) -> None:
+        states = self.client.set_function_breakpoints(*breakpoints)
+        self.breakpoints, self.states = breakpoints, states
+
+    def fetch_frames(self, levels: int = FRAMES) -> None:
+        """The first frames of the thread that is looked at; 0 is all of them."""
+        body = self.client.stack_trace(levels=levels)
+        self.frames = body.stack_frames
+        known = body.total_frames
+        self.has_more_frames = len(self.frames) < known if known is not None else bool(levels)
+
+    def select(self, index: int) -> None:
+        if index >= len(self.frames) and self.has_more_frames:
+            self.fetch_frames(0)
+        if not 0 <= index < len(self.frames):
+            raise CommandError(f"there are frames 0 to {len(self.frames) - 1}")
+        self.selected = index
+
+    def show_pending(self) -> None:
+        """Shows what has come while nobody waited."""
+        while (arrival := self.client.inbox.take()) is not None:
+            self._handle(arrival)
+        if self.client.has_ended and not self.is_over:
+            self._lost("the adapter has gone")
+
+    def _settle(self, launched: Reply[msgspec.Raw] | None = None) -> None:
+        self._is_running, self._was_interrupted = True, False
+        while self._is_running and not self.is_over:
+            try:
+                self._handle(self.client.take(unless=launched))
+            except TimeoutError:
+                continue  # a model may think as long as it likes: Ctrl+C pauses it
+            except SessionEnded as end:
+                self._lost(str(end).partition("\noutput so far")[0])
+            except KeyboardInterrupt:
+                self._interrupt(launched is not None and not launched.is_settled)
+        self.screen.progress(None)
+
+    def _interrupt(self, is_loading: bool) -> None:
+        if is_loading:
+            raise CommandError("interrupted while the model was loading")
+        if self._was_interrupted:
+            raise CommandError("it does not stop: 'quit' ends the session")
+        self._was_interrupted = True
+        self.client.pause()
+
+    def _lost(self, why: str) -> None:
+        self.is_over, self._is_running, self.frames = True, False, []
+        self.screen.error(why)
+
+    def _handle(self, arrival: Arrival) -> None:
+        body = arrival.body
+        match arrival.event:
+            case "output":
+                self.screen.text(body.output, body.category or "console", self._is_running)
+            case "stopped":
+                self._stop(body)
+            case "breakpoint":
+                self._breakpoint_changed(body)
+            case "progressStart" | "progressUpdate":
+                done = f" {body.percentage:.0f} %" if body.percentage is not None else ""
+                self.screen.progress(f"{getattr(body, 'title', None) or 'loading'}: {body.message or ''}{done}")
+            case "progressEnd":
+                self.screen.progress(None)
+            case "continued":
+                self.frames = []
+            case "terminated":
+                self._end()
+
+    def _stop(self, stopped: StoppedEventBody) -> None:
+        self.stopped, self._is_running, self.selected = stopped, False, 0
+        self.screen.progress(None)
+        self.fetch_frames()
+        self.show_stop()
+
+    def show_stop(self) -> None:
+        """Where it stands, and why, in one line."""
+        assert self.stopped is not None
+        pairs = zip(self.breakpoints, self.states, strict=True)
+        names = {state.id: breakpoint.name for breakpoint, state in pairs if state.id is not None}
+        self.screen.show(render.stop_line(self.stopped, self.frames, names))
+
+    def _breakpoint_changed(self, change: BreakpointEventBody) -> None:
+        for i, state in enumerate(self.states):
+            if state.id is None or state.id == change.breakpoint.id:
+                self.states[i] = change.breakpoint
+                if not change.breakpoint.verified and change.breakpoint.message:
+                    self.screen.show(render.note(f"breakpoint {self.breakpoints[i].name}: {change.breakpoint.message}"))
+                return
+
+    def _end(self) -> None:
+        self.is_over, self._is_running, self.frames = True, False, []
+        code = self.client.exit_code
+        self.screen.show(render.note("the model's process has ended" + (f" with exit code {code}" if code else "")))

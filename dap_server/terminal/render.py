@@ -1,0 +1,165 @@
+"""Pictures of what an adapter answers: bodies in, rich renderables out. Asks nothing and prints nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from dap_server.protocol.events import StoppedEventBody
+from dap_server.protocol.types import Breakpoint, Scope, StackFrame, Thread, Variable
+
+HISTORY = "dim"
+CURRENT = "bold"
+NAME = "cyan"
+_PHASE = re.compile(r"(?P<name>.*) \((?P<phase>before|after)\)")
+
+
+def stop_line(stopped: StoppedEventBody, frames: Sequence[StackFrame], names: Mapping[int, str]) -> Text:
+    """`stopped before model.layers.3 · step 0 (prefill) · function breakpoint *.layers.3`.
+
+    Args:
+        names: of breakpoints, by id.
+    """
+    line = Text("stopped ", CURRENT) + Text(place(frames), f"{CURRENT} {NAME}")
+    for part in (step_of(frames), reason_of(stopped, names)):
+        if part:
+            line.append(" · ", HISTORY).append(part)
+    return line
+
+
+def place(frames: Sequence[StackFrame]) -> str:
+    """Where the first of some frames stands: `before model.layers.3` for the frame `model.layers.3 (before)`."""
+    if not frames:
+        return "somewhere"
+    name = frames[0].name
+    match = _PHASE.fullmatch(name)
+    return f"{match['phase']} {match['name']}" if match else f"{'at' if name.startswith('step ') else 'in'} {name}"
+
+
+def step_of(frames: Sequence[StackFrame]) -> str | None:
+    """The generation step that the first of some frames belongs to; None if it is one itself."""
+    steps = [index for index, frame in enumerate(frames) if frame.name.startswith("step ")]
+    return frames[steps[0]].name if steps and steps[0] > 0 else None
+
+
+def reason_of(stopped: StoppedEventBody, names: Mapping[int, str]) -> str | None:
+    """Why, for people: nothing for a step, which they asked for."""
+    hit = [names[i] for i in stopped.hit_breakpoint_ids or () if i in names]
+    if stopped.reason == "step":
+        return None
+    if hit:
+        return f"{stopped.reason} {', '.join(hit)}"
+    text = stopped.description or stopped.reason
+    is_exception = stopped.reason == "exception" and stopped.text and stopped.text != text
+    return f"{text}: {stopped.text}" if is_exception else text
+
+
+def stack(frames: Sequence[StackFrame], selected: int, more: bool = False) -> RenderableType:
+    """One line per frame: the selected one marked, history dimmed, a label as a rule."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right")
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=3)
+    table.add_column(no_wrap=True, overflow="ellipsis", style=HISTORY, ratio=2)
+    for index, frame in enumerate(frames):
+        if frame.presentation_hint == "label":
+            table.add_row("", Text(f"── {frame.name} ──", HISTORY), "")
+            continue
+        is_selected = index == selected
+        style = CURRENT if is_selected else HISTORY if frame.presentation_hint == "subtle" else ""
+        mark = f"{'▸' if is_selected else ' '} {index}"
+        table.add_row(Text(mark, style), Text(frame.name, style), location(frame))
+    if more:
+        table.add_row("", Text("… more: stack all", HISTORY), "")
+    return table
+
+
+def frame_line(frame: StackFrame, index: int) -> Text:
+    return Text(f"▸ {index} ") + Text(frame.name, CURRENT) + Text(f"  {location(frame)}", HISTORY)
+
+
+def location(frame: StackFrame) -> str:
+    if frame.source is None:
+        return ""
+    name = frame.source.name or (frame.source.path or "").rpartition("/")[2]
+    return f"{name}:{frame.line}"
+
+
+def rows(heading: Text | str, variables: Sequence[Variable], more: str | None = None) -> Tree:
+    """Variables below a heading, values aligned, one line each.
+
+    Args:
+        more: said at the end when these are not all.
+    """
+    tree = Tree(heading if isinstance(heading, Text) else Text(heading, CURRENT), guide_style=HISTORY)
+    width = min(max((len(variable.name) for variable in variables), default=0), 36)
+    for variable in variables:
+        tree.add(variable_line(variable, width))
+    if more:
+        tree.add(Text(more, HISTORY))
+    return tree
+
+
+def heading(path: str, value: str = "") -> Text:
+    """What a variable is, above what is in it."""
+    return Text(path, CURRENT, no_wrap=True, overflow="ellipsis") + Text(
+        f"  {' '.join(value.splitlines())}" if value else ""
+    )
+
+
+def variable_line(variable: Variable, width: int = 0) -> Text:
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(variable.name.ljust(width), NAME).append("  ").append(" ".join(variable.value.splitlines()))
+    return line
+
+
+def closed_scope(scope: Scope) -> Tree:
+    """A scope that is not opened, with how to open it."""
+    count = scope.indexed_variables or scope.named_variables
+    size = f"  {count} rows" if count else ""
+    return Tree(Text(scope.name, CURRENT) + Text(f"{size}  (v {scope.name})", HISTORY))
+
+
+def threads(items: Sequence[Thread], current: int) -> Text:
+    return _lines(
+        Text(
+            f"{'▸' if thread.id == current else ' '} {thread.id}  {thread.name}",
+            CURRENT if thread.id == current else "",
+        )
+        for thread in items
+    )
+
+
+def breakpoints(names: Sequence[str], states: Sequence[Breakpoint], first: int = 1) -> Text:
+    """The list that `delete` counts in, from the number `first`."""
+    lines = []
+    for number, (name, state) in enumerate(zip(names, states, strict=True), start=first):
+        line = Text(f"{number}  ") + Text(name, NAME)
+        if not state.verified:
+            pending = state.reason == "pending"
+            line.append(f"  {'waits for the model' if pending else 'not set'}", HISTORY if pending else "yellow")
+        if state.message:
+            line.append(f"  {state.message}", HISTORY)
+        lines.append(line)
+    return _lines(lines) if lines else Text("no breakpoints", HISTORY)
+
+
+def error(text: str) -> Text:
+    """One line, whatever came."""
+    return Text("error: " + " ".join(text.split()), "red")
+
+
+def note(text: str) -> Text:
+    return Text(text, HISTORY)
+
+
+def together(parts: Iterable[RenderableType]) -> Group:
+    return Group(*parts)
+
+
+def _lines(lines: Iterable[Text]) -> Text:
+    return Text("\n").join(lines)

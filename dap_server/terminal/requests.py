@@ -1,0 +1,181 @@
+"""The requests of a client by name: arguments as Python has them, answers without their wrapping."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import msgspec
+
+from dap_server.protocol import requests as protocol
+from dap_server.protocol.capabilities import Capabilities
+from dap_server.protocol.launch import LaunchArguments
+from dap_server.protocol.messages import Struct
+from dap_server.protocol.types import (
+    Breakpoint,
+    CompletionItem,
+    FunctionBreakpoint,
+    Scope,
+    SourceBreakpoint,
+    StackFrame,
+    StepInTarget,
+    Thread,
+    Variable,
+)
+from dap_server.protocol.types import Source as SourceFile
+from dap_server.wire.reply import Reply
+
+
+class Requests(ABC):
+    """What can be asked of an adapter. A thread that is not named is the one that stopped last."""
+
+    thread_id = 1
+    capabilities = Capabilities()
+
+    @abstractmethod
+    def request(self, command: str, arguments: Struct | dict[str, Any] | None = None) -> Reply[msgspec.Raw]:
+        """Sends a request and does not wait."""
+
+    @abstractmethod
+    def ask(self, command: str, arguments: Struct | dict[str, Any] | None = None, timeout: float | None = None) -> Any:
+        """Sends a request and waits for the body of its answer, decoded."""
+
+    def initialize(self, **changes: Any) -> Capabilities:
+        """`changes` are fields of `InitializeRequestArguments`."""
+        arguments = {
+            "adapter_id": "llm-dap",
+            "client_id": "llm-dap-terminal",
+            "client_name": "llm-dap terminal",
+            "lines_start_at_1": True,
+            "columns_start_at_1": True,
+            "path_format": "path",
+            "supports_variable_type": True,
+            "supports_variable_paging": True,
+            "supports_run_in_terminal_request": True,
+            "supports_memory_references": True,
+            "supports_progress_reporting": True,
+            "supports_invalidated_event": True,
+            "supports_memory_event": True,
+        }
+        body: Capabilities = self.ask("initialize", protocol.InitializeRequestArguments(**{**arguments, **changes}))
+        self.capabilities = body
+        return body
+
+    def launch(self, **options: Any) -> Reply[msgspec.Raw]:
+        """`options` are fields of `LaunchArguments`. Not waited for: the answer comes when the model has loaded."""
+        return self.request("launch", LaunchArguments(**options))
+
+    def configuration_done(self) -> None:
+        self.ask("configurationDone")
+
+    def restart(self, **options: Any) -> None:
+        """`options` are the new launch configuration; none keeps the old one."""
+        arguments = msgspec.to_builtins(LaunchArguments(**options)) if options else None
+        self.ask("restart", protocol.RestartArguments(arguments=arguments))
+
+    def terminate(self) -> None:
+        self.ask("terminate")
+
+    def disconnect(self, terminate_debuggee: bool | None = None) -> None:
+        self.ask("disconnect", protocol.DisconnectArguments(terminate_debuggee=terminate_debuggee))
+
+    def cancel(self, request_id: int | None = None, progress_id: str | None = None) -> None:
+        self.ask("cancel", protocol.CancelArguments(request_id=request_id, progress_id=progress_id))
+
+    def set_function_breakpoints(self, *breakpoints: str | FunctionBreakpoint) -> list[Breakpoint]:
+        """Replaces all of them; a text is a name without conditions."""
+        wanted = [b if isinstance(b, FunctionBreakpoint) else FunctionBreakpoint(name=b) for b in breakpoints]
+        arguments = protocol.SetFunctionBreakpointsArguments(breakpoints=wanted)
+        body: protocol.SetFunctionBreakpointsResponseBody = self.ask("setFunctionBreakpoints", arguments)
+        return body.breakpoints
+
+    def set_breakpoints(self, path: str, *breakpoints: int | SourceBreakpoint) -> list[Breakpoint]:
+        """Replaces those of one file; a number is a line without conditions."""
+        wanted = [b if isinstance(b, SourceBreakpoint) else SourceBreakpoint(line=b) for b in breakpoints]
+        arguments = protocol.SetBreakpointsArguments(source=SourceFile(path=path), breakpoints=wanted)
+        body: protocol.SetBreakpointsResponseBody = self.ask("setBreakpoints", arguments)
+        return body.breakpoints
+
+    def set_exception_breakpoints(self, *filters: str) -> list[Breakpoint] | None:
+        arguments = protocol.SetExceptionBreakpointsArguments(filters=list(filters))
+        body: protocol.SetExceptionBreakpointsResponseBody = self.ask("setExceptionBreakpoints", arguments)
+        return body.breakpoints
+
+    def continue_(self, thread_id: int | None = None) -> None:
+        self.ask("continue", protocol.ContinueArguments(thread_id=thread_id or self.thread_id))
+
+    def next(self, thread_id: int | None = None) -> None:
+        self.ask("next", protocol.NextArguments(thread_id=thread_id or self.thread_id))
+
+    def step_in(self, target_id: int | None = None, thread_id: int | None = None) -> None:
+        self.ask("stepIn", protocol.StepInArguments(thread_id=thread_id or self.thread_id, target_id=target_id))
+
+    def step_out(self, thread_id: int | None = None) -> None:
+        self.ask("stepOut", protocol.StepOutArguments(thread_id=thread_id or self.thread_id))
+
+    def pause(self, thread_id: int | None = None) -> None:
+        self.ask("pause", protocol.PauseArguments(thread_id=thread_id or self.thread_id))
+
+    def step_in_targets(self, frame_id: int | None = None) -> list[StepInTarget]:
+        arguments = protocol.StepInTargetsArguments(frame_id=self._frame(frame_id))
+        body: protocol.StepInTargetsResponseBody = self.ask("stepInTargets", arguments)
+        return body.targets
+
+    def threads(self) -> list[Thread]:
+        body: protocol.ThreadsResponseBody = self.ask("threads")
+        return body.threads
+
+    def stack_trace(
+        self, thread_id: int | None = None, start: int | None = None, levels: int | None = None
+    ) -> protocol.StackTraceResponseBody:
+        thread_id = thread_id or self.thread_id
+        arguments = protocol.StackTraceArguments(thread_id=thread_id, start_frame=start, levels=levels)
+        body: protocol.StackTraceResponseBody = self.ask("stackTrace", arguments)
+        return body
+
+    def top_frame(self, thread_id: int | None = None) -> StackFrame:
+        return self.stack_trace(thread_id, levels=1).stack_frames[0]
+
+    def scopes(self, frame_id: int | None = None) -> list[Scope]:
+        """Of the top frame when none is named."""
+        body: protocol.ScopesResponseBody = self.ask("scopes", protocol.ScopesArguments(frame_id=self._frame(frame_id)))
+        return body.scopes
+
+    def scope(self, name: str, frame_id: int | None = None) -> dict[str, Variable]:
+        """All variables of one scope, by name.
+
+        Raises:
+            KeyError: the frame has no such scope.
+        """
+        references = {scope.name: scope.variables_reference for scope in self.scopes(frame_id)}
+        return {variable.name: variable for variable in self.variables(references[name])}
+
+    def variables(
+        self, reference: int, filter: str | None = None, start: int | None = None, count: int | None = None
+    ) -> list[Variable]:
+        arguments = {"variablesReference": reference, "filter": filter, "start": start, "count": count}
+        given = {key: value for key, value in arguments.items() if value is not None}
+        body: protocol.VariablesResponseBody = self.ask("variables", given)
+        return body.variables
+
+    def evaluate(
+        self, expression: str, frame_id: int | None = None, context: str | None = "repl", timeout: float | None = None
+    ) -> protocol.EvaluateResponseBody:
+        """In the top frame when none is named: the adapter's choice."""
+        arguments = protocol.EvaluateArguments(expression=expression, frame_id=frame_id, context=context)
+        body: protocol.EvaluateResponseBody = self.ask("evaluate", arguments, timeout)
+        return body
+
+    def completions(self, text: str, column: int | None = None, frame_id: int | None = None) -> list[CompletionItem]:
+        """`column` is the caret, counted from 1; at the end of the text when missing."""
+        column = len(text) + 1 if column is None else column
+        arguments = protocol.CompletionsArguments(text=text, column=column, frame_id=frame_id)
+        body: protocol.CompletionsResponseBody = self.ask("completions", arguments, timeout=5.0)
+        return body.targets
+
+    def modules(self) -> list[Any]:
+        body: protocol.ModulesResponseBody = self.ask("modules", protocol.ModulesArguments())
+        return list(body.modules)
+
+    def _frame(self, frame_id: int | None) -> int:
+        return self.top_frame().id if frame_id is None else frame_id
