@@ -1,0 +1,58 @@
+# `make demo` and `make test` set themselves up; a second run starts at once.
+
+# The first Python that is new enough, unless one is given: make demo PYTHON=/path/to/python
+PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
+VENV = .venv
+RUN = $(VENV)/bin/python -m
+INSTALL = $(RUN) pip --disable-pip-version-check install $$([ -t 1 ] || echo --quiet) -c constraints.txt
+ARGS =
+
+.PHONY: help demo test lint format types coverage bench clean
+.DELETE_ON_ERROR:
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
+
+demo: $(VENV)/.installed ## Debug the example model: type at its prompt, or look on when there is no terminal
+	@$(VENV)/bin/llm-dap demo $(ARGS)
+
+test: lint types coverage ## Lint, types, tests with coverage
+
+lint: $(VENV)/.installed-dev ## Check style and format
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+format: $(VENV)/.installed-dev ## Mend style and format
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+types: $(VENV)/.installed-dev ## Check types
+	$(RUN) mypy
+
+coverage: $(VENV)/.installed-dev ## Tests with coverage: make coverage ARGS='-k stack'
+	$(RUN) pytest $(ARGS) --cov
+
+bench: $(VENV)/.installed-dev ## Measure what the README says of speed
+	$(RUN) benchmarks $(ARGS)
+
+clean: ## Remove the virtual environment and everything made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@[ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "llm-dap needs Python 3.11 or newer. If you have one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' || { \
+		echo "This Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV), a few minutes the first time ..."
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV), a few minutes the first time ..."
+	@$(INSTALL) -e '.[test,dev]'
+	@touch $(VENV)/.installed $@
