@@ -1,0 +1,214 @@
+"""Imports run one way only.
+
+    0  protocol
+    1  wire   modelmap   conditions
+    2  adapter   engine   language   terminal      each knows layers 0 and 1, none knows another
+    3  __main__                                    imports one of layer 2, in the branch that was chosen
+
+Inside engine: anatomy → execution → inspection → analysis → requests, each knows itself and what stands before it. The
+modules directly in engine/ (the session, the process's entry) put these together: they may import all of them, and only
+requests/ and they themselves may import them.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = "dap_server"
+
+LAYERS: dict[str, set[str]] = {
+    "protocol": set(),
+    "wire": {"protocol"},
+    "modelmap": {"protocol.errors"},
+    "conditions": {"protocol.errors"},
+    "adapter": {"protocol", "wire", "modelmap", "conditions"},
+    "engine": {"protocol", "wire", "modelmap", "conditions"},
+    "language": {"protocol", "wire", "modelmap", "conditions"},
+    "terminal": {"protocol", "wire", "modelmap", "conditions"},
+}
+"""Which of our packages a package may import, besides itself."""
+
+THIRD_PARTY: dict[str, set[str]] = {
+    "protocol": {"msgspec"},
+    "wire": {"msgspec"},
+    "modelmap": set(),
+    "conditions": set(),
+    "adapter": {"msgspec"},
+    "engine": {"msgspec", "torch", "transformers", "numpy", "debugpy"},
+    "language": {"msgspec", "pygls", "lsprotocol"},
+    "terminal": {"msgspec", "rich", "prompt_toolkit"},
+}
+
+ENGINE_ORDER = ["anatomy", "execution", "inspection", "analysis", "requests"]
+
+ENGINE_KNOWS_NO_DAP = {"protocol.errors", "protocol.launch", "wire.reply", "modelmap", "conditions", "engine"}
+"""What of ours the engine may import below requests/: nothing of DAP's own messages."""
+
+WITHOUT_ASYNCIO = ["protocol", "wire", "modelmap", "conditions", "adapter", "engine"]
+
+LOCAL_IMPORTS: dict[str, str] = {
+    "__main__": "imports only what the chosen command needs",
+    "adapter.main": "what only a server needs costs a start over stdio nothing",
+    "engine.anatomy.loading": "torch and transformers take seconds to import, which is reported as progress",
+}
+"""The modules that may import inside a function, and why."""
+
+
+class Import(NamedTuple):
+    """One imported module, as `importer:line imports target`; ours without the leading `dap_server.`."""
+
+    importer: str
+    target: str
+    line: int
+    is_ours: bool
+    is_local: bool
+    """Inside a function."""
+    is_typing: bool
+    """Under `if TYPE_CHECKING`."""
+
+    def __str__(self) -> str:
+        return f"{self.importer.replace('.', '/')}.py:{self.line} imports {self.target}"
+
+
+def test_layers() -> None:
+    wrong = [i for i in IMPORTS if i.is_ours and not _is_within(i.target, _allowed(_package(i)))]
+    _expect_none(wrong, "a package may import only itself and the layers below it")
+
+
+def test_third_party() -> None:
+    theirs = [i for i in IMPORTS if not i.is_ours and _top(i.target) not in sys.stdlib_module_names]
+    wrong = [i for i in theirs if _top(i.target) not in THIRD_PARTY.get(_package(i), set())]
+    _expect_none(wrong, "torch belongs to engine, pygls to language, rich and prompt_toolkit to terminal")
+
+
+def test_no_asyncio() -> None:
+    wrong = [i for i in IMPORTS if _top(i.target) == "asyncio" and _package(i) in WITHOUT_ASYNCIO]
+    _expect_none(wrong, "threads and queues, no event loop, outside language and terminal")
+
+
+def test_order_inside_the_engine() -> None:
+    inside = [i for i in IMPORTS if _package(i) == "engine" and i.is_ours and _top(i.target) == "engine"]
+    _expect_none([i for i in inside if not _keeps_engine_order(i)], f"the engine's order: {' → '.join(ENGINE_ORDER)}")
+
+
+def test_engine_below_requests_knows_no_dap() -> None:
+    below = [i for i in IMPORTS if i.is_ours and _engine_part(i.importer) in ENGINE_ORDER[:-1]]
+    wrong = [i for i in below if not _is_within(i.target, ENGINE_KNOWS_NO_DAP)]
+    _expect_none(wrong, "below engine/requests no message of DAP is known, only errors and the launch configuration")
+
+
+def test_no_cycles() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in MODULES}
+    for i in IMPORTS:
+        if i.is_ours and not (i.is_local or i.is_typing):
+            graph[i.importer].add(i.target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("modules import each other: " + " ← ".join(error.args[1]), pytrace=False)
+
+
+def test_imports_stand_at_the_top() -> None:
+    wrong = [i for i in IMPORTS if i.is_local and i.importer not in LOCAL_IMPORTS]
+    _expect_none(wrong, "an import inside a function needs a reason in LOCAL_IMPORTS")
+
+
+def test_main_imports_only_the_chosen_branch() -> None:
+    wrong = [
+        i for i in IMPORTS if i.importer == "__main__" and i.is_ours and _top(i.target) in LAYERS and not i.is_local
+    ]
+    _expect_none(wrong, "__main__ imports a package inside the branch that needs it")
+
+
+def test_every_package_has_its_rules() -> None:
+    assert _folders(ROOT / PACKAGE) <= LAYERS.keys()
+    assert _folders(ROOT / PACKAGE / "engine") <= set(ENGINE_ORDER)
+
+
+def _expect_none(wrong: list[Import], rule: str) -> None:
+    if wrong:
+        pytest.fail("\n".join([rule, *(f"  {i}" for i in wrong)]), pytrace=False)
+
+
+def _folders(path: Path) -> set[str]:
+    return {folder.name for folder in path.iterdir() if any(folder.glob("*.py"))}
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _package(i: Import) -> str:
+    return _top(i.importer)
+
+
+def _allowed(package: str) -> set[str]:
+    if package == "__main__":
+        return {"__init__", *LAYERS}
+    return {package, "__init__", *LAYERS.get(package, ())}
+
+
+def _is_within(module: str, allowed: set[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in allowed)
+
+
+def _engine_part(module: str) -> str:
+    """`anatomy` … `requests`; "" for the modules directly in engine/ and for all that is not in it."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "engine" and (len(parts) > 2 or parts[-1] in ENGINE_ORDER) else ""
+
+
+def _keeps_engine_order(i: Import) -> bool:
+    importer, target = _engine_part(i.importer), _engine_part(i.target)
+    if not importer:
+        return True
+    if not target:
+        return importer == "requests"
+    return ENGINE_ORDER.index(target) <= ENGINE_ORDER.index(importer)
+
+
+def _modules() -> dict[str, Path]:
+    """Every module of the package; a package's `__init__` has the package's name."""
+    names = {}
+    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
+        parts = path.relative_to(ROOT / PACKAGE).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)] = path
+    return names
+
+
+def _imports(module: str, path: Path) -> Iterator[Import]:
+    def walk(node: ast.AST, is_local: bool, is_typing: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            for name in _targets(child):
+                ours = name == PACKAGE or name.startswith(f"{PACKAGE}.")
+                target = (name.removeprefix(PACKAGE).removeprefix(".") or "__init__") if ours else name
+                yield Import(module, target, child.lineno, ours, is_local, is_typing)  # type: ignore[attr-defined]  # an import
+            local = is_local or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            typing = is_typing or (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"))
+            yield from walk(child, local, typing)
+
+    yield from walk(ast.parse(path.read_text(encoding="utf-8"), path), False, False)
+
+
+def _targets(node: ast.AST) -> list[str]:
+    """The modules that a statement imports: `from package import name` means `package.name` where that is a module."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        base = node.module or ""
+        names = (f"{base}.{alias.name}" for alias in node.names)
+        return sorted({name if name.removeprefix(f"{PACKAGE}.") in MODULES else base for name in names})
+    return []
+
+
+MODULES = _modules()
+IMPORTS = [i for module, path in MODULES.items() for i in _imports(module, path)]
