@@ -54,7 +54,8 @@ class DebuggerCompleter(Completer):
         debugger = self._debugger
         if not debugger.client.capabilities.supports_completions_request or not text:
             return
-        for item in debugger.client.completions(text, frame_id=debugger.frame.id):
+        items = debugger.client.completions(text, frame_id=debugger.frame.id)
+        for item in sorted(items, key=lambda item: item.label.startswith("_")):  # what is private comes last
             replaced = _partial(text) if item.length is None else text[len(text) - item.length :]
             yield Completion(
                 item.text or item.label, -len(replaced), display=item.label, display_meta=item.detail or ""

@@ -96,6 +96,7 @@ class Debugger:
     def restart(self, options: dict[str, Any]) -> None:
         """Begins again with other options."""
         arguments = msgspec.to_builtins(LaunchArguments(**options))
+        self.screen.begin()
         self.resume(lambda: self.client.ask("restart", {"arguments": arguments}))
         self.options = options
 

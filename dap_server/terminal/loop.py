@@ -36,31 +36,25 @@ class Loop:
         self._debugger.client.arrived = self._wake
         try:
             while not self._debugger.is_over:
-                line = self._read()
-                if line is None:
-                    return
-                self._do(line.strip())
-        except Quit:
+                self._do(self._read().strip() or self._repeated)
+        except (EOFError, Quit):
             return
         finally:
             self._debugger.client.arrived = None
 
-    def _read(self) -> str | None:
-        """The next line; None at the end of the input or of the session."""
+    def _read(self) -> str:
+        """The next line. Raises EOFError at the end of the input or of the session."""
         try:
-            prompt = FormattedText([("bold", PROMPT)])
-            return self._session.prompt(prompt, pre_run=self._show_soon)
+            return self._session.prompt(FormattedText([("bold", PROMPT)]), pre_run=self._show_soon)
         except KeyboardInterrupt:
+            self._repeated = ""
             return ""  # leaves the line, as shells do
-        except EOFError:
-            return None
 
     def _do(self, line: str) -> None:
-        line = line or self._repeated
         if not line:
             return
-        done = attempt(self._debugger, line)
-        self._repeated = line if done.command is not None and done.command.repeats else ""
+        command = attempt(self._debugger, line).command
+        self._repeated = command.name if command is not None and command.repeats else ""
 
     def _wake(self) -> None:
         """Reader thread: an event has come. While no prompt is open, whoever waits for it shows it."""

@@ -12,9 +12,9 @@ from dap_server.protocol.errors import RequestError
 from dap_server.protocol.launch import Dtype
 from dap_server.terminal import script
 from dap_server.terminal.client import Client
-from dap_server.terminal.commands.table import load
 from dap_server.terminal.debugger import Debugger
 from dap_server.terminal.errors import CommandError, SessionEnded
+from dap_server.terminal.loop import Loop
 from dap_server.terminal.screen import Screen
 
 INTRODUCTION = "Type help for the commands; next, step, out and continue move on; Tab completes; Ctrl+D ends."
@@ -51,7 +51,6 @@ def debug(
         lines: commands to play; None for a person at a terminal.
         runs_to_end: after the last line, instead of ending the session where it stands.
     """
-    load()
     screen = Screen()
     with Client.spawn() as client:
         debugger = Debugger(client, screen)
@@ -95,8 +94,6 @@ def launch_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _interact(debugger: Debugger, introduction: str) -> int:
-    from dap_server.terminal.loop import Loop  # prompt_toolkit is needed only here, and takes longest to import
-
     if not debugger.is_over:
         debugger.screen.show(introduction)
         Loop(debugger).run()

@@ -54,9 +54,10 @@ def reason_of(stopped: StoppedEventBody, names: Mapping[int, str]) -> str | None
         return None
     if hit:
         return f"{stopped.reason} {', '.join(hit)}"
-    text = stopped.description or stopped.reason
-    is_exception = stopped.reason == "exception" and stopped.text and stopped.text != text
-    return f"{text}: {stopped.text}" if is_exception else text
+    text, more = stopped.description or stopped.reason, stopped.text or ""
+    if stopped.reason == "exception":
+        return text if more in text else f"{text}: {more}"
+    return text.removesuffix(more).rstrip(": ") or stopped.reason  # `more` is the place, which the line has already
 
 
 def stack(frames: Sequence[StackFrame], selected: int, more: bool = False) -> RenderableType:

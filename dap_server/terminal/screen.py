@@ -33,6 +33,7 @@ class Screen:
 
     def show(self, renderable: RenderableType) -> None:
         """Prints on lines of its own."""
+        self.progress(None)
         if self._in_line:
             self.console.print()
             self._in_line, self._text_was_cut = False, True
@@ -60,6 +61,10 @@ class Screen:
         style = {"stdout": "green", "stderr": "yellow"}.get(category, "dim")
         self.console.print(Text(text, style), end="", soft_wrap=True)
         self._in_line = not text.endswith("\n")
+
+    def begin(self) -> None:
+        """A new run: its text goes on from nothing."""
+        self._text_was_cut = False
 
     def error(self, text: str) -> None:
         self.show(render.error(text))

@@ -1,7 +1,11 @@
-"""The commands of the terminal: each is one function in a table.
+"""The commands of the terminal: each is one function in a table. Importing this package fills it.
 
     @command("next", "n", help="run to the next module at this depth")
     def next_(debugger: Debugger, argument: str) -> None: ...
 
-The modules of this package fill the table when they are imported, which `table.load` does.
+What a function raises as a CommandError or RequestError is shown in one line.
 """
+
+from dap_server.terminal.commands import breaking, looking, moving, session
+
+__all__ = ["breaking", "looking", "moving", "session"]

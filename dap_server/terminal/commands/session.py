@@ -10,6 +10,7 @@ from dap_server.terminal.commands.table import COMMANDS, Command, command
 from dap_server.terminal.debugger import Debugger
 from dap_server.terminal.errors import CommandError
 
+# By the module that commands stand in, in the order of the help.
 TOPICS = {"moving": "Go on", "looking": "Look", "breaking": "Breakpoints", "session": "Session"}
 
 
@@ -19,7 +20,7 @@ class Quit(Exception):
 
 @command("help", "h", "?", usage="[COMMAND]", help="this list")
 def help_(debugger: Debugger, argument: str) -> None:
-    chosen = list(dict.fromkeys(COMMANDS.values()))
+    chosen = sorted(dict.fromkeys(COMMANDS.values()), key=lambda command: list(TOPICS).index(command.topic))
     if argument:
         if argument not in COMMANDS:
             raise CommandError(f"no command '{argument}'{did_you_mean(argument, COMMANDS)}")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 from dap_server.terminal.debugger import Debugger
 
 Function = Callable[[Debugger, str], None]
-MODULES = ("moving", "looking", "breaking", "session")
-"""In the order of the help."""
 
 
 class Command(NamedTuple):
@@ -55,12 +52,6 @@ def command(
         return function
 
     return register
-
-
-def load() -> None:
-    """Fills the table."""
-    for module in MODULES:
-        importlib.import_module(f"dap_server.terminal.commands.{module}")
 
 
 def parse(line: str) -> tuple[Command, str] | None:
