@@ -1,0 +1,70 @@
+"""Runs under the debugger in the test's own thread: a function of the test looks at each stop and says how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution.breakpoints import resolve
+from dap_server.engine.execution.decoding import own_decoding
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.stepping import Motion, Stepper, Stop
+from dap_server.engine.inspection.frames import CallStack
+from dap_server.engine.inspection.scopes import Scopes
+from dap_server.engine.inspection.variables import Children
+
+Decide = Callable[[Stop], Motion]
+
+
+class Walk:
+    """One model with a stepper. Everything the debugger tells is kept in `stops`, `tokens` and `finished_with`."""
+
+    def __init__(self, loaded: Loaded, decide: Decide | None = None, breakpoints: Sequence[str] = ()) -> None:
+        self.loaded = loaded
+        self.anatomy = Anatomy(loaded.model)
+        self.vocabulary = Vocabulary(loaded.tokenizer)
+        self.scopes = Scopes(self.anatomy, self.vocabulary)
+        self.stepper = Stepper(self.anatomy, self._stopped)
+        self.stops: list[str] = []
+        self.heard: list[Tensor] = []
+        self.finished_with: Generation | None = None
+        self._decide = decide or (lambda _stop: Motion.RUN)
+        self.stepper.set_breakpoints([resolve(i, name, self.anatomy) for i, name in enumerate(breakpoints, start=1)])
+
+    def generate(self, **options: Any) -> Any:
+        """`model.generate` under the debugger."""
+        self.stepper.begin(Generation())
+        with own_decoding(self.stepper, self):
+            try:
+                return self.loaded.model.generate(**options)
+            finally:
+                self.stepper.end()
+                self.stepper.release()
+
+    def token(self, tokens: Tensor) -> None:
+        self.heard.append(tokens)
+
+    def finished(self, generation: Generation) -> None:
+        self.finished_with = generation
+
+    def look_at_everything(self, stop: Stop) -> int:
+        """Opens every scope of the first and last frames, two levels deep; returns how many rows there were."""
+        stack = CallStack(stop, self.stepper, self.vocabulary, 0)
+        frames = [*stack.page(0, 3), *stack.page(max(len(stack) - 3, 3), None)]
+        return sum(_open(scope.children, 2) for frame in frames for scope in self.scopes.of(frame))
+
+    def _stopped(self, stop: Stop) -> None:
+        self.stops.append(f"{stop.reason}: {stop.place}")
+        self.stepper.resume(self._decide(stop))
+
+
+def _open(children: Children, depth: int) -> int:
+    rows = [*children.named_rows(), *children.indexed_rows(0, 5)]
+    if depth > 1:
+        return len(rows) + sum(_open(row.children, depth - 1) for row in rows if row.children)
+    return len(rows)
