@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from dap_server.protocol.errors import Cancelled, NotStopped, RemoteError, RequestError
-from dap_server.protocol.messages import Event, Message, Request, Response
+from dap_server.protocol.messages import Event, Message, Request, Response, Seq
 from dap_server.protocol.requests import ErrorResponseBody
 from dap_server.protocol.types import ErrorMessage
 from dap_server.wire.framing import FramingError, MessageReader, MessageWriter
@@ -24,6 +25,7 @@ from dap_server.wire.reply import Reply
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 _EMPTY = msgspec.Raw(b"")
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class ConnectionClosed(RequestError):
@@ -91,8 +93,8 @@ class Connection:
         )
 
     def respond_error(self, request: Request, error: RequestError) -> None:
-        text = str(error).replace("{", "{{").replace("}", "}}")  # `format` has {variables}; ours are none
-        body = ErrorResponseBody(error=ErrorMessage(id=error.id, format=text, show_user=error.show_user))
+        # Braces stay as they are: clients replace only {names} that `variables` has, and ours has none.
+        body = ErrorResponseBody(error=ErrorMessage(id=error.id, format=str(error), show_user=error.show_user))
         self._send(
             Response(
                 seq=next(self._seq),
@@ -120,7 +122,7 @@ class Connection:
         reason: str | None = None
         try:
             while (body := self._reader.read()) is not None:
-                self._dispatch(body)
+                self._dispatch_safely(body)
         except FramingError as error:
             reason = str(error)
         except (OSError, ValueError) as error:
@@ -133,12 +135,18 @@ class Connection:
             reply.fail(ConnectionClosed("the peer closed the connection before it answered"))
         self._closed(reason)
 
+    def _dispatch_safely(self, body: bytes) -> None:
+        try:
+            self._dispatch(body)
+        except Exception:  # of ours: costs one message, not the connection
+            traceback.print_exc()
+
     def _dispatch(self, body: bytes) -> None:
         if self._observer is not None:
             self._observer("received", body)
         try:
             message = _decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _UNDECODABLE as error:
             self._reject(body, str(error))
             return
         if isinstance(message, Response):
@@ -150,7 +158,7 @@ class Connection:
         """A request that can still be recognised is answered; anything else is only reported."""
         try:
             known = msgspec.json.decode(body, type=_Recognisable)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNDECODABLE:
             self.event("output", {"category": "stderr", "output": f"llm-dap: not a DAP message: {why}\n"})
             return
         request = Request(seq=known.seq, command=known.command, arguments=_EMPTY)
@@ -167,8 +175,8 @@ class Connection:
             reply.fail(remote_error(response))
 
 
-class _Recognisable(msgspec.Struct):
-    seq: int
+class _Recognisable(msgspec.Struct, tag_field="type", tag="request"):
+    seq: Seq
     command: str
 
 
@@ -176,10 +184,10 @@ def remote_error(response: Response) -> RequestError:
     """The exception that an error response stands for."""
     try:
         error = msgspec.json.decode(response.body, type=ErrorResponseBody).error if response.body else None
-    except msgspec.DecodeError:
+    except _UNDECODABLE:
         error = None
     message = response.message or "unknown error"
-    text = error.format.replace("{{", "{").replace("}}", "}") if error else message
+    text = error.format if error else message
     if message == "cancelled":
         return Cancelled(text)
     if message == "notStopped":

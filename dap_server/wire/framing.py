@@ -52,6 +52,8 @@ class MessageReader:
                 return length
             name, _, value = field.partition(b":")
             if name.strip().lower() == b"content-length":
+                if length is not None:
+                    raise FramingError("a header with two lengths")
                 length = _length(value.strip())
 
 
@@ -72,7 +74,6 @@ class MessageWriter:
 def _length(value: bytes) -> int:
     if not value.isdigit():
         raise FramingError(f"Content-Length is not a number: {value[:40]!r}")
-    length = int(value[:20])
-    if length > MAX_BODY_BYTES:
-        raise FramingError(f"a message of {length} bytes; the limit is {MAX_BODY_BYTES}")
-    return length
+    if len(value) > 20 or int(value) > MAX_BODY_BYTES:
+        raise FramingError(f"a message of {value[:40].decode()} bytes; the limit is {MAX_BODY_BYTES}")
+    return int(value)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import select
 import socket
+import time
+from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
 LOOPBACK = "127.0.0.1"
 TOKEN_HEX_DIGITS = 64
 HANDSHAKE_SECONDS = 10.0
+"""How long somebody who connects may take to show the token."""
 
 
 class Streams(NamedTuple):
@@ -20,19 +24,17 @@ class Streams(NamedTuple):
     socket: socket.socket | None = None
 
     def close(self) -> None:
-        """Ends both directions; a thread blocked in `reader` returns."""
-        if self.socket is not None:
-            try:
-                self.socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # the peer was faster
-            self.socket.close()
+        """Ends a socket in both directions, and a thread that is blocked in its `reader` returns.
+
+        Of two pipes only the writer is closed: whoever is blocked in the reader holds its lock until the peer closes.
+        """
+        if self.socket is None:
+            with suppress(OSError, ValueError):
+                self.writer.close()
             return
-        for stream in (self.writer, self.reader):
-            try:
-                stream.close()
-            except (OSError, ValueError):
-                pass
+        with suppress(OSError):  # the peer was faster
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
 
 
 def new_token() -> str:
@@ -68,27 +70,59 @@ def connect(port: int, token: str, host: str = LOOPBACK) -> Streams:
 
 
 def accept(listener: socket.socket, token: str) -> Streams:
-    """Waits for a peer that shows the token; others are dropped without an answer.
+    """Waits for a peer that shows the token; others are dropped without an answer, and delay nobody.
 
     Raises:
         OSError: the listener was closed.
     """
-    while True:
-        connection, _ = listener.accept()
-        if same_token(_received_token(connection), token):
-            return streams(connection)
-        connection.close()
-
-
-def _received_token(connection: socket.socket) -> str:
-    connection.settimeout(HANDSHAKE_SECONDS)
-    received = b""
+    guests: list[_Guest] = []
     try:
-        while len(received) < TOKEN_HEX_DIGITS:
-            piece = connection.recv(TOKEN_HEX_DIGITS - len(received))
-            if not piece:
-                break
-            received += piece
-    except OSError:
-        pass
-    return received.decode("ascii", "replace")
+        while True:
+            waiting: list[socket.socket | _Guest] = [listener, *guests]
+            ready, _, _ = select.select(waiting, [], [], HANDSHAKE_SECONDS if guests else None)
+            for guest in [guest for guest in guests if guest in ready and guest.read()]:
+                guests.remove(guest)
+                if same_token(guest.shown, token):
+                    return streams(guest.connection)
+                guest.connection.close()
+            for guest in [guest for guest in guests if guest.is_late()]:
+                guests.remove(guest)
+                guest.connection.close()
+            if listener in ready:
+                guests.append(_Guest(listener.accept()[0]))
+    except ValueError as error:  # `select` says so of a socket that another thread has closed
+        raise OSError("the listener was closed") from error
+    finally:
+        for guest in guests:
+            guest.connection.close()
+
+
+class _Guest:
+    """Somebody who has connected and not shown a whole token yet."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self.connection = connection
+        self._shown = b""
+        self._deadline = time.monotonic() + HANDSHAKE_SECONDS
+
+    def fileno(self) -> int:
+        return self.connection.fileno()
+
+    @property
+    def shown(self) -> str:
+        return self._shown.decode("ascii", "replace")
+
+    def read(self) -> bool:
+        """Takes what has come. Says whether that was all: a token's length, or the end."""
+        try:
+            piece = self.connection.recv(TOKEN_HEX_DIGITS - len(self._shown))
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        self._shown += piece
+        return not piece or len(self._shown) == TOKEN_HEX_DIGITS
+
+    def is_late(self) -> bool:
+        return time.monotonic() > self._deadline

@@ -45,6 +45,11 @@ class Reply(Generic[T]):
     def is_settled(self) -> bool:
         return self._done.is_set()
 
+    @property
+    def is_success(self) -> bool:
+        """Whether it has settled, and with a value."""
+        return self._done.is_set() and self._error is None
+
     def result(self, timeout: float | None = None) -> T:
         """The value, waiting for it.
 
