@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dap_server.adapter.engine_process import EngineProcess, Exit, Rendezvous, command_line
+import msgspec
+
+from dap_server.adapter.engine_process import EngineProcess, Exit, ProcessEnded, Rendezvous, StartError, command_line
 from dap_server.protocol.errors import NotStopped, RequestError
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.messages import Message
-from dap_server.protocol.requests import RunInTerminalRequestArguments
-from dap_server.wire.connection import Connection
+from dap_server.protocol.requests import RunInTerminalRequestArguments, RunInTerminalResponseBody
+from dap_server.wire.connection import Connection, ConnectionClosed
 from dap_server.wire.loopback import Streams
 from dap_server.wire.reply import Reply
 
 if TYPE_CHECKING:
     from dap_server.adapter.session import AdapterSession
+
+
+DRAIN_SECONDS = 2.0
+"""How long what an ended process has sent is waited for; a child of it may hold the connection for ever."""
+NO_TERMINAL = "set 'console' to 'internalConsole' to do without"
 
 
 class Backend:
@@ -31,21 +38,35 @@ class Backend:
         self._session = session
         self._connection: Connection | None = None
         self._process: EngineProcess | None = None
+        self._terminal_pid: int | None = None
         self._told_code: int | None = None
+        self._exit: Exit | None = None
+        self._is_disconnected = False
         self._rendezvous = Rendezvous()
         self._connected = connected
         self._rendezvous.wait(lambda streams: session.post(lambda: self._connect(streams)))
-        if launch.console == "internalConsole":
-            self._start_here()
-        else:
-            self._start_in_terminal()
+        try:
+            if launch.console == "internalConsole":
+                self._start_here()
+            else:
+                self._start_in_terminal()
+        except RequestError:
+            self._rendezvous.close()
+            raise
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._process.pid if self._process else self._terminal_pid
 
     def request(self, command: str, arguments: Any = None) -> Reply[Any]:
-        """Asks the engine; the reply settles on the dispatcher. Raises NotStopped while there is no connection."""
+        """Asks the engine; the reply settles on the dispatcher.
+
+        Raises:
+            NotStopped: there is no connection yet.
+            ProcessEnded: nor will there be one again.
+        """
+        if self.is_abandoned:
+            raise ProcessEnded(f"'{command}': the model's process has ended: 'restart' starts it again")
         if self._connection is None:
             raise NotStopped("the model is not loaded yet")
         reply: Reply[Any] = Reply()
@@ -61,6 +82,8 @@ class Backend:
             self._process.kill()
         elif self._connection is not None:
             self._connection.close()
+        else:  # not even connected, and there is nothing to connect to any more
+            self._session.post(lambda: self._ended(Exit(1)))
 
     def abandon(self) -> None:
         """Ends it, and reports nothing of it any more."""
@@ -82,10 +105,13 @@ class Backend:
         self._process = EngineProcess(
             command_line(self.launch, self._rendezvous),
             output=lambda category, text: session.post(lambda: self._printed(category, text)),
-            exited=lambda exit: session.post(lambda: self._ended(exit)),
+            exited=lambda exit: session.post(lambda: self._exited(exit)),
         )
 
     def _start_in_terminal(self) -> None:
+        client = self._session.client_info
+        if client is None or not client.supports_run_in_terminal_request:
+            raise StartError(f"'console': this client opens no terminals: {NO_TERMINAL}")
         command = command_line(self.launch, self._rendezvous)
         is_integrated = self.launch.console == "integratedTerminal"
         arguments = RunInTerminalRequestArguments(
@@ -100,10 +126,13 @@ class Backend:
 
     def _in_terminal(self, answer: Reply[Any]) -> None:
         try:
-            answer.result()
-        except RequestError as error:
-            self._session.output(f"the editor could not open a terminal: {error}\n", "important")
-            self._ended(Exit(1))
+            body = msgspec.json.decode(answer.result() or b"{}", type=RunInTerminalResponseBody)
+        except (RequestError, msgspec.DecodeError) as error:
+            if not self.is_abandoned:
+                why = StartError(f"the editor could not open a terminal: {error}; {NO_TERMINAL}")
+                self._session.start_failed(self, why)
+            return
+        self._terminal_pid = body.process_id
 
     def _connect(self, streams: Streams) -> None:
         if self.is_abandoned:
@@ -127,8 +156,19 @@ class Backend:
         if not self.is_abandoned:
             self._session.output(text, category)
 
+    def _exited(self, exit: Exit) -> None:
+        """The process has ended; its last messages may still be on their way."""
+        self._exit = exit
+        if self._connection is None or self._is_disconnected:
+            self._ended(exit)
+        else:
+            self._session.later(DRAIN_SECONDS, lambda: self._ended(exit))
+
     def _disconnected(self) -> None:
-        if self._process is None:  # in a terminal: its connection is all we know of it
+        self._is_disconnected = True
+        if self._exit is not None:
+            self._ended(self._exit)
+        elif self._process is None:  # in a terminal: its connection is all we know of it
             self._ended(Exit(self._told_code if self._told_code is not None else 1))
 
     def _ended(self, exit: Exit) -> None:
@@ -141,5 +181,7 @@ class Backend:
 def _pass_on(answer: Reply[Any], to: Reply[Any]) -> None:
     try:
         to.settle(answer.result())
+    except ConnectionClosed:
+        to.fail(ProcessEnded("the model's process ended before it answered"))
     except RequestError as error:
         to.fail(error)

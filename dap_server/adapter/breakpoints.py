@@ -9,6 +9,7 @@ from dap_server.protocol.llm import PlaceBreakpoint, PlaceBreakpointsArguments
 from dap_server.protocol.types import Breakpoint, FunctionBreakpoint
 
 LOADING = "the model is not loaded yet"
+OFF = "not placed: this run is without debugging"
 
 
 class Breakpoints:
@@ -18,6 +19,7 @@ class Breakpoints:
         self._ids = itertools.count(1)
         self._known: dict[str, int] = {}
         self._wanted: list[FunctionBreakpoint] = []
+        self._are_off = False
         self.states: list[Breakpoint] = []
         """What the client was last told, in the order of its request."""
 
@@ -28,6 +30,8 @@ class Breakpoints:
 
     def to_place(self) -> PlaceBreakpointsArguments:
         """Those that a model has to be searched for."""
+        if self._are_off:
+            return PlaceBreakpointsArguments(breakpoints=[])
         pairs = zip(self._wanted, self.states, strict=True)
         return PlaceBreakpointsArguments(
             breakpoints=[PlaceBreakpoint(id=state.id or 0, name=b.name) for b, state in pairs if _problem(b) is None]
@@ -38,8 +42,9 @@ class Breakpoints:
         by_id = {breakpoint.id: breakpoint for breakpoint in placed}
         self.states = [by_id.get(state.id, state) for state in self.states]
 
-    def unsettle(self) -> None:
-        """The model is gone, another one will come."""
+    def unsettle(self, are_off: bool) -> None:
+        """Another model will come; `are_off` says whether it runs without debugging."""
+        self._are_off = are_off
         self.replace(self._wanted)
 
     def _first_state(self, breakpoint: FunctionBreakpoint) -> Breakpoint:
@@ -47,6 +52,8 @@ class Breakpoints:
         problem = _problem(breakpoint)
         if problem:
             return Breakpoint(verified=False, id=id, message=problem, reason="failed")
+        if self._are_off:
+            return Breakpoint(verified=False, id=id, message=OFF, reason="failed")
         return Breakpoint(verified=False, id=id, message=LOADING, reason="pending")
 
 

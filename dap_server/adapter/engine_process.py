@@ -31,6 +31,12 @@ class StartError(RequestError):
     id = 10
 
 
+class ProcessEnded(RequestError):
+    """The process that runs the model is gone, and what was asked of it stays unanswered."""
+
+    show_user = False
+
+
 @dataclass(frozen=True)
 class CommandLine:
     """How the engine is started, by us or by a terminal of the editor."""

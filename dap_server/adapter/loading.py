@@ -5,9 +5,14 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from dap_server.adapter.engine_process import Exit
+from dap_server.adapter.engine_process import Exit, ProcessEnded
 from dap_server.protocol.errors import RequestError
-from dap_server.protocol.events import ProgressEndEventBody, ProgressStartEventBody, ProgressUpdateEventBody
+from dap_server.protocol.events import (
+    ProcessEventBody,
+    ProgressEndEventBody,
+    ProgressStartEventBody,
+    ProgressUpdateEventBody,
+)
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.llm import LoadingEventBody
 from dap_server.wire.reply import Reply
@@ -47,6 +52,15 @@ class Loading:
 
     def connected(self, backend: Backend) -> None:
         """The engine can be talked to: has it load."""
+        self._session.client.event(
+            "process",
+            ProcessEventBody(
+                name=str(self._launch.model),
+                system_process_id=backend.pid,
+                is_local_process=True,
+                start_method="launch",
+            ),
+        )
         backend.request("launch", self._launch).then(lambda answer: self._loaded(backend, answer))
 
     def reached(self, at: LoadingEventBody) -> None:
@@ -58,51 +72,71 @@ class Loading:
 
     def cancel(self) -> None:
         """Stops loading by ending the process: a load may sit in one long read. The session ends quietly."""
-        if self.reply.is_settled or self._session.backend is None:
-            return
-        self._session.backend.abandon()
+        if not self.reply.is_settled:
+            self._session.drop()
+            self.ended_on_request("loading was cancelled\n")
+
+    def ended_on_request(self, text: str = "") -> None:
+        """The client did not want to wait. A failed `launch` would have an editor show an error for that."""
         self._end("cancelled")
         self.reply.settle(None)
-        self._session.output("loading was cancelled\n")
+        if text:
+            self._session.output(text)
         self._session.terminated()
 
-    def cancel_quietly(self) -> None:
+    def replaced(self) -> None:
         """Another load takes the place of this one."""
         self._end("replaced")
         self.reply.settle(None)
+
+    def fail(self, error: RequestError) -> None:
+        """The model cannot be loaded: `launch` fails with the reason, and the session is over."""
+        if not self.reply.is_settled:
+            self._session.drop()
+            self._end("failed")
+            self.reply.fail(error)
+            self._session.terminated()
 
     def process_ended(self, exit: Exit) -> None:
         """The engine's process is gone before the model was ready."""
         text = f"the model's process {exit} before the model was loaded; its output is in the debug console"
         if self._launch.python and exit.code == 1:
             text += f". Is llm-dap installed for {self._launch.python}? ({self._launch.python} -m pip install llm-dap)"
-        self._fail(LoadFailed(text))
+        self.fail(LoadFailed(text))
 
     def _loaded(self, backend: Backend, answer: Reply[Any]) -> None:
         if self.reply.is_settled or backend.is_abandoned:
             return
         try:
             answer.result()
+        except ProcessEnded:
+            return  # how it ended is about to be known
         except RequestError as error:
-            backend.abandon()
-            self._fail(error)
+            self.fail(error)
             return
-        self._session.place_breakpoints().then(lambda placed: self._ready(backend, placed))
+        self._place_breakpoints(backend)
 
-    def _ready(self, backend: Backend, placed: Reply[None]) -> None:
-        try:
-            placed.result()
-        except RequestError as error:
-            self._fail(error)
-            return
-        self._end("ready")
-        self.reply.settle(None)
-        self._session.model_is_ready(backend)
+    def _place_breakpoints(self, backend: Backend) -> None:
+        wanted = self._session.breakpoints.to_place()
 
-    def _fail(self, error: RequestError) -> None:
-        self._end("failed")
-        self.reply.fail(error)
-        self._session.terminated()
+        def placed(answer: Reply[None]) -> None:
+            if self.reply.is_settled or backend.is_abandoned:
+                return
+            try:
+                answer.result()
+            except ProcessEnded:
+                return
+            except RequestError as error:
+                self.fail(error)
+                return
+            if self._session.breakpoints.to_place() != wanted:  # the client has changed them meanwhile
+                self._place_breakpoints(backend)
+                return
+            self._end("ready")
+            self.reply.settle(None)
+            self._session.model_is_ready(backend)
+
+        self._session.place_breakpoints().then(placed)
 
     def _end(self, message: str) -> None:
         if self._shows:

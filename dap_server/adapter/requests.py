@@ -30,7 +30,13 @@ from dap_server.wire.handlers import RequestTable, When, decode_arguments
 from dap_server.wire.loopback import same_token
 from dap_server.wire.reply import Reply
 
+
+class _Shown(msgspec.Struct):
+    token: str | None = None
+
+
 requests: RequestTable[AdapterSession] = RequestTable()
+_shown_decoder = msgspec.json.Decoder(_Shown)
 
 
 @requests.request()
@@ -49,12 +55,23 @@ def launch(session: AdapterSession, request: Request) -> Reply[None]:
     """Starts a process for the model and loads it; answered when it is ready to run."""
     if session.launch is not None:
         raise RequestError("'launch': this session is launched already: use 'restart'")
-    configuration = parse_launch(bytes(request.arguments))
-    if session.token is not None and not same_token(configuration.token or "", session.token):
-        raise Unauthorized("'launch': the 'token' that the adapter printed when it began to listen is missing or wrong")
+    try:
+        _check_token(session, request)
+        configuration = parse_launch(bytes(request.arguments))
+    except RequestError:
+        session.post(session.terminated)  # after the answer
+        raise
     reply = session.start(configuration)
     session.client.event("initialized")
     return reply
+
+
+def _check_token(session: AdapterSession, request: Request) -> None:
+    if session.token is None:
+        return
+    shown = decode_arguments(_shown_decoder, request).token
+    if not same_token(shown or "", session.token):
+        raise Unauthorized("'launch': the 'token' that the adapter printed when it began to listen is missing or wrong")
 
 
 @requests.request(when=When.LAUNCHED, supports_configuration_done_request=True)
@@ -74,7 +91,8 @@ def restart(session: AdapterSession, args: RestartArguments) -> Reply[None]:
     backend = session.backend
     if backend is None or backend.is_abandoned or not backend.is_ready:
         return session.reload(configuration)
-    if configuration.model_identity != backend.launch.model_identity:
+    before = session.launch or configuration
+    if (configuration.model_identity, configuration.no_debug) != (before.model_identity, before.no_debug):
         return session.reload(configuration)
     reply = backend.request("restart", configuration)
     reply.then(lambda answer: session.restarted(configuration, answer))

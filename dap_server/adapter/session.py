@@ -5,6 +5,7 @@ Threads only read or wait, and post what happened; everything else runs on the d
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
@@ -15,16 +16,15 @@ from typing import Any
 import msgspec
 
 from dap_server.adapter.backend import Backend
-from dap_server.adapter.breakpoints import Breakpoints
-from dap_server.adapter.engine_process import Exit
+from dap_server.adapter.breakpoints import LOADING, Breakpoints
+from dap_server.adapter.engine_process import Exit, ProcessEnded
 from dap_server.adapter.loading import Loading
-from dap_server.protocol.errors import RequestError
+from dap_server.protocol.errors import InternalError, NotStopped, RequestError
 from dap_server.protocol.events import (
     BreakpointEventBody,
     ContinuedEventBody,
     ExitedEventBody,
     OutputEventBody,
-    ProcessEventBody,
 )
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.llm import LoadingEventBody
@@ -39,6 +39,10 @@ GRACE_SECONDS = 3.0
 """How long an engine may take to end by itself before it is killed."""
 
 
+RESUMES = frozenset(["continue", "next", "stepIn", "stepOut"])
+"""Requests after which a client knows without being told that the model runs."""
+
+
 class AdapterSession:
     """One editor, and at most one engine at a time."""
 
@@ -47,7 +51,7 @@ class AdapterSession:
         self.client = Connection(
             streams,
             received=lambda message: self.post(lambda: self._received(message)),
-            closed=lambda reason: self.post(lambda: self._client_closed(reason)),
+            closed=self._client_gone,
             name="client",
         )
         self.requests = requests
@@ -63,16 +67,24 @@ class AdapterSession:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._forwarded: dict[int, int] = {}
         self._when_ended: list[Callable[[], None]] = []
+        self._is_ending = False
+        """Whether the client has asked for the end."""
         self._is_over = False
         self._has_terminated = False
+        self._has_returned = threading.Event()
 
     def run(self) -> None:
         """Serves the client until it disconnects or closes. No process is left behind."""
         self.client.start()
         try:
             while not self._is_over:
-                self._inbox.get()()
+                action = self._inbox.get()
+                try:
+                    action()
+                except Exception:  # of ours: ends this action, not the session
+                    traceback.print_exc(file=sys.stderr)
         finally:
+            self._has_returned.set()
             if self.backend is not None and not self.backend.is_abandoned:
                 self.backend.abandon()
             self.client.close()
@@ -92,42 +104,61 @@ class AdapterSession:
         self.client.event("output", OutputEventBody(output=text, category=category))
 
     def forward(self, request: Request) -> Reply[Any]:
-        """Passes a request to the engine as it is."""
+        """Passes a request to the engine as it is.
+
+        Raises:
+            NotStopped: the model is not loaded yet.
+            ProcessEnded: there is no engine any more.
+        """
         if self.backend is None:
-            raise RequestError(f"'{request.command}': there is no model: 'launch' comes first")
+            raise ProcessEnded(f"'{request.command}': there is no model: its process could not be started")
+        if not self.backend.is_ready and not self.backend.is_abandoned:
+            raise NotStopped(LOADING)
         reply = self.backend.request(request.command, request.arguments)
         self._forwarded[request.seq] = reply.seq
-        reply.then(lambda _: self._forget(request.seq))
+        reply.then(lambda answer: self._forwarded_answered(request, answer))
         return reply
 
-    def _forget(self, seq: int) -> None:
-        self._forwarded.pop(seq, None)
+    def _forwarded_answered(self, request: Request, answer: Reply[Any]) -> None:
+        self._forwarded.pop(request.seq, None)
+        if request.command in RESUMES and answer.is_success:
+            self.is_stopped = False
 
     def cancel_forwarded(self, seq: int) -> None:
         if seq in self._forwarded and self.backend is not None:
             self.backend.request("cancel", {"requestId": self._forwarded[seq]})
 
     def start(self, launch: LaunchArguments) -> Reply[None]:
-        """Starts an engine and loads the model; the reply settles when it is ready to run.
-
-        Raises:
-            StartError: the process cannot be started.
-        """
+        """Starts an engine and loads the model; the reply settles when it is ready to run."""
         self.launch = launch
+        self._is_ending = self._has_terminated = False
+        self.breakpoints.unsettle(are_off=launch.no_debug)
         loading = self.loading = Loading(self, launch)
-        self.backend = backend = Backend(self, launch, connected=lambda: loading.connected(backend))
+        try:
+            self.backend = backend = Backend(self, launch, connected=lambda: loading.connected(backend))
+        except RequestError as error:
+            why = error
+            self.post(lambda: loading.fail(why))  # the request that asks for it is answered first of all
         return loading.reply
+
+    def start_failed(self, backend: Backend, error: RequestError) -> None:
+        """There is no process after all."""
+        if backend is self.backend and self.loading is not None:
+            self.loading.fail(error)
 
     def reload(self, launch: LaunchArguments) -> Reply[None]:
         """Starts over with another model: the present engine goes without a word."""
-        if self.backend is not None:
-            self.backend.abandon()
+        self.drop()
         if self.loading is not None and not self.loading.reply.is_settled:
-            self.loading.cancel_quietly()
+            self.loading.replaced()
         self.continued()
-        self.breakpoints.unsettle()
-        self._has_terminated = False
         return self.start(launch)
+
+    def drop(self) -> None:
+        """Has the engine end, and tells nothing more of it."""
+        if self.backend is not None and not self.backend.is_abandoned:
+            self.backend.abandon()
+        self._answer_ends()
 
     def restarted(self, launch: LaunchArguments, answer: Reply[Any]) -> None:
         """The engine has been told to begin again on its model."""
@@ -158,18 +189,8 @@ class AdapterSession:
     def model_is_ready(self, backend: Backend) -> None:
         """The model is loaded and breakpoints are placed: the run begins when the client is ready too."""
         backend.is_ready = True
-        assert self.launch is not None
         for state in self.breakpoints.states:
             self.client.event("breakpoint", BreakpointEventBody(reason="changed", breakpoint=state))
-        self.client.event(
-            "process",
-            ProcessEventBody(
-                name=str(self.launch.model),
-                system_process_id=backend.pid,
-                is_local_process=True,
-                start_method="launch",
-            ),
-        )
         if self.is_configured:
             backend.request("configurationDone")
 
@@ -181,16 +202,21 @@ class AdapterSession:
 
     def end(self, answer: Callable[[], None] | None = None) -> None:
         """Ends the engine, gently first, and then the session when `answer` is given."""
+        self._is_ending = True
         if answer is not None:
             self._when_ended.append(answer)
         backend = self.backend
         if backend is None or backend.is_abandoned:
             self._answer_ends()
-            return
-        try:
+        elif not backend.is_ready:
+            backend.kill()  # nothing runs yet that could be unwound
+        else:
             backend.request("terminate")
-            self.later(GRACE_SECONDS, lambda: None if backend.is_abandoned else backend.kill())
-        except RequestError:
+            self.later(GRACE_SECONDS, lambda: self._end_stuck(backend))
+
+    def _end_stuck(self, backend: Backend) -> None:
+        if self._is_ending and not backend.is_abandoned:
+            self.output(f"the model did not end within {GRACE_SECONDS:g} s: its process is killed\n")
             backend.kill()
 
     def close(self) -> None:
@@ -222,10 +248,14 @@ class AdapterSession:
         """The engine's process is gone, whether it should or not."""
         if backend is not self.backend:
             return
+        self.is_stopped = False
         if self.loading is not None and not self.loading.reply.is_settled:
-            self.loading.process_ended(exit)
+            if self._is_ending:
+                self.loading.ended_on_request()
+            else:
+                self.loading.process_ended(exit)
         else:
-            if exit.signal_name and not self._when_ended:
+            if exit.signal_name and not self._is_ending:
                 self.output(f"the model's process {exit}\n", "important")
             self.client.event("exited", ExitedEventBody(exit_code=exit.code))
             self.terminated()
@@ -243,20 +273,18 @@ class AdapterSession:
             return
         try:
             result = self._handle(message)
+            if isinstance(result, Reply):
+                result.then(lambda reply: self._answer(message, reply))
+            else:
+                self.client.respond(message, result)
         except RequestError as error:
             self.client.respond_error(message, error)
-            return
         except Exception as error:  # of ours: ends this request, not the session
             traceback.print_exc(file=sys.stderr)
-            self.client.respond_error(message, RequestError(f"internal error: {type(error).__name__}: {error}"))
-            return
-        if isinstance(result, Reply):
-            result.then(lambda reply: self._answer(message, reply))
-        else:
-            self.client.respond(message, result)
+            self.client.respond_error(message, InternalError(f"internal error: {type(error).__name__}: {error}"))
 
     def _handle(self, request: Request) -> Any:
-        if self.client_info is None and request.command != "initialize":
+        if self.client_info is None and request.command not in ("initialize", "disconnect"):
             raise RequestError(f"'{request.command}': 'initialize' comes first")
         handler = self.requests.find(request.command)
         if handler.when > When.ANY_TIME and self.launch is None:
@@ -269,7 +297,21 @@ class AdapterSession:
         except RequestError as error:
             self.client.respond_error(request, error)
 
+    def _client_gone(self, reason: str | None) -> None:
+        """On the reader thread: the client is gone, or will send nothing more."""
+        self.post(lambda: self._client_closed(reason))
+        timer = threading.Timer(GRACE_SECONDS, self._end_blocked)
+        timer.daemon = True
+        timer.start()
+
     def _client_closed(self, reason: str | None) -> None:
         if reason is not None:
             sys.stderr.write(f"llm-dap: the client's connection ended: {reason}\n")
         self.close()
+
+    def _end_blocked(self) -> None:
+        """A client that has closed its end and does not read ours keeps the dispatcher in a write for ever."""
+        if not self._has_returned.is_set():
+            self.client.close()
+            if self.token is None:  # a pipe: no thread can be woken from writing to it
+                os._exit(1)
