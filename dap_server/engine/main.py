@@ -7,9 +7,8 @@ import sys
 import traceback
 from typing import NoReturn
 
-from dap_server.engine.requests import requests
-from dap_server.engine.requests.session import Ended, Restarted
 from dap_server.engine.session import EngineSession
+from dap_server.protocol.events import ExitedEventBody
 from dap_server.wire.loopback import connect
 
 TOKEN_VARIABLE = "LLM_DAP_ENGINE_TOKEN"
@@ -17,16 +16,26 @@ TOKEN_VARIABLE = "LLM_DAP_ENGINE_TOKEN"
 
 def main(port: int) -> NoReturn:
     """Connects to an adapter on this machine. The token comes in the environment, where other users cannot see it."""
-    session = EngineSession(connect(port, os.environ.pop(TOKEN_VARIABLE, "")), requests)
+    session = EngineSession(connect(port, os.environ.pop(TOKEN_VARIABLE, "")))
     session.start()
+    session.progress("importing torch", 5)
+    import torch  # noqa: F401  # with transformers it takes seconds, after which requests can be answered
+
+    session.progress("importing transformers", 20)
+    from dap_server.engine.requests import requests
+
+    session.serve(requests)
     code = _run(session)
     sys.stdout.flush()
     sys.stderr.flush()
+    session.connection.event("exited", ExitedEventBody(exit_code=code))  # for an adapter that is not our parent
     os._exit(code)  # the threads of torch and of the interpreter have nothing left to clean up
 
 
 def _run(session: EngineSession) -> int:
     """Loads when told to, runs, and runs again after a restart. Returns the exit status."""
+    from dap_server.engine.requests.session import Ended, Restarted
+
     while session.debuggee is None or session.debuggee.run is None:
         session.commands.get()()
     session.configured.wait()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ import msgspec
 from dap_server.protocol.control_requests import CancelArguments
 from dap_server.protocol.errors import Cancelled, NotStopped, RequestError
 from dap_server.protocol.events import OutputEventBody, StoppedEventBody
+from dap_server.protocol.llm import LoadingEventBody
 from dap_server.protocol.messages import Message, Request
 from dap_server.wire.connection import Connection
 from dap_server.wire.handlers import RequestTable, When
@@ -41,9 +43,9 @@ MAX_THREADS = 8
 class EngineSession:
     """One adapter, one model process."""
 
-    def __init__(self, streams: Streams, requests: RequestTable[EngineSession]) -> None:
+    def __init__(self, streams: Streams) -> None:
         self.connection = Connection(streams, self._received, self._closed, name="llm-dap engine")
-        self.requests = requests
+        self.requests: RequestTable[EngineSession] = RequestTable()
         self.debuggee: Debuggee | None = None
         self.is_detached = False
         """Whether the model runs on without an adapter."""
@@ -57,11 +59,16 @@ class EngineSession:
         self._afterwards: list[Callable[[], None]] = []
 
     def start(self) -> None:
-        dispatcher = threading.Thread(target=self._dispatch, name="llm-dap engine dispatcher", daemon=True)
-        for thread in (dispatcher, self.connection.thread):
-            hide_from_debuggers(thread)
-        dispatcher.start()
+        """Begins to read: the end of the adapter is seen from now on; its requests wait."""
+        hide_from_debuggers(self.connection.thread)
         self.connection.start()
+
+    def serve(self, requests: RequestTable[EngineSession]) -> None:
+        """Begins to answer."""
+        self.requests = requests
+        dispatcher = threading.Thread(target=self._dispatch, name="llm-dap engine dispatcher", daemon=True)
+        hide_from_debuggers(dispatcher)
+        dispatcher.start()
 
     # --- for requests
 
@@ -75,7 +82,8 @@ class EngineSession:
     @property
     def stop(self) -> Stop:
         """The present stop. Raises NotStopped."""
-        stop = self.debuggee.stepper.stop if self.debuggee else None
+        stepper = self.debuggee.stepper if self.debuggee else None
+        stop = stepper.stop if stepper and stepper.stage.is_parked else None  # resumed, it forgets its stop a bit later
         if stop is None:
             raise NotStopped
         return stop
@@ -89,6 +97,10 @@ class EngineSession:
         self._afterwards.append(action)
 
     # --- for the model
+
+    def progress(self, message: str, percentage: float) -> None:
+        """How far loading is."""
+        self.connection.event("llm/loading", LoadingEventBody(message=message, percentage=percentage))
 
     def output(self, text: str, category: str = "stdout") -> None:
         self.connection.event("output", OutputEventBody(output=text, category=category))
@@ -161,7 +173,10 @@ class EngineSession:
                 self._cancelled.discard(request.seq)
             actions, self._afterwards = self._afterwards, []
             for action in actions:
-                action()
+                try:
+                    action()
+                except Exception:  # of ours: the dispatcher goes on
+                    traceback.print_exc()
 
     def _answer(self, request: Request) -> None:
         try:

@@ -57,6 +57,7 @@ WITHOUT_ASYNCIO = ["protocol", "wire", "modelmap", "conditions", "adapter", "eng
 LOCAL_IMPORTS: dict[str, str] = {
     "__main__": "imports only what the chosen command needs",
     "adapter.main": "what only a server needs costs a start over stdio nothing",
+    "engine.main": "connects first, so that loading is seen from its beginning and the adapter's end at any time",
     "engine.anatomy.loading": "torch and transformers take seconds to import, which is reported as progress",
 }
 """The modules that may import inside a function, and why."""

@@ -35,10 +35,7 @@ def load(launch: LaunchArguments, progress: Progress) -> Loaded:
     Raises:
         LoadError: with the option to change or the file to look at.
     """
-    progress("importing torch", 5)
     import torch
-
-    progress("importing transformers", 20)
     import transformers
 
     transformers.utils.logging.disable_progress_bar()

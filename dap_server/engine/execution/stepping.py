@@ -103,6 +103,7 @@ class Stepper:
         self.watching = False
         """Whether token selection has to report its places; read once per step by the decode loop."""
         self._stopped = stopped
+        self._is_released = False
         self._plan = Plan()
         self._hooks = ModuleHooks(self._module_begins, self._module_ends)
         self._returns = ReturnWatch()
@@ -142,6 +143,7 @@ class Stepper:
 
     def release(self) -> None:
         """Lets the run go and never stops it again: no breakpoint, no hook."""
+        self._is_released = True
         self._plan = Plan()
         self.set_breakpoints([])
         self._hooks.watch_all(False)
@@ -232,6 +234,8 @@ class Stepper:
         return motion is not Motion.RUN
 
     def _stop(self, place: Place, hits: list[int], activations: list[Activation], output: Any = NOTHING) -> None:
+        if self._is_released:
+            return
         reason = "function breakpoint" if hits else self._plan.reason
         self._returns.clear()
         self._hooks.watch_all(False)

@@ -14,7 +14,7 @@ from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InternalError, RequestError
 from dap_server.protocol.launch import LaunchArguments
-from dap_server.protocol.llm import LoadingEventBody, RunningEventBody
+from dap_server.protocol.llm import RunningEventBody
 from dap_server.protocol.requests import DisconnectArguments
 from dap_server.wire.reply import Reply
 
@@ -56,10 +56,7 @@ def launch(session: EngineSession, args: LaunchArguments) -> Reply[None]:
 
 
 def _load(session: EngineSession, args: LaunchArguments) -> None:
-    def progress(message: str, percentage: float) -> None:
-        session.connection.event("llm/loading", LoadingEventBody(message=message, percentage=percentage))
-
-    loaded = load(args, progress)
+    loaded = load(args, session.progress)
     debuggee = Debuggee(loaded, session.stopped, session.output)
     debuggee.run = debuggee.prepare(args)
     session.debuggee = debuggee
