@@ -1,1 +1,1 @@
-"""The Debug Adapter Protocol 1.71 as msgspec Structs. Import the module that holds the name; nothing is imported here."""
+"""The Debug Adapter Protocol 1.71 as msgspec Structs. Import the module that holds a name; here is nothing."""
