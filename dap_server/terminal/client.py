@@ -68,7 +68,7 @@ class Client(Requests):
         self.exit_code: int | None = None
         self.arrived: Callable[[], None] | None = None
         """Called on the reader thread after an event was queued, or the connection ended."""
-        self._process = process
+        self._streams, self._process = streams, process
         self._output: list[OutputEventBody] = []
         self._children = Children()
         self._is_closed = False
@@ -157,10 +157,10 @@ class Client(Requests):
             self.inbox.watch(unless)
 
         def look() -> Arrival | None:
-            if (arrival := self.inbox.take(names)) is not None:
-                return arrival
             if unless is not None and unless.is_settled:
                 unless.result(0)  # raises if it failed; a success says nothing about the event
+            if (arrival := self.inbox.take(names)) is not None:
+                return arrival
             if self.inbox.is_closed:
                 raise SessionEnded(self._story(f"the connection ended before the {what}"))
             return None
@@ -211,8 +211,10 @@ class Client(Requests):
         else:
             self._process.end(grace)
         self._connection.thread.join(grace)
-        if self._process is not None:
-            self._process.close_output()
+        if (
+            not self._connection.thread.is_alive()
+        ):  # a stream that a thread reads cannot be closed without waiting for it
+            _close(self._streams)
         self._children.end(grace)
         self.inbox.raise_failure()
 
@@ -283,6 +285,14 @@ class Client(Requests):
             lines.append(f"the adapter exited with {self._process.exit_code_within(1.0)}")
         said = "".join(body.output for body in self._output if body.category != "telemetry")
         return "\n".join([*lines, f"output so far:\n{said[-4000:]}" if said else "no output"])
+
+
+def _close(streams: Streams) -> None:
+    for stream in (streams.writer, streams.reader):
+        try:
+            stream.close()
+        except (OSError, ValueError):
+            pass  # the peer is gone, and what was not sent yet with it
 
 
 def _decoded(body: msgspec.Raw, kind: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
@@ -68,6 +69,9 @@ def debug(
             return 1
         except KeyboardInterrupt:
             return 130
+        except BrokenPipeError:  # nobody reads on: `llm-dap demo | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
     return 0 if is_good and not client.exit_code else 1
 
 

@@ -61,8 +61,3 @@ class AdapterProcess:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             return self._process.wait()
-
-    def close_output(self) -> None:
-        """After the reader thread has ended: closing a stream that another thread reads would wait for it."""
-        assert self._process.stdout is not None
-        self._process.stdout.close()

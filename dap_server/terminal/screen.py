@@ -37,11 +37,12 @@ class Screen:
         if self._in_line:
             self.console.print()
             self._in_line, self._text_was_cut = False, True
+        is_line = isinstance(renderable, str | Text)  # as long as it is: terminals wrap, and files have no width
         if self.is_terminal:
-            self.console.print(renderable)
+            self.console.print(renderable, soft_wrap=is_line)
             return
         with self.console.capture() as captured:
-            self.console.print(renderable)
+            self.console.print(renderable, soft_wrap=is_line)
         lines = (line.rstrip() for line in captured.get().splitlines())  # columns are padded to their width
         self.console.file.write("".join(f"{line}\n" for line in lines))
         self.console.file.flush()

@@ -23,7 +23,9 @@ def help_(debugger: Debugger, argument: str) -> None:
     chosen = sorted(dict.fromkeys(COMMANDS.values()), key=lambda command: list(TOPICS).index(command.topic))
     if argument:
         if argument not in COMMANDS:
-            raise CommandError(f"no command '{argument}'{did_you_mean(argument, COMMANDS)}")
+            raise CommandError(
+                f"no command '{argument}'{did_you_mean(argument, [name for name in COMMANDS if len(name) > 2], 1)}"
+            )
         chosen = [COMMANDS[argument]]
     debugger.screen.show(_table(chosen))
     if not argument:

@@ -1,0 +1,214 @@
+"""Commands against an adapter that the test plays: what they ask, and what they print."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dap_server.protocol.errors import RequestError
+from dap_server.terminal import script
+from dap_server.terminal.commands import table
+from dap_server.terminal.debugger import Debugger
+from dap_server.terminal.screen import Screen
+from tests.terminal.fake_adapter import FakeAdapter
+
+FRAMES = [
+    {"id": 10, "name": "model.layers.3 (before)", "line": 0, "column": 0},
+    {"id": 11, "name": "step 0 (prefill)", "line": 0, "column": 0},
+    {"id": 12, "name": "history", "line": 0, "column": 0, "presentationHint": "label"},
+    {"id": 13, "name": "prompt  'The'  1 tokens", "line": 0, "column": 0, "presentationHint": "subtle"},
+]
+CAPABILITIES = {
+    "supportsFunctionBreakpoints": True,
+    "supportsStepInTargetsRequest": True,
+    "supportsRestartRequest": True,
+    "supportsCompletionsRequest": True,
+}
+
+
+class Stage:
+    """A debugger that is stopped before layer 3 of a model that the test plays."""
+
+    def __init__(self) -> None:
+        self.paper = io.StringIO()
+        self.fake = FakeAdapter()
+        for command in ("next", "stepIn", "stepOut", "restart"):
+            self.fake.on(command, self.stop)
+        self.fake.on("initialize", lambda _: CAPABILITIES)
+        self.fake.on("launch", self._launched)
+        self.fake.on("continue", self._end)
+        self.fake.on("stackTrace", lambda args: {"stackFrames": FRAMES[: args["levels"] or None], "totalFrames": 4})
+        self.fake.on("setFunctionBreakpoints", self._place)
+        self.fake.on("scopes", lambda _: {"scopes": [{"name": "Inputs", "variablesReference": 5, "expensive": False}]})
+        self.fake.on("variables", lambda _: {"variables": [{"name": "x", "value": "[1, 6]", "variablesReference": 0}]})
+        self.fake.on("evaluate", self._evaluate)
+        self.fake.on("threads", lambda _: {"threads": [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}]})
+        self.fake.on("stepInTargets", lambda _: {"targets": [{"id": 4, "label": "model.layers.3.mlp · LlamaMLP"}]})
+        self.debugger = Debugger(self.fake.client, Screen(self.paper, width=100))
+
+    def stop(self, _: object = None) -> None:
+        self.fake.event("stopped", reason="step", threadId=1)
+
+    def start(self) -> None:
+        self.debugger.start(["*.layers.3"], {"model": "m", "prompt": "p"})
+        self.paper.truncate(self.paper.seek(0))
+
+    def play(self, *lines: str) -> list[str]:
+        """What a script prints below its echo."""
+        script.play(self.debugger, lines)
+        printed = self.paper.getvalue().splitlines()
+        self.paper.truncate(self.paper.seek(0))
+        return [line for line in printed if not line.startswith("(llm) ")]
+
+    def _launched(self, _: object) -> None:
+        self.fake.event("initialized")
+        self.fake.event("output", output="The", category="stdout")
+        self.stop()
+
+    def _end(self, _: object) -> dict[str, Any]:
+        self.fake.event("output", output=" end\n", category="stdout")
+        self.fake.event("exited", exitCode=0)
+        self.fake.event("terminated")
+        return {}
+
+    def _place(self, args: dict[str, Any]) -> dict[str, Any]:
+        return {"breakpoints": [{"verified": True, "id": i + 1} for i, _ in enumerate(args["breakpoints"])]}
+
+    def _evaluate(self, args: dict[str, Any]) -> dict[str, Any]:
+        if args["expression"] == "nothing":
+            raise RequestError("NameError: name 'nothing' is not defined")
+        return {"result": f"value of {args['expression']}", "variablesReference": 0}
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    made = Stage()
+    with made.fake:
+        yield made
+
+
+@pytest.fixture
+def stopped(stage: Stage) -> Stage:
+    stage.start()
+    return stage
+
+
+def test_the_first_stop_is_shown_below_the_text_so_far(stage: Stage) -> None:
+    stage.debugger.start(["*.layers.3"], {"model": "m", "prompt": "p"})
+    assert stage.paper.getvalue() == "The\nstopped before model.layers.3 · step 0 (prefill)\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "command", "arguments"),
+    [
+        ("n", "next", {"threadId": 1}),
+        ("step", "stepIn", {"threadId": 1}),
+        ("s mlp", "stepIn", {"threadId": 1, "targetId": 4}),
+        ("out", "stepOut", {"threadId": 1}),
+        ("c", "continue", {"threadId": 1}),
+        ("b sample", "setFunctionBreakpoints", {"breakpoints": [{"name": "*.layers.3"}, {"name": "sample"}]}),
+        ("delete 1", "setFunctionBreakpoints", {"breakpoints": []}),
+        ("p x + 1", "evaluate", {"expression": "x + 1", "frameId": 10, "context": "repl"}),
+        ("x + 1", "evaluate", {"expression": "x + 1", "frameId": 10, "context": "repl"}),
+        ("n = 3", "evaluate", {"expression": "n = 3", "frameId": 10, "context": "repl"}),
+        ("restart 'Some text'", "restart", {"arguments": {"model": "m", "prompt": "Some text"}}),
+        ("restart", "restart", {"arguments": {"model": "m", "prompt": "p"}}),
+    ],
+)
+def test_a_line_becomes_a_request(stopped: Stage, line: str, command: str, arguments: dict[str, Any]) -> None:
+    stopped.play(line)
+    assert stopped.fake.arguments_of(command) == arguments
+
+
+def test_text_goes_on_where_a_stop_cut_it(stopped: Stage) -> None:
+    assert stopped.play("continue") == ["… end", "the model's process has ended"]
+    assert stopped.debugger.is_over
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("nothing", "error: NameError: name 'nothing' is not defined"),
+        ("step attn", "error: no submodule 'attn' to step into; there are mlp"),
+        ("frame 9", "error: there are frames 0 to 3"),
+        ("frame x", "error: 'x' is no frame: give a number of the stack"),
+        ("b", "error: a name is missing: break *.layers.3"),
+        ("b sample if step > 3", "error: 'break NAME if CONDITION' is not supported by this adapter"),
+        ("delete 7", "error: no breakpoint '7': 'breakpoints' lists them, 'delete all' removes all"),
+        ("sequence 3", "error: no sequence '3': there are 1, 2"),
+        ("down", "error: this is the innermost frame"),
+        ("help contineu", "error: no command 'contineu'; did you mean 'continue'?"),
+        ("where", "error: no text is known in this frame"),
+    ],
+)
+def test_an_error_is_one_line_and_the_session_goes_on(stopped: Stage, line: str, text: str) -> None:
+    assert stopped.play(line) == [text]
+    assert stopped.debugger.is_stopped
+
+
+def test_a_command_that_the_adapter_does_not_support_says_so(stopped: Stage) -> None:
+    stopped.fake.client.capabilities.supports_restart_request = None
+    assert stopped.play("restart") == ["error: 'restart' is not supported by this adapter"]
+
+
+def test_a_resume_that_is_refused_leaves_everything_as_it_was(stopped: Stage) -> None:
+    def refuse(_: object) -> None:
+        raise RequestError("not now")
+
+    stopped.fake.on("next", refuse)
+    assert stopped.play("next", "frame") == ["error: not now", "▸ 0 model.layers.3 (before)"]
+
+
+def test_up_and_down_walk_the_stack_and_skip_labels(stopped: Stage) -> None:
+    assert stopped.play("up", "up", "p x", "down") == [
+        "▸ 1 step 0 (prefill)",
+        "▸ 3 prompt  'The'  1 tokens",
+        "value of x",
+        "▸ 1 step 0 (prefill)",
+    ]
+    assert stopped.fake.arguments_of("evaluate")["frameId"] == 13
+
+
+def test_variables_open_by_scope_and_by_name(stopped: Stage) -> None:
+    assert stopped.play("v", "v Inputs.x", "v other") == [
+        *("Inputs", "└── x  [1, 6]"),
+        "Inputs.x  [1, 6]",
+        "other  value of other",
+    ]
+
+
+def test_after_the_end_commands_say_that_it_is_over(stopped: Stage) -> None:
+    assert stopped.play("c", "next")[-1] == "error: the session has ended"
+
+
+def test_a_script_knows_whether_all_of_it_could_be_done(stopped: Stage) -> None:
+    assert script.play(stopped.debugger, ["# a remark", "", "next", "quit", "never done"])
+    assert not script.play(stopped.debugger, ["nothing", "next"])
+
+
+def test_the_rest_of_a_run_passes_every_breakpoint(stopped: Stage) -> None:
+    script.run_to_end(stopped.debugger)
+    assert stopped.fake.arguments_of("setFunctionBreakpoints") == {"breakpoints": []}
+    assert stopped.debugger.is_over
+
+
+def test_an_adapter_that_goes_away_ends_the_session_with_its_reason(stopped: Stage) -> None:
+    stopped.fake.on("next", lambda _: stopped.fake.connection.close())
+    assert stopped.play("next")[-1] == "error: the adapter has gone"
+    assert stopped.debugger.is_over
+
+
+def test_a_breakpoint_that_fails_when_the_model_is_there_is_told(stopped: Stage) -> None:
+    stopped.play("b nowhere")
+    changed = {"id": 2, "verified": False, "message": "no module matches 'nowhere'"}
+    stopped.fake.event("breakpoint", reason="changed", breakpoint=changed)
+    assert "breakpoint nowhere: no module matches 'nowhere'" in stopped.play("next")
+    assert stopped.play("breakpoints") == ["1  *.layers.3", "2  nowhere  not set  no module matches 'nowhere'"]
+
+
+def test_every_command_is_in_the_help(stopped: Stage) -> None:
+    text = "\n".join(stopped.play("help"))
+    for command in table.COMMANDS.values():
+        assert f"  {command.name} " in text
+    assert text.endswith("Anything else is Python in the frame that you look at.")
