@@ -63,6 +63,8 @@ class Connection:
         self._pending: dict[int, Reply[msgspec.Raw]] = {}
         self._pending_lock = threading.Lock()
         self._is_closed = False
+        self._is_closing = False
+        """Whether it is us who end it."""
         self.thread = threading.Thread(target=self._read, name=f"{name} reader", daemon=True)
 
     def start(self) -> None:
@@ -107,6 +109,7 @@ class Connection:
         )
 
     def close(self) -> None:
+        self._is_closing = True
         self._streams.close()
 
     def _send(self, message: Message) -> None:
@@ -126,7 +129,7 @@ class Connection:
         except FramingError as error:
             reason = str(error)
         except (OSError, ValueError) as error:
-            reason = f"the connection broke: {error}"
+            reason = None if self._is_closing else f"the connection broke: {error}"
         with self._pending_lock:
             self._is_closed = True
             pending = list(self._pending.values())

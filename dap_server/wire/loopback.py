@@ -34,7 +34,9 @@ class Streams(NamedTuple):
             return
         with suppress(OSError):  # the peer was faster
             self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
+        for end in (self.writer, self.reader, self.socket):
+            with suppress(OSError, ValueError):
+                end.close()
 
 
 def new_token() -> str:

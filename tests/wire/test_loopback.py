@@ -1,0 +1,156 @@
+"""Sockets on this machine: only who shows the token gets in, and nobody else delays them."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from dap_server.wire import loopback
+from dap_server.wire.loopback import LOOPBACK, TOKEN_HEX_DIGITS, Streams, accept, connect, listen, new_token, same_token
+
+SECONDS = 10.0
+
+
+class Door:
+    """A listener that waits for its one guest on a thread."""
+
+    def __init__(self) -> None:
+        self.token = new_token()
+        self.listener = listen()
+        self.port: int = self.listener.getsockname()[1]
+        self.outcome: queue.SimpleQueue[Streams | OSError] = queue.SimpleQueue()
+        self.guests: list[Streams] = []
+        self.thread = threading.Thread(target=self._accept)
+        self.thread.start()
+
+    def stranger(self, shows: bytes = b"") -> socket.socket:
+        connection = socket.create_connection((LOOPBACK, self.port), SECONDS)
+        connection.sendall(shows)
+        return connection
+
+    def entered(self) -> Streams:
+        outcome = self.outcome.get(timeout=SECONDS)
+        assert isinstance(outcome, Streams), outcome
+        self.guests.append(outcome)
+        return outcome
+
+    def close(self) -> None:
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+        self.thread.join(SECONDS)
+        assert not self.thread.is_alive()
+        for guest in self.guests:
+            guest.close()
+
+    def _accept(self) -> None:
+        try:
+            self.outcome.put(accept(self.listener, self.token))
+        except OSError as error:
+            self.outcome.put(error)
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    door = Door()
+    yield door
+    door.close()
+
+
+def speak(ours: Streams, theirs: Streams) -> None:
+    """Both directions work."""
+    for writer, reader in ((ours.writer, theirs.reader), (theirs.writer, ours.reader)):
+        writer.write(b"hello\n")
+        writer.flush()
+        assert reader.readline() == b"hello\n"
+
+
+def test_who_shows_the_token_gets_in(door: Door) -> None:
+    ours = connect(door.port, door.token)
+    theirs = door.entered()
+    speak(ours, theirs)
+    assert theirs.socket is not None
+    assert theirs.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert theirs.socket.gettimeout() is None
+    ours.close()
+    assert theirs.reader.read() == b""
+    theirs.close()
+
+
+@pytest.mark.parametrize(
+    "shown", [b"0" * TOKEN_HEX_DIGITS, b"\xff" * TOKEN_HEX_DIGITS, b"POST / HTTP/1.1\r\n".ljust(TOKEN_HEX_DIGITS)]
+)
+def test_a_wrong_token_is_dropped_without_an_answer(door: Door, shown: bytes) -> None:
+    with door.stranger(shown) as stranger:
+        assert stranger.recv(1) == b""
+    ours = connect(door.port, door.token)
+    speak(ours, door.entered())
+    ours.close()
+
+
+def test_half_a_token_and_an_end_is_dropped(door: Door) -> None:
+    with door.stranger(door.token[:10].encode()) as stranger:
+        stranger.shutdown(socket.SHUT_WR)
+        assert stranger.recv(1) == b""
+
+
+def test_a_token_may_come_in_pieces(door: Door) -> None:
+    with door.stranger() as guest:
+        for letter in door.token:
+            guest.sendall(letter.encode())
+        guest.sendall(b"hello\n")
+        assert door.entered().reader.readline() == b"hello\n"
+
+
+def test_a_slow_peer_delays_nobody(door: Door) -> None:
+    silent, slow = door.stranger(), door.stranger(b"0")
+    ours = connect(door.port, door.token)
+    speak(ours, door.entered())
+    assert silent.recv(1) == slow.recv(1) == b"", "they are dropped once the guest is in"
+    for connection in (silent, slow):
+        connection.close()
+    ours.close()
+
+
+def test_who_shows_nothing_in_time_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loopback, "HANDSHAKE_SECONDS", 0.05)
+    door = Door()
+    with door.stranger(b"0") as slow:
+        assert slow.recv(1) == b""
+    door.close()
+
+
+def test_a_closed_listener_ends_the_waiting(door: Door) -> None:
+    door.listener.shutdown(socket.SHUT_RDWR)
+    door.listener.close()
+    assert isinstance(door.outcome.get(timeout=SECONDS), OSError)
+
+
+def test_a_reader_is_woken_when_its_streams_are_closed(door: Door) -> None:
+    ours, theirs = connect(door.port, door.token), door.entered()
+    read: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    thread = threading.Thread(target=lambda: read.put(theirs.reader.read(1)))
+    thread.start()
+    theirs.close()
+    assert read.get(timeout=SECONDS) == b""
+    thread.join(SECONDS)
+    ours.close()
+
+
+def test_tokens_are_long_and_differ() -> None:
+    tokens = {new_token() for _ in range(100)}
+    assert len(tokens) == 100
+    assert {len(token) for token in tokens} == {TOKEN_HEX_DIGITS}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "same"), [("a", "a", True), ("a", "b", False), ("", "a", False), ("ä", "ä", True)]
+)
+def test_tokens_are_compared_whole(given: str, expected: str, same: bool) -> None:
+    assert same_token(given, expected) is same
