@@ -5,14 +5,14 @@
         client.wait_for_stop()
         print(client.top_frame().name, client.scope("Inputs"))
 
-All that belongs to one request is in `requests`, what comes by itself in `inbox`.
+What can be asked is in `requests`, waiting for what comes by itself in `waits`.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,16 +21,15 @@ import msgspec
 from dap_server.protocol import tables
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.errors import RequestError
-from dap_server.protocol.events import OutputEventBody, StoppedEventBody
 from dap_server.protocol.llm import LLM_EVENTS, LLM_REQUESTS
 from dap_server.protocol.messages import Event, Message, Request, Struct
 from dap_server.protocol.requests import DisconnectArguments
 from dap_server.protocol.types import FunctionBreakpoint
 from dap_server.terminal.children import Children
-from dap_server.terminal.errors import SessionEnded
-from dap_server.terminal.inbox import Arrival, Inbox
+from dap_server.terminal.inbox import Arrival
 from dap_server.terminal.process import AdapterProcess
 from dap_server.terminal.requests import Requests
+from dap_server.terminal.waits import Waits
 from dap_server.wire.connection import Connection
 from dap_server.wire.loopback import LOOPBACK, Streams, streams
 from dap_server.wire.reply import Reply
@@ -44,16 +43,14 @@ Observer = Callable[[str, dict[str, Any]], None]
 """Sees every message: "sent" or "received", and the message."""
 
 
-class Client(Requests):
+class Client(Requests, Waits):
     """One debugging session.
 
     Threads: the connection's reader thread queues events and answers reverse requests; all else is the caller's.
 
     Attributes:
-        inbox: the events that nobody has taken yet.
         capabilities: what the adapter can do, kept up to date.
         thread_id: of the thread that stopped last.
-        exit_code: of the debuggee, once it has exited.
     """
 
     def __init__(
@@ -63,13 +60,10 @@ class Client(Requests):
         observer: Observer | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        self.inbox = Inbox()
-        self.timeout = timeout
-        self.exit_code: int | None = None
+        super().__init__(timeout)
         self.arrived: Callable[[], None] | None = None
         """Called on the reader thread after an event was queued, or the connection ended."""
         self._streams, self._process = streams, process
-        self._output: list[OutputEventBody] = []
         self._children = Children()
         self._is_closed = False
         observe = None if observer is None else self._careful(observer)
@@ -138,64 +132,6 @@ class Client(Requests):
         known = tables.REQUESTS.get(command) or LLM_REQUESTS.get(command)
         return _decoded(body, known.body if known else Any)
 
-    def wait_for(self, event: str, timeout: float | None = None, unless: Reply[Any] | None = None) -> Any:
-        """Takes the next event of this name and gives its body.
-
-        Raises:
-            SessionEnded: the connection ended first.
-            RequestError: the request `unless` failed first.
-            TimeoutError: it did not come in time.
-        """
-        return self.take({event}, timeout, unless).body
-
-    def take(
-        self, names: Set[str] | None = None, timeout: float | None = None, unless: Reply[Any] | None = None
-    ) -> Arrival:
-        """Takes the next event of these names, of any name when None. Raises as `wait_for` does."""
-        what = "event" if names is None else " or ".join(f"'{name}'" for name in sorted(names))
-        if unless is not None:
-            self.inbox.watch(unless)
-
-        def look() -> Arrival | None:
-            if unless is not None and unless.is_settled:
-                unless.result(0)  # raises if it failed; a success says nothing about the event
-            if (arrival := self.inbox.take(names)) is not None:
-                return arrival
-            if self.inbox.is_closed:
-                raise SessionEnded(self._story(f"the connection ended before the {what}"))
-            return None
-
-        return self.inbox.wait(look, self.timeout if timeout is None else timeout, what)
-
-    def wait_for_stop(self, timeout: float | None = None) -> StoppedEventBody:
-        """Takes the next `stopped` event.
-
-        Raises:
-            SessionEnded: the debuggee or the connection ended instead; the events that say so can still be taken.
-            TimeoutError: neither happened in time.
-        """
-
-        def look() -> Arrival | None:
-            first = self.inbox.peek({"stopped", "exited", "terminated"})
-            if first is not None and first.event == "stopped":
-                return self.inbox.take({"stopped"})
-            if first is not None or self.inbox.is_closed:
-                raise SessionEnded(self._story("the session ended instead of stopping"))
-            return None
-
-        stopped: StoppedEventBody = self.inbox.wait(look, self.timeout if timeout is None else timeout, "stop").body
-        return stopped
-
-    def wait_for_end(self, timeout: float | None = None) -> int:
-        """Waits for `exited` and `terminated` and gives the exit code."""
-        code: int = self.wait_for("exited", timeout).exit_code
-        self.wait_for("terminated", timeout)
-        return code
-
-    def output(self, category: str = "stdout") -> str:
-        """All text of one category that has come so far."""
-        return "".join(body.output for body in self._output if (body.category or "console") == category)
-
     def close(self, grace: float = GRACE) -> None:
         """Ends the debuggee, the session and the adapter that was started for it; kills what does not go."""
         if self._is_closed:
@@ -226,6 +162,11 @@ class Client(Requests):
     ) -> None:
         self.close()
 
+    def _how_the_adapter_ended(self) -> str | None:
+        if self._process is None or not self.inbox.is_closed:
+            return None
+        return f"the adapter exited with {self._process.exit_code_within(1.0)}"
+
     def _received(self, message: Message) -> None:
         try:
             if isinstance(message, Event):
@@ -240,7 +181,7 @@ class Client(Requests):
         arrival = Arrival(event.event, _decoded(event.body, kind))
         match event.event:
             case "output":
-                self._output.append(arrival.body)
+                self.outputs.append(arrival.body)
             case "stopped" if arrival.body.thread_id is not None:
                 self.thread_id = arrival.body.thread_id
             case "exited":
@@ -274,17 +215,6 @@ class Client(Requests):
                 self.inbox.fail(error)
 
         return observe
-
-    def _story(self, what: str) -> str:
-        lines = [what]
-        if self.inbox.reason:
-            lines.append(self.inbox.reason)
-        if self.exit_code is not None:
-            lines.append(f"the debuggee exited with {self.exit_code}")
-        if self._process is not None and self.inbox.is_closed:
-            lines.append(f"the adapter exited with {self._process.exit_code_within(1.0)}")
-        said = "".join(body.output for body in self._output if body.category != "telemetry")
-        return "\n".join([*lines, f"output so far:\n{said[-4000:]}" if said else "no output"])
 
 
 def _close(streams: Streams) -> None:

@@ -127,16 +127,22 @@ class Debugger:
 
     def _settle(self, launched: Reply[msgspec.Raw] | None = None) -> None:
         self._is_running, self._was_interrupted = True, False
-        while self._is_running and not self.is_over:
-            try:
-                self._handle(self.client.take(unless=launched))
-            except TimeoutError:
-                continue  # a model may think as long as it likes: Ctrl+C pauses it
-            except SessionEnded as end:
-                self._lost(str(end).partition("\noutput so far")[0])
-            except KeyboardInterrupt:
-                self._interrupt(launched is not None and not launched.is_settled)
-        self.screen.progress(None)
+        try:
+            while self._is_running and not self.is_over:
+                self._show_next(launched)
+        finally:
+            self._is_running = False
+            self.screen.progress(None)
+
+    def _show_next(self, launched: Reply[msgspec.Raw] | None) -> None:
+        try:
+            self._handle(self.client.take(unless=launched))
+        except TimeoutError:
+            return  # a model may think as long as it likes: Ctrl+C pauses it
+        except SessionEnded as end:
+            self._lost(str(end).partition("\noutput so far")[0])
+        except KeyboardInterrupt:
+            self._interrupt(launched is not None and not launched.is_settled)
 
     def _interrupt(self, is_loading: bool) -> None:
         if is_loading:
@@ -191,6 +197,8 @@ class Debugger:
                 return
 
     def _end(self) -> None:
+        has_run = self._is_running or self.stopped is not None
         self.is_over, self._is_running, self.frames = True, False, []
         code = self.client.exit_code
-        self.screen.show(render.note("the model's process has ended" + (f" with exit code {code}" if code else "")))
+        if has_run:
+            self.screen.show(render.note("the model's process has ended" + (f" with exit code {code}" if code else "")))

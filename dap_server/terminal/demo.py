@@ -11,6 +11,8 @@ from dap_server.terminal.main import debug
 MODEL = Path(__file__).resolve().parents[2] / "fixtures" / "models" / "atlas"
 PROMPT = "The capital of France is"
 BREAKPOINT = "*.layers.3"
+NEW_TOKENS = 10
+"""Two sentences."""
 INTRODUCTION = """
 You are inside the model, before its layer 3 works on the prompt. Try:
   stack              what is running: modules, from the innermost out
@@ -53,6 +55,6 @@ def main(argv: list[str]) -> int:
     if not (MODEL / "config.json").exists():
         print(f"llm-dap demo: the example model is not at {MODEL}: clone the repository to get it", file=sys.stderr)
         return 1
-    options = {"model": str(MODEL), "prompt": PROMPT}
+    options = {"model": str(MODEL), "prompt": PROMPT, "generation": {"max_new_tokens": NEW_TOKENS}}
     lines = None if sys.stdin.isatty() and sys.stdout.isatty() else SCRIPT.strip().splitlines()
     return debug(options, [BREAKPOINT], lines, runs_to_end=True, introduction=INTRODUCTION.rstrip())

@@ -34,9 +34,7 @@ class Screen:
     def show(self, renderable: RenderableType) -> None:
         """Prints on lines of its own."""
         self.progress(None)
-        if self._in_line:
-            self.console.print()
-            self._in_line, self._text_was_cut = False, True
+        self.end_line()
         is_line = isinstance(renderable, str | Text)  # as long as it is: terminals wrap, and files have no width
         if self.is_terminal:
             self.console.print(renderable, soft_wrap=is_line)
@@ -62,6 +60,12 @@ class Screen:
         style = {"stdout": "green", "stderr": "yellow"}.get(category, "dim")
         self.console.print(Text(text, style), end="", soft_wrap=True)
         self._in_line = not text.endswith("\n")
+
+    def end_line(self) -> None:
+        """Whatever comes next begins a line."""
+        if self._in_line:
+            self.console.print()
+            self._in_line, self._text_was_cut = False, True
 
     def begin(self) -> None:
         """A new run: its text goes on from nothing."""

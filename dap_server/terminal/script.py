@@ -54,6 +54,7 @@ def attempt(debugger: Debugger, line: str) -> Attempt:
     except KeyboardInterrupt:
         debugger.screen.error("interrupted")
     debugger.show_pending()
+    debugger.screen.end_line()
     return Attempt(command, is_good)
 
 
