@@ -80,8 +80,10 @@ def describe(name: str, value: object, positions: Positions | None = None, expre
 def _describe(name: str, value: object, positions: Positions | None) -> Row:
     kind = type(value).__name__
     if isinstance(value, Tensor):
+        if value.dim() == 0:
+            return Row(name, tensors.line(value), kind, Statistics(value))
         children = TensorChildren(value, positions if positions and positions.fit(value) else None)
-        return Row(name, tensors.line(value), kind, children if value.dim() else Statistics(value))
+        return Row(name, tensors.line(value), kind, children)
     if isinstance(value, nn.Module):
         return Row(name, module_line(value), kind, ModuleChildren(value))
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes, torch.dtype, torch.device)):
