@@ -70,9 +70,11 @@ class Backend:
         if self._connection is None:
             raise NotStopped("the model is not loaded yet")
         reply: Reply[Any] = Reply()
-        asked = self._connection.request(command, arguments)
-        reply.seq = asked.seq
-        asked.then(lambda answer: self._session.post(lambda: _pass_on(answer, reply)))
+
+        def answered(answer: Reply[msgspec.Raw]) -> None:
+            self._session.post(lambda: _pass_on(answer, reply))
+
+        reply.seq = self._connection.request(command, arguments, answered).seq
         return reply
 
     def kill(self) -> None:

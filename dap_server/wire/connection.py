@@ -70,9 +70,21 @@ class Connection:
     def start(self) -> None:
         self.thread.start()
 
-    def request(self, command: str, arguments: object | None = None) -> Reply[msgspec.Raw]:
-        """Asks the peer. The reply settles with the raw body, or fails with the peer's error."""
+    def request(
+        self,
+        command: str,
+        arguments: object | None = None,
+        answered: Callable[[Reply[msgspec.Raw]], None] | None = None,
+    ) -> Reply[msgspec.Raw]:
+        """Asks the peer. The reply settles with the raw body, or fails with the peer's error.
+
+        Args:
+            answered: called with the reply before any later message of the peer is received. What is said with `then`
+                may be too late for that: the answer can come before this returns.
+        """
         reply: Reply[msgspec.Raw] = Reply()
+        if answered is not None:
+            reply.then(answered)
         reply.seq = seq = next(self._seq)
         with self._pending_lock:
             gone = self._is_closed

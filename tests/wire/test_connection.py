@@ -102,6 +102,23 @@ def test_an_answer_settles_the_request_that_it_names(peer: Peer) -> None:
     assert bytes(first.result(SECONDS)) == b""
 
 
+def test_an_answer_is_told_before_what_comes_after_it(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def answer_at_once(_direction: str, body: bytes) -> None:
+        message = json.loads(body)
+        if message["type"] == "request":  # is being sent: whoever asks cannot have got the reply yet
+            answer = {"type": "response", "seq": 1, "request_seq": message["seq"], "command": "next", "success": True}
+            peer.send(answer)
+            peer.send({"type": "event", "seq": 2, "event": "stopped", "body": {"reason": "step"}})
+            peer.next_received()
+            told.append("stopped")
+
+    monkeypatch.setattr(peer.connection, "_observer", answer_at_once)
+    peer.connection.request("next", {"threadId": 1}, answered=lambda _: told.append("answer"))
+    assert told == ["answer", "stopped"]
+
+
 @pytest.mark.parametrize(
     ("message", "kind"), [("cancelled", Cancelled), ("notStopped", NotStopped), ("broken", RemoteError)]
 )
