@@ -109,7 +109,7 @@ class PromptRun:
         self.stepper.begin(generation)
         try:
             with own_decoding(self.stepper, self), self._counted_steps(generation):
-                output = self.model.generate(**self.inputs, generation_config=self.config, tokenizer=self.tokenizer)
+                output = self.model.generate(**self.inputs, **self._extras(), generation_config=self.config)
             sequences: Tensor = output if isinstance(output, Tensor) else output.sequences
             if not self.stepper.generation.is_own_loop:
                 generation.input_ids = sequences
@@ -117,6 +117,11 @@ class PromptRun:
             return sequences
         finally:
             self.stepper.end()
+
+    def _extras(self) -> dict[str, Any]:
+        """The tokenizer only where `generate` needs it: it hands it on to the forward of every module."""
+        needs = self.config.stop_strings is not None or self.config.token_healing
+        return {"tokenizer": self.tokenizer} if needs else {}
 
     def token(self, tokens: Tensor) -> None:
         """A step of our own loop chose tokens (B,)."""
