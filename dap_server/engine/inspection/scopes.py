@@ -179,12 +179,13 @@ def _output_rows(output: object, positions: Positions | None) -> list[Row]:
 def sampling_rows(generation: Generation, sequence: int, vocabulary: Vocabulary) -> list[Row]:
     """The choice of one sequence's token: the token, how likely it is, and what else could be.
 
-    `rank` counts from 1. `entropy` is in nats, of the distribution that is drawn from; `top` is of that one too.
+    `rank` counts from 1. `entropy` is in nats, of the distribution that is drawn from; `top` is of that one too. All of
+    it in float64: close to certainty the entropy is the difference of nearly equal numbers.
     """
     selection, tokens = generation.selection, generation.next_tokens()
     if selection is None or tokens is None:
         return []
-    probs = selection.probs[sequence].double()  # (V,)
+    probs = torch.softmax(selection.scores[sequence].double(), dim=-1)  # (V,)
     token = int(tokens[sequence])
     probability = float(probs[token])
     rank = int((probs > probs[token]).sum()) + 1
