@@ -8,7 +8,7 @@ RUN = $(VENV)/bin/python -m
 INSTALL = $(RUN) pip --disable-pip-version-check install $$([ -t 1 ] || echo --quiet) -c constraints.txt
 ARGS =
 
-.PHONY: help demo test lint format types coverage bench clean
+.PHONY: help demo test lint format types coverage bench node clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
@@ -35,6 +35,9 @@ coverage: $(VENV)/.installed-dev ## Tests with coverage: make coverage ARGS='-k 
 
 bench: $(VENV)/.installed-dev ## Measure what the README says of speed
 	$(RUN) benchmarks $(ARGS)
+
+node: ## Install the DAP client of VS Code's own tests (needs npm), for one more test
+	npm --prefix tests/e2e/node ci --no-audit --no-fund
 
 clean: ## Remove the virtual environment and everything made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
