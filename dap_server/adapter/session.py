@@ -234,15 +234,21 @@ class AdapterSession:
         """A message of the engine, on the dispatcher."""
         if not isinstance(message, Event):
             return
-        match message.event:
+        try:
+            self._pass_event(backend, message)
+        except msgspec.DecodeError as error:  # an engine of another version, perhaps: `python` may name any
+            sys.stderr.write(f"llm-dap: the engine sent a wrong '{message.event}': {error}\n")
+
+    def _pass_event(self, backend: Backend, event: Event) -> None:
+        match event.event:
             case "llm/loading":
                 if self.loading is not None:
-                    self.loading.reached(msgspec.json.decode(message.body, type=LoadingEventBody))
+                    self.loading.reached(msgspec.json.decode(event.body, type=LoadingEventBody))
             case "exited":
-                backend.exits_with(msgspec.json.decode(message.body, type=ExitedEventBody).exit_code)
+                backend.exits_with(msgspec.json.decode(event.body, type=ExitedEventBody).exit_code)
             case _:
-                self.is_stopped = message.event == "stopped" or self.is_stopped
-                self.client.event(message.event, message.body or None)
+                self.is_stopped = event.event == "stopped" or self.is_stopped
+                self.client.event(event.event, event.body or None)
 
     def engine_ended(self, backend: Backend, exit: Exit) -> None:
         """The engine's process is gone, whether it should or not."""
@@ -311,7 +317,8 @@ class AdapterSession:
 
     def _end_blocked(self) -> None:
         """A client that has closed its end and does not read ours keeps the dispatcher in a write for ever."""
-        if not self._has_returned.is_set():
-            self.client.close()
-            if self.token is None:  # a pipe: no thread can be woken from writing to it
-                os._exit(1)
+        if self._has_returned.is_set():
+            return
+        if self.token is None:  # a pipe: no thread can be woken from writing to it
+            os._exit(1)
+        self.client.close()

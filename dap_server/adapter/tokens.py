@@ -26,13 +26,13 @@ def stored_token(port: int) -> Iterator[str]:
     """A new token, stored while this is open.
 
     Raises:
-        PermissionError: the folder belongs to somebody else.
+        PermissionError: the folder belongs to somebody else, or is a link to who knows where.
     """
     token, path = new_token(), token_file(port)
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    if hasattr(os, "getuid") and os.stat(folder).st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to another user: set XDG_RUNTIME_DIR to a folder of your own")
+    if os.path.islink(folder) or (hasattr(os, "getuid") and os.stat(folder).st_uid != os.getuid()):
+        raise PermissionError(f"{folder} is not a folder of yours: set XDG_RUNTIME_DIR to one")
     with suppress(FileNotFoundError):
         os.unlink(path)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
