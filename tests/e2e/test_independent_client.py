@@ -73,20 +73,40 @@ def test_a_session_from_initialize_to_terminated(spawn: Spawn, example_model: Pa
     assert percentages[-1] == 100
 
 
-def test_only_what_exists_is_advertised(session: RawClient) -> None:
-    promised = {name for name, value in session.capabilities.items() if value}
-    assert promised == {
-        "supportsCancelRequest",
-        "supportsCompletionsRequest",
-        "supportsConfigurationDoneRequest",
-        "supportsDelayedStackTraceLoading",
-        "supportsEvaluateForHovers",
-        "supportsFunctionBreakpoints",
-        "supportsRestartRequest",
-        "supportsStepInTargetsRequest",
-        "supportsTerminateRequest",
-        "supportTerminateDebuggee",
-    }
+OPTIONAL: dict[str, tuple[str, Json]] = {
+    "supportsBreakpointLocationsRequest": ("breakpointLocations", {"source": {"path": "none"}, "line": 1}),
+    "supportsCancelRequest": ("cancel", {}),
+    "supportsCompletionsRequest": ("completions", {"text": "", "column": 1, "frameId": 0}),
+    "supportsDataBreakpoints": ("dataBreakpointInfo", {"name": "none"}),
+    "supportsDisassembleRequest": ("disassemble", {"memoryReference": "", "instructionCount": 1}),
+    "supportsEvaluateForHovers": ("evaluate", {"expression": "", "context": "hover"}),
+    "supportsExceptionInfoRequest": ("exceptionInfo", {"threadId": 999}),
+    "supportsFunctionBreakpoints": ("setFunctionBreakpoints", {"breakpoints": []}),
+    "supportsGotoTargetsRequest": ("gotoTargets", {"source": {"path": "none"}, "line": 1}),
+    "supportsInstructionBreakpoints": ("setInstructionBreakpoints", {"breakpoints": []}),
+    "supportsLoadedSourcesRequest": ("loadedSources", {}),
+    "supportsModulesRequest": ("modules", {}),
+    "supportsReadMemoryRequest": ("readMemory", {"memoryReference": "", "count": 1}),
+    "supportsRestartFrame": ("restartFrame", {"frameId": 0}),
+    "supportsSetExpression": ("setExpression", {"expression": "", "value": ""}),
+    "supportsSetVariable": ("setVariable", {"variablesReference": 2_000_000_000, "name": "", "value": ""}),
+    "supportsStepBack": ("stepBack", {"threadId": 999}),
+    "supportsStepInTargetsRequest": ("stepInTargets", {"frameId": 0}),
+    "supportsTerminateThreadsRequest": ("terminateThreads", {"threadIds": []}),
+    "supportsWriteMemoryRequest": ("writeMemory", {"memoryReference": "", "data": ""}),
+}
+"""Capabilities that stand for a request, and one of these that changes nothing."""
+
+
+@pytest.mark.parametrize("capability", OPTIONAL)
+def test_what_is_advertised_exists_and_nothing_else(session: RawClient, capability: str) -> None:
+    command, arguments = OPTIONAL[capability]
+    exists = True
+    try:
+        session.ask(command, **arguments)
+    except Refused as refused:
+        exists = refused.id != 5  # unknown request
+    assert session.capabilities.get(capability, False) is exists
 
 
 # --- the text
