@@ -12,6 +12,8 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, here or in a child: no test may ask the network
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models: threads of several processes would wait for each other
+
 EXAMPLE_MODEL = Path(__file__).parents[1] / "fixtures" / "models" / "atlas"
 
 Report = Callable[[str, Iterable[str]], None]

@@ -12,6 +12,7 @@ from dap_server.adapter.session import AdapterSession
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.errors import InvalidArguments, RequestError, Unauthorized
 from dap_server.protocol.launch import parse_launch
+from dap_server.protocol.llm import LLM_REQUESTS
 from dap_server.protocol.messages import Request
 from dap_server.protocol.requests import (
     CancelArguments,
@@ -178,7 +179,7 @@ def threads(session: AdapterSession, request: Request) -> ThreadsResponseBody | 
 
 def forwarded(command: str, **capabilities: bool) -> None:
     """A request that belongs to the engine. Its arguments are checked here too, so that wrong ones need no model."""
-    arguments = REQUESTS[command].arguments
+    arguments = {**REQUESTS, **LLM_REQUESTS}[command].arguments
     decoder: msgspec.json.Decoder[object] | None = msgspec.json.Decoder(arguments) if arguments else None
 
     def forward(session: AdapterSession, request: Request) -> Reply[object]:
@@ -194,6 +195,14 @@ forwarded("next")
 forwarded("stepIn")
 forwarded("stepInTargets", supports_step_in_targets_request=True)
 forwarded("stepOut")
+forwarded("stepBack", supports_step_back=True)
+forwarded("reverseContinue", supports_step_back=True)
+forwarded("goto", supports_goto_targets_request=True)
+forwarded("gotoTargets", supports_goto_targets_request=True)
+forwarded("restartFrame", supports_restart_frame=True)
+forwarded("llm/reverseStepIn")
+forwarded("llm/reverseStepOut")
+forwarded("llm/runToStep")
 forwarded("pause")
 forwarded("stackTrace", supports_delayed_stack_trace_loading=True)
 forwarded("scopes")

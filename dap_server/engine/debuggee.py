@@ -14,6 +14,7 @@ from dap_server.engine.inspection.evaluation import Evaluator
 from dap_server.engine.inspection.frames import CallStack
 from dap_server.engine.inspection.references import References
 from dap_server.engine.inspection.scopes import Scopes
+from dap_server.modelmap.places import Place
 from dap_server.protocol.launch import LaunchArguments
 
 
@@ -29,6 +30,8 @@ class Debuggee:
         self.evaluator = Evaluator(self.anatomy, loaded.tokenizer)
         self.references = References()
         self.run: PromptRun | None = None
+        self.goto_targets: list[Place] = []
+        """What `gotoTargets` last offered, by number."""
         self._tell, self._write = stopped, write
 
     def prepare(self, launch: LaunchArguments) -> PromptRun:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from dap_server.protocol.messages import Struct
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.tables import RequestType
@@ -18,6 +20,21 @@ class PlaceBreakpointsArguments(Struct):
     """`llm/placeBreakpoints`, adapter to engine: all breakpoints, whatever request they came by."""
 
     breakpoints: list[PlaceBreakpoint]
+
+
+class ReverseStepArguments(Struct):
+    """`llm/reverseStepIn` and `llm/reverseStepOut`: what DAP's stepBack is to stepIn and stepOut."""
+
+    thread_id: int
+
+
+class RunToStepArguments(Struct):
+    """`llm/runToStep`: goes to any place of any step, past or future."""
+
+    step: int
+    path: str | None = None
+    """Module path or `logits`, `sample`; the beginning of the step when it is missing."""
+    phase: Literal["before", "after"] = "before"
 
 
 class LoadingEventBody(Struct):
@@ -38,6 +55,9 @@ class RunningEventBody(Struct):
 
 
 LLM_REQUESTS: dict[str, RequestType] = {
+    "llm/reverseStepIn": RequestType(ReverseStepArguments, None),
+    "llm/reverseStepOut": RequestType(ReverseStepArguments, None),
+    "llm/runToStep": RequestType(RunToStepArguments, None),
     "llm/placeBreakpoints": RequestType(PlaceBreakpointsArguments, SetFunctionBreakpointsResponseBody),
 }
 LLM_EVENTS: dict[str, type | None] = {

@@ -50,6 +50,15 @@ class Anatomy:
             path = path.rpartition(".")[0]
         return None
 
+    def is_written_at(self, path: str, file: str, line: int) -> bool:
+        """Whether a line lies in the `forward` of a module's class."""
+        source = source_of_class(type(self.modules[path]))
+        code = getattr(forward_of(type(self.modules[path])), "__code__", None)
+        if source is None or code is None or source.path != file:
+            return False
+        last = max((at for _, _, at in code.co_lines() if at is not None), default=source.line)
+        return source.line <= line <= last
+
     def earlier_layers(self, path: str) -> list[str]:
         """Paths of the layers that have run before the module at `path`, nearest first.
 

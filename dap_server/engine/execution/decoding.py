@@ -8,23 +8,29 @@ assisted and beam search as they are. Other decoding methods run untouched.
 from __future__ import annotations
 
 import contextlib
-import functools
-import threading
-from collections.abc import Callable, Iterator
+import copy
+import time
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers.generation.logits_process import LogitsProcessorList
+from transformers.generation.stopping_criteria import MaxTimeCriteria
 from transformers.generation.utils import (
     ALL_CACHE_NAMES,
     GenerateDecoderOnlyOutput,
     GenerateEncoderDecoderOutput,
-    GenerationMixin,
 )
 
+from dap_server.engine.execution import caches, randomness
+from dap_server.engine.execution.collected import Collected
 from dap_server.engine.execution.generation import Generation, Selection, StepRecord
-from dap_server.engine.execution.stepping import Stepper
+from dap_server.engine.execution.holders import Holders
+from dap_server.engine.execution.kernels import Kernels
+from dap_server.engine.execution.probes import Enough, Probe, instrumented
+from dap_server.engine.execution.stepping import Rewind, Stepper
+from dap_server.engine.execution.timeline import Checkpoint, Timeline
 from dap_server.modelmap.places import LOGITS, SAMPLE
 
 
@@ -36,33 +42,6 @@ class Listener(Protocol):
 
     def finished(self, generation: Generation) -> None:
         """The last token is chosen; what the call returns is not made yet."""
-
-
-class Collected:
-    """What `return_dict_in_generate` gives back besides the tokens: a tuple per step, None when not asked for."""
-
-    def __init__(self, config: Any, is_encoder_decoder: bool) -> None:
-        wanted = config.return_dict_in_generate
-        attentions = wanted and config.output_attentions
-        self._is_encoder_decoder = is_encoder_decoder
-        self.scores: tuple[Tensor, ...] | None = () if wanted and config.output_scores else None
-        self.logits: tuple[Tensor, ...] | None = () if wanted and config.output_logits else None
-        self.attentions: tuple[Any, ...] | None = () if attentions else None
-        self.cross_attentions: tuple[Any, ...] | None = () if attentions else None
-        self.hidden_states: tuple[Any, ...] | None = () if wanted and config.output_hidden_states else None
-
-    def add(self, outputs: Any, logits: Tensor, scores: Tensor) -> None:
-        prefix = "decoder_" if self._is_encoder_decoder else ""
-        if self.scores is not None:
-            self.scores += (scores,)
-        if self.logits is not None:
-            self.logits += (logits,)
-        if self.attentions is not None:
-            self.attentions += (outputs[f"{prefix}attentions"],)
-            if self._is_encoder_decoder and self.cross_attentions is not None:
-                self.cross_attentions += (outputs.cross_attentions,)
-        if self.hidden_states is not None:
-            self.hidden_states += (outputs[f"{prefix}hidden_states"],)
 
 
 class SamplingLoop:
@@ -81,6 +60,7 @@ class SamplingLoop:
         listener: Listener,
     ) -> None:
         self.stepper = stepper
+        self._watcher: Stepper | _Unwatched = stepper  # whom token selection reports its places to
         self.model = model
         self.input_ids = input_ids  # (B, T)
         self.logits_processor = logits_processor
@@ -95,26 +75,44 @@ class SamplingLoop:
         self._has_eos = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
         self._encoder_outputs = model_kwargs.get("encoder_outputs")
         mask = model_kwargs.get("attention_mask")
+        self._anatomy = stepper.anatomy
+        self._prompt_length = input_ids.shape[1]
+        self._kernels = Kernels(model)
+        self._heard = 0  # steps whose tokens the listener and the streamer have been given
+        self._kwargs_step = 0  # the step whose start `model_kwargs` is of
+        self._started = time.monotonic() - stepper.seconds_stopped
+        holders = Holders(model, [*logits_processor, *stopping_criteria])
+        self.timeline = Timeline(model, holders, input_ids.device)
         self.generation = Generation(
             input_ids=input_ids,
             attention_mask=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None,
-            prompt_length=input_ids.shape[1],
+            prompt_length=self._prompt_length,
             unfinished=self.unfinished,
-            chooser=self,
+            tape=self,
+            is_own_loop=True,
         )
 
     def run(self) -> Any:
         """All steps, then what `generate` returns: ids (B, T) or a transformers output with them."""
         self.stepper.begin(self.generation)
-        is_over = self._step(self._prefill)
-        with self.model._optimize_model_for_decode():
-            while not is_over:
-                self.generation.step += 1
-                is_over = self._step(self._decode)
-        self.listener.finished(self.generation)
+        with self._kernels:
+            while True:
+                try:
+                    self._run_to_the_end()
+                    break
+                except Rewind as rewind:
+                    self._go_back(rewind.place.step)
+                    self.stepper.go_to(rewind)
         if self.streamer is not None:
             self.streamer.end()
         return self._result()
+
+    def _run_to_the_end(self) -> None:
+        generation = self.generation
+        while not generation.is_over:
+            generation.is_over = self._step()
+            generation.step += not generation.is_over
+        self.listener.finished(generation)
 
     def choose(self, scores: Tensor) -> Tensor:
         """(B,) ids from scores (B, V); finished sequences get padding."""
@@ -127,14 +125,12 @@ class SamplingLoop:
             tokens = tokens * self.unfinished + padding * (1 - self.unfinished)
         return tokens
 
-    def _step(self, forward: Callable[[], Any]) -> bool:
+    def _step(self) -> bool:
         """One forward and one token; returns whether it was the last."""
+        step = self.generation.step
+        self.timeline.record(step, self._cache, self.model_kwargs, self.unfinished, self._elapsed)
         self.stepper.step_begins()
-        outputs = forward()
-        self.model_kwargs = self.model._update_model_kwargs_for_generation(
-            outputs, self.model_kwargs, is_encoder_decoder=self._is_encoder_decoder
-        )
-        logits = outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=self.input_ids.device)  # (B, V)
+        outputs, logits = self._forward(step)
         selection = self.generation.selection = Selection(logits, logits)
         with self._reported(LOGITS):
             pass
@@ -145,11 +141,22 @@ class SamplingLoop:
             tokens = selection.tokens = self.choose(selection.scores)
         return self._append(tokens, selection)
 
+    def _forward(self, step: int) -> tuple[Any, Tensor]:
+        """The model's outputs, and the logits (B, V) of the last position in float32."""
+        outputs = self._prefill() if step == 0 else self._decode()
+        self.model_kwargs = self.model._update_model_kwargs_for_generation(
+            outputs, self.model_kwargs, is_encoder_decoder=self._is_encoder_decoder
+        )
+        self._kwargs_step = step + 1
+        return outputs, outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=self.input_ids.device)
+
     def _prefill(self) -> Any:
+        self._kernels.use(decode=False)
         first = not self.config.is_assistant
         return self.model._prefill(self.input_ids, self.config, self.model_kwargs, is_first_iteration=first)
 
     def _decode(self) -> Any:
+        self._kernels.use(decode=True)
         new_positions = 1 if self.model_kwargs["use_cache"] else None
         inputs = self.model.prepare_inputs_for_generation(
             self.input_ids, next_sequence_length=new_positions, **self.model_kwargs
@@ -159,7 +166,7 @@ class SamplingLoop:
     def _process(self, selection: Selection) -> None:
         """Runs the logits processors; one by one, as places, when somebody may want to stop between them."""
         processors = self.logits_processor
-        if not self.stepper.watching or type(processors) is not LogitsProcessorList:
+        if not self._watcher.watching or type(processors) is not LogitsProcessorList:
             selection.scores = processors(self.input_ids, selection.logits)
             selection.processors = [type(processor).__name__ for processor in processors]
             return
@@ -172,24 +179,141 @@ class SamplingLoop:
     @contextlib.contextmanager
     def _reported(self, name: str) -> Iterator[None]:
         """Reports a pseudo-module before and after what it does."""
-        if self.stepper.watching:
+        if self._watcher.watching:
             self.stepper.at(name, "before")
         yield
-        if self.stepper.watching:
+        if self._watcher.watching:
             self.stepper.at(name, "after")
 
     def _append(self, tokens: Tensor, selection: Selection) -> bool:
-        generation = self.generation
+        generation, step = self.generation, self.generation.step
         self.input_ids = generation.input_ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
-        generation.records.append(StepRecord(tokens, _probability(selection.scores, tokens)))
+        self._keep_record(step, StepRecord(tokens, _probability(selection.scores, tokens)))
+        self._subtract_stops()
         ended = self.stopping_criteria(self.input_ids, self.collected.scores)
         self.unfinished = generation.unfinished = self.unfinished & ~ended
-        if self.streamer is not None:
+        is_new = step == self._heard
+        if is_new and self.streamer is not None:
             self.streamer.put(tokens.cpu())
         is_over = bool(self.unfinished.max() == 0)
-        self.listener.token(tokens)
+        if is_new:
+            self._heard += 1
+            self.listener.token(tokens)
         generation.selection = None
         return is_over
+
+    def _keep_record(self, step: int, record: StepRecord) -> None:
+        """A step that runs again has to choose what it chose; if it does not, the run does not repeat itself."""
+        records = self.generation.records
+        if step == len(records):
+            records.append(record)
+        elif not torch.equal(records[step].tokens, record.tokens):
+            self.generation.diverged_at = step
+            del records[step + 1 :]
+            records[step] = record
+
+    # --- the past
+
+    def replay(self, step: int, probe: Probe | None = None) -> Selection | None:
+        """Runs a past or the present step again beside the suspended one, which notices nothing.
+
+        Raises:
+            Cancelled: the client no longer wants it.
+        """
+        holders = self.timeline.holders
+        with self.stepper.undisturbed(), randomness.kept(self.input_ids.device), self._kernels.kept():
+            present = holders.copy()
+            try:
+                past = self._at(step)
+                return past._replay_here(step, probe)
+            except Enough:
+                return None
+            finally:
+                holders.restore(present, is_present=True)
+
+    def _replay_here(self, step: int, probe: Probe | None) -> Selection:
+        randomness.restore(self.timeline.steps[step].random, self.input_ids.device)
+        seen = contextlib.nullcontext() if probe is None else instrumented(self._anatomy, probe)
+        with seen:
+            _, logits = self._forward(step)
+        selection = Selection(logits, logits)
+        self._process(selection)
+        selection.tokens = self.choose(selection.scores)
+        return selection
+
+    def _at(self, step: int) -> SamplingLoop:
+        """Another loop that stands at the start of a step, on a view of the cache. Holders are set to that time."""
+        cache = self._cache
+        start, checkpoint = self.timeline.start_for(step, cache)
+        past = copy.copy(self)
+        past.generation, past._watcher = Generation(step=start), _Unwatched()
+        mark = checkpoint.cache if start == checkpoint.step else self.timeline.steps[start].cache
+        past._place(start, checkpoint, caches.view(checkpoint.cache_object, mark))
+        for s in range(start, step):
+            self.stepper.stage.check_cancelled()
+            past._advance(s, self.input_ids)
+        return past
+
+    def _advance(self, step: int, ids: Tensor) -> None:
+        """Runs a step whose token is known: only for what it leaves in the cache and in the objects that remember."""
+        randomness.restore(self.timeline.steps[step].random, ids.device)
+        _, logits = self._forward(step)
+        if self.timeline.holders.change_every_step:
+            self._process(Selection(logits, logits))
+        self.input_ids = ids[:, : self._prompt_length + step + 1]
+
+    def _go_back(self, step: int) -> None:
+        """Stands at the start of an earlier step again. The forward that was suspended is gone."""
+        ids, cache = self.input_ids, self._cache
+        start, checkpoint = self.timeline.start_for(step, cache)
+        mark = checkpoint.cache if start == checkpoint.step else self.timeline.steps[start].cache
+        self._place(start, checkpoint, caches.rewind(checkpoint.cache_object, mark))
+        self.generation.is_over, self.generation.selection = False, None
+        with self.stepper.undisturbed():
+            for s in range(start, step):
+                self._advance(s, ids)
+        self._stand_at(step)
+
+    def _place(self, step: int, checkpoint: Checkpoint, cache: Any) -> None:
+        """Sets everything that a step reads to what it was at its start."""
+        name = self._cache_name  # before the arguments are those of step 0, which may have none
+        if step == checkpoint.step:
+            self.model_kwargs = dict(checkpoint.kwargs)
+        else:
+            self.model_kwargs = _cropped(self.model_kwargs, self._kwargs_step - step)
+        if name is not None and cache is not None:
+            self.model_kwargs[name] = cache
+        self.input_ids = self.input_ids[:, : self._prompt_length + step]
+        self._kwargs_step = step
+        self.timeline.holders.restore(checkpoint.holders)
+        self._stand_at(step)
+
+    def _stand_at(self, step: int) -> None:
+        state = self.timeline.steps[step]
+        self.unfinished = state.unfinished
+        self.collected = self.collected.cropped(step)
+        self._started = time.monotonic() - self.stepper.seconds_stopped - state.elapsed
+        randomness.restore(state.random, self.input_ids.device)
+        generation = self.generation
+        generation.step, generation.input_ids, generation.unfinished = step, self.input_ids, self.unfinished
+
+    @property
+    def _cache_name(self) -> str | None:
+        return next((name for name in ALL_CACHE_NAMES if name in self.model_kwargs), None)
+
+    @property
+    def _cache(self) -> Any:
+        return self.model_kwargs.get(self._cache_name) if self._cache_name else None
+
+    @property
+    def _elapsed(self) -> float:
+        """Seconds of running; stops do not count."""
+        return time.monotonic() - self.stepper.seconds_stopped - self._started
+
+    def _subtract_stops(self) -> None:
+        for criterion in self.stopping_criteria:
+            if isinstance(criterion, MaxTimeCriteria):
+                criterion.initial_timestamp = time.time() - self._elapsed
 
     def _result(self) -> Any:
         if not self.config.return_dict_in_generate:
@@ -222,45 +346,19 @@ def _probability(scores: Tensor, tokens: Tensor) -> Tensor:
     return (chosen - scores.logsumexp(dim=-1)).exp()
 
 
-@contextlib.contextmanager
-def own_decoding(stepper: Stepper, listener: Listener) -> Iterator[None]:
-    """While this is open, sampling and greedy decoding of this thread run in a `SamplingLoop`.
+GROWING = ("attention_mask", "decoder_attention_mask", "position_ids", "decoder_position_ids", "token_type_ids")
+"""Arguments of the model that get one column more with every token."""
 
-    Calls of other threads, of an assistant model, or inside a running call, and decoding in lock-step with other ranks,
-    run in transformers' own loop.
-    """
-    original = GenerationMixin._sample
-    thread = threading.get_ident()
-    running = threading.local()
 
-    @functools.wraps(original)
-    def sample(
-        self: Any,
-        input_ids: Tensor,
-        logits_processor: Any,
-        stopping_criteria: Any,
-        generation_config: Any,
-        synced_gpus: bool = False,
-        streamer: Any = None,
-        **model_kwargs: Any,
-    ) -> Any:
-        is_inner = getattr(running, "now", False) or getattr(generation_config, "is_assistant", False)
-        if is_inner or synced_gpus or threading.get_ident() != thread:
-            return original(
-                self, input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, streamer,
-                **model_kwargs,
-            )  # fmt: skip
-        running.now = True
-        try:
-            return SamplingLoop(
-                stepper, self, input_ids, logits_processor, stopping_criteria, generation_config, streamer,
-                model_kwargs, listener,
-            ).run()  # fmt: skip
-        finally:
-            running.now = False
+def _cropped(kwargs: dict[str, Any], steps: int) -> dict[str, Any]:
+    """The model's arguments as they were some steps before."""
+    if steps == 0:
+        return dict(kwargs)
+    grown = {name: kwargs[name] for name in GROWING if isinstance(kwargs.get(name), Tensor)}
+    return {**kwargs, **{name: value[..., :-steps] for name, value in grown.items()}}
 
-    GenerationMixin._sample = sample
-    try:
-        yield
-    finally:
-        GenerationMixin._sample = original
+
+class _Unwatched:
+    """Nobody stops in a replay."""
+
+    watching = False

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+
+from dap_server.engine.execution import randomness
+
+if TYPE_CHECKING:
+    from dap_server.engine.execution.probes import Probe
 
 
 @dataclass
@@ -44,10 +49,20 @@ class Selection:
         return torch.softmax(self.scores, dim=-1)
 
 
-class Chooser(Protocol):
-    """Chooses tokens from scores; the decode loop does."""
+class Tape(Protocol):
+    """What can run the steps of a call again."""
 
-    def choose(self, scores: Tensor) -> Tensor: ...
+    def choose(self, scores: Tensor) -> Tensor:
+        """(B,) tokens drawn from scores (B, V)."""
+        ...
+
+    def replay(self, step: int, probe: Probe | None = None) -> Selection | None:
+        """Runs a past step again beside the suspended one, which notices nothing.
+
+        Returns the choice of its token, made with the random state of then; None when another loop decodes.
+        `probe` is called at every module call of that step, and may end the replay by raising Enough.
+        """
+        ...
 
 
 @dataclass
@@ -61,7 +76,9 @@ class Generation:
         step: index of the current step, 0 is the prefill.
         unfinished: (B,) 1 for sequences that go on.
         selection: the choice of this step's token, between the forward and the next step.
-        chooser: draws tokens the way this call does; None when another loop decodes.
+        tape: runs steps again; None while there is nothing to run.
+        is_own_loop: whether our loop decodes, and tells its places.
+        diverged_at: step that chose another token when it ran again: the run does not repeat itself.
     """
 
     input_ids: Tensor | None = None
@@ -71,12 +88,10 @@ class Generation:
     unfinished: Tensor | None = None
     records: list[StepRecord] = field(default_factory=list)
     selection: Selection | None = None
-    chooser: Chooser | None = None
+    tape: Tape | None = None
+    is_own_loop: bool = False
     is_over: bool = False
-
-    @property
-    def is_own_loop(self) -> bool:
-        return self.chooser is not None
+    diverged_at: int | None = None
 
     @property
     def sequences(self) -> int:
@@ -88,27 +103,9 @@ class Generation:
 
         Looking ahead draws from the same distribution with the same random state, and puts the random state back.
         """
-        if self.selection is None or self.chooser is None:
+        if self.selection is None or self.tape is None:
             return None
         if self.selection.tokens is not None:
             return self.selection.tokens
-        with kept_random_state(self.selection.scores.device):
-            return self.chooser.choose(self.selection.scores)
-
-
-class kept_random_state:
-    """Leaves torch's generators of the CPU and of one device as they were found."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def __enter__(self) -> None:
-        self._cpu = torch.get_rng_state()
-        self._accelerator = None
-        if self._device.type == "cuda":
-            self._accelerator = torch.cuda.get_rng_state(self._device)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_rng_state(self._cpu)
-        if self._accelerator is not None:
-            torch.cuda.set_rng_state(self._accelerator, self._device)
+        with randomness.kept(self.selection.scores.device):
+            return self.tape.choose(self.selection.scores)

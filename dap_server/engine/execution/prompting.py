@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,9 +14,10 @@ from transformers.generation.configuration_utils import GenerationMode
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.tokens import TextStream, Vocabulary
-from dap_server.engine.execution.decoding import own_decoding
+from dap_server.engine.execution.attaching import own_decoding
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Stepper
+from dap_server.engine.execution.whole_call import WholeCall
 from dap_server.protocol.errors import RequestError, did_you_mean
 from dap_server.protocol.launch import LaunchArguments
 
@@ -95,6 +95,7 @@ class PromptRun:
         self.inputs = encode(self.tokenizer, launch, self.model.device)
         continues = not self.model.config.is_encoder_decoder
         self.transcript = Transcript(Vocabulary(self.tokenizer), write, continues)
+        self._is_printed = False
 
     def run(self) -> Tensor:
         """Generates. Returns ids (B, T); raises what the model raises, and Interruption."""
@@ -105,18 +106,27 @@ class PromptRun:
         self.transcript.begin((ids[0] if mask is None else ids[0][mask[0].bool()]).tolist())
         if self.launch.stop_on_entry and not self.launch.no_debug:
             self.stepper.pause("entry")
+        self._is_printed = False
         generation = Generation(input_ids=ids, attention_mask=mask, prompt_length=ids.shape[1])
         self.stepper.begin(generation)
         try:
-            with own_decoding(self.stepper, self), self._counted_steps(generation):
-                output = self.model.generate(**self.inputs, **self._extras(), generation_config=self.config)
-            sequences: Tensor = output if isinstance(output, Tensor) else output.sequences
-            if not self.stepper.generation.is_own_loop:
-                generation.input_ids = sequences
-                self.finished(generation)
-            return sequences
+            with own_decoding(self.stepper, self):
+                return self._generate() if self._is_own_loop else self._generate_untouched(generation)
         finally:
             self.stepper.end()
+
+    def _generate(self) -> Tensor:
+        output = self.model.generate(**self.inputs, **self._extras(), generation_config=self.config)
+        return output if isinstance(output, Tensor) else output.sequences
+
+    def _generate_untouched(self, generation: Generation) -> Tensor:
+        """With a decoding method that runs in another loop than ours."""
+
+        def finish(sequences: Tensor) -> None:
+            generation.input_ids = sequences
+            self.finished(generation)
+
+        return WholeCall(self.stepper, generation, self.model.device, self._generate, finish).run()
 
     def _extras(self) -> dict[str, Any]:
         """The tokenizer only where `generate` needs it: it hands it on to the forward of every module."""
@@ -131,26 +141,15 @@ class PromptRun:
         """The last token is chosen: prints the rest, and stops at the end when the configuration says so."""
         generation.is_over = True
         assert generation.input_ids is not None
-        self.transcript.finish(generation.input_ids, generation.prompt_length)
+        if not self._is_printed:
+            self._is_printed = True
+            self.transcript.finish(generation.input_ids, generation.prompt_length)
         if self.launch.stops_at_end:
             self.stepper.at_end()
 
-    @contextlib.contextmanager
-    def _counted_steps(self, generation: Generation) -> Iterator[None]:
-        """Counts the forwards of decoding methods that run in another loop than ours, such as beam search."""
-        if self.config.get_generation_mode() in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
-            yield
-            return
-        generation.step = -1
-
-        def count(*_: object) -> None:
-            generation.step += 1
-
-        handle = self.model.register_forward_pre_hook(count)
-        try:
-            yield
-        finally:
-            handle.remove()
+    @property
+    def _is_own_loop(self) -> bool:
+        return self.config.get_generation_mode() in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
 
 
 def generation_config(model: Any, options: dict[str, Any]) -> Any:

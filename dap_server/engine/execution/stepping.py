@@ -6,9 +6,11 @@ Threads: the model thread calls `begin`, `step_begins`, `at` and the hooks; any 
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -24,6 +26,9 @@ from dap_server.engine.execution.returns import ReturnWatch
 from dap_server.engine.execution.stage import Stage
 from dap_server.modelmap.places import END, STEP, Phase, Place
 
+HIT = "function breakpoint"
+"""The reason of a stop at a breakpoint, in DAP's words."""
+
 NOTHING = object()
 """Stands for the output of a module that has not returned."""
 
@@ -37,6 +42,7 @@ class Motion(enum.Enum):
     OUT = "stepOut"
     TOKEN = "next token"
     PAUSE = "pause"
+    TO = "to a place"
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,14 @@ class Plan:
     Attributes:
         parent: the module call around the last stop; its end ends NEXT, IN and OUT. None is the step itself.
         target: the only module that ends IN, when one was chosen.
+        place: the only place that ends TO, whatever breakpoints lie on the way.
         reason: of the stop, in DAP's words.
     """
 
     motion: Motion = Motion.RUN
     parent: FrameType | None = None
     target: nn.Module | None = None
+    place: Place | None = None
     reason: str = "step"
 
 
@@ -81,6 +89,14 @@ class Interruption(BaseException):
     """Unwinds the model thread to the engine's loop. No `except Exception` of a model catches it."""
 
 
+class Rewind(Interruption):
+    """Unwinds the model thread to the owner of the call, which starts again from an earlier step."""
+
+    def __init__(self, place: Place, reason: str) -> None:
+        super().__init__(f"back to {place}")
+        self.place, self.reason = place, reason
+
+
 @dataclass
 class _Flags:
     """Set by other threads, read by the model thread at its next event."""
@@ -102,6 +118,8 @@ class Stepper:
         self.generation = Generation()
         self.watching = False
         """Whether token selection has to report its places; read once per step by the decode loop."""
+        self.seconds_stopped = 0.0
+        """How long the model thread has been parked, in all."""
         self._stopped = stopped
         self._is_released = False
         self._plan = Plan()
@@ -122,6 +140,15 @@ class Stepper:
         stop = self.stage.is_parked and self.stop
         if stop:
             self._plan = _plan(motion, stop, target)
+        self.stage.resume()
+
+    def travel(self, place: Place, reason: str) -> None:
+        """Goes to a place of this call, back or forth, past all breakpoints. Raises NotStopped."""
+        stop = self.stop
+        if stop is not None and place.step > stop.place.step:
+            self._plan = Plan(Motion.TO, place=place, reason=reason)
+        else:
+            self._flags.interruption = Rewind(place, reason)
         self.stage.resume()
 
     def pause(self, reason: str = "pause") -> None:
@@ -158,6 +185,23 @@ class Stepper:
         self._hooks.thread = threading.get_ident()
         self._flags.occurrences.clear()
 
+    def go_to(self, rewind: Rewind) -> None:
+        """The owner of the call has unwound it, and runs on from the start of a step: stops at the place."""
+        self._returns.clear()
+        self._returned = None
+        self._flags.occurrences.clear()
+        self._plan = Plan(Motion.TO, place=rewind.place, reason=rewind.reason)
+        self._watch_for_plan()
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Nothing that runs on this thread meanwhile is seen, or stops: a replay beside the suspended run."""
+        thread, self._hooks.thread = self._hooks.thread, None
+        try:
+            yield
+        finally:
+            self._hooks.thread = thread
+
     def end(self) -> None:
         """The run is over, in whatever way: no hook of stepping stays behind."""
         self._returns.clear()
@@ -176,12 +220,15 @@ class Stepper:
         """The decode loop is at a pseudo-module."""
         self._raise_interruption()
         hits = self.breakpoints.at_pseudo(name, phase)
-        if hits or (phase == "before" and self._plan_ends_at(name)):
+        if self._plan.motion is Motion.TO:
+            self._stop_there(Place(self.generation.step, name, phase), hits, [])
+        elif hits or (phase == "before" and self._plan_ends_at(name)):
             self._stop(Place(self.generation.step, name, phase), hits, [])
 
     def at_end(self) -> None:
         """The last token is chosen, and the run should stop once more."""
-        self._plan = Plan(reason="step" if self._plan.motion not in (Motion.RUN, Motion.PAUSE) else "pause")
+        ran_free = self._plan.motion in (Motion.RUN, Motion.PAUSE)
+        self._plan = Plan(reason="pause" if ran_free else self._plan.reason)
         self._stop(Place(self.generation.step, END), [], [])
 
     def _module_begins(self, module: nn.Module, call: FrameType) -> None:
@@ -192,13 +239,22 @@ class Stepper:
         occurrence = self._flags.occurrences.get(path, -1) + 1
         self._flags.occurrences[path] = occurrence
         hits = self.breakpoints.at_module(module, "before")
-        if hits or self._plan_ends_before(module, call):
-            place = Place(self.generation.step, path, "before", occurrence)
+        place = Place(self.generation.step, path, "before", occurrence)
+        if self._plan.motion is Motion.TO:
+            if place == self._plan.place:
+                self._stop_there(place, hits, live_activations(call))
+        elif hits or self._plan_ends_before(module, call):
             self._stop(place, hits, live_activations(call))
 
     def _module_ends(self, module: nn.Module, call: FrameType, output: Any) -> None:
         self._raise_interruption()
         hits = self.breakpoints.at_module(module, "after")
+        if self._plan.motion is Motion.TO:
+            if (path := self.anatomy.path_of(module)) is not None:
+                place = Place(self.generation.step, path, "after", self._flags.occurrences.get(path, 0))
+                if place == self._plan.place:
+                    self._stop_there(place, hits, live_activations(call), output)
+            return
         ends = call is self._plan.parent and self._plan.motion is not Motion.RUN
         if hits or ends:
             self._stop_after(module, call, output, hits)
@@ -233,32 +289,45 @@ class Stepper:
             return name == STEP
         return motion is not Motion.RUN
 
+    def _stop_there(self, place: Place, hits: list[int], activations: list[Activation], output: Any = NOTHING) -> None:
+        """Stops when this is where the plan leads; breakpoints on the way do not count."""
+        if place == self._plan.place:
+            self._stop(place, hits if self._plan.reason == HIT else [], activations, output)
+
     def _stop(self, place: Place, hits: list[int], activations: list[Activation], output: Any = NOTHING) -> None:
         if self._is_released:
             return
-        reason = "function breakpoint" if hits else self._plan.reason
+        reason = HIT if hits else self._plan.reason
         self._returns.clear()
         self._hooks.watch_all(False)
+        self._hooks.arm(self.breakpoints.modules)
         self.stop = Stop(place, reason, hits, activations, self.generation, output, self._returned)
         self._plan, self._returned = Plan(), None
+        parked_at = time.monotonic()
         self.stage.park(lambda: self._stopped(self.stop) if self.stop else None)
+        self.seconds_stopped += time.monotonic() - parked_at
         stop, self.stop = self.stop, None
         self._raise_interruption()
         self._carry_out(stop)
 
     def _carry_out(self, stop: Stop) -> None:
         """Sets up what the new plan has to see. On the model thread, whose returns are watched."""
+        self._watch_for_plan()
         plan = self._plan
-        self._update_watching()
-        if plan.motion is Motion.RUN:
-            return
-        if plan.motion is not Motion.OUT:
-            self._hooks.watch_all(True)
         if plan.motion in (Motion.NEXT, Motion.IN) and stop.activations and stop.place.phase == "before":
             self._hold_output(stop.activations[0], ends=plan.target is not None)
         if plan.parent is not None:
             parent = next(a for a in stop.activations if a.frame is plan.parent)
             self._watch_end(parent)
+
+    def _watch_for_plan(self) -> None:
+        self._update_watching()
+        plan = self._plan
+        if plan.motion not in (Motion.RUN, Motion.OUT):
+            self._hooks.watch_all(True)
+        if plan.place is not None and plan.place.phase == "after" and plan.place.path in self.anatomy.modules:
+            module = self.anatomy.modules[plan.place.path]
+            self._hooks.arm([*self.breakpoints.modules, (module, "after")])
 
     def _hold_output(self, activation: Activation, ends: bool) -> None:
         """Keeps the output of a module that is stepped over; `ends` the motion there when a target is not reached."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import ast
 import inspect
-import random
 import types
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.generation import kept_random_state
+from dap_server.engine.execution import randomness
 from dap_server.engine.execution.stepping import NOTHING
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.scopes import bound_arguments, frame_locals
@@ -38,6 +35,7 @@ class Evaluator:
     def __init__(self, anatomy: Anatomy, tokenizer: Any) -> None:
         self._anatomy, self._tokenizer = anatomy, tokenizer
         self._console: dict[str, Any] = {}
+        self._device = next((p.device for p in anatomy.model.parameters()), torch.device("cpu"))
 
     def names(self, frame: Frame | None) -> dict[str, Any]:
         """Everything that an expression may use in a frame."""
@@ -62,7 +60,7 @@ class Evaluator:
         if (module := self._module_at(expression)) is not None:
             return module
         names = self.names(frame)
-        with _kept_random_states(self._anatomy.model):
+        with randomness.kept(self._device):
             try:
                 return eval(compile(expression.strip(), "<debug console>", "eval"), names)
             except SyntaxError:
@@ -209,15 +207,3 @@ def _attribute_names(value: Any) -> set[str]:
     if isinstance(value, nn.Module):
         names |= {*value._parameters, *value._buffers, *value._modules}
     return {name for name in names if not name.startswith("__")}
-
-
-@contextmanager
-def _kept_random_states(model: nn.Module) -> Iterator[None]:
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    python, numpy = random.getstate(), np.random.get_state()
-    with kept_random_state(device):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from dap_server.engine.anatomy.modules import Anatomy, forward_of
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation
-from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.generation import Generation, Selection
 from dap_server.engine.execution.stepping import NOTHING, Stop
 from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.past import Past
 from dap_server.engine.inspection.variables import Children, ModuleChildren, Positions, Row, Rows, describe
 
 TOP_K = 10
@@ -35,6 +36,7 @@ class Scopes:
 
     def __init__(self, anatomy: Anatomy, vocabulary: Vocabulary) -> None:
         self._anatomy, self._vocabulary = anatomy, vocabulary
+        self._past = Past()
 
     def of(self, frame: Frame) -> list[Scope]:
         """The scopes that fit a frame. Nothing is computed before a scope is opened."""
@@ -47,9 +49,12 @@ class Scopes:
                 sampling = [self._sampling(frame)] if frame.stop.generation.selection else []
                 return [*sampling, *self._returned(frame.stop), self._tokens(frame)]
             case "past layer":
-                return [self._parameters(self._anatomy.modules[frame.path or ""])]
+                path = frame.path or ""
+                return [*self._past_call(frame, path), self._parameters(self._anatomy.modules[path])]
             case "past step":
-                return [Scope("Token", Rows(lambda: self._past_token(frame))), self._tokens(frame)]
+                token = Scope("Token", Rows(lambda: self._past_token(frame)))
+                choice = Scope("Sampling", Rows(lambda: self._past_sampling(frame)), expensive=True)
+                return [token, choice, *self._past_call(frame, ""), self._tokens(frame)]
             case "prompt":
                 return [self._tokens(frame)]
         return []
@@ -64,6 +69,33 @@ class Scopes:
         if frame.is_top:
             scopes.extend(self._returned(stop))
         return [*scopes, self._parameters(activation.module)]
+
+    def _past_call(self, frame: Frame, path: str) -> list[Scope]:
+        """Inputs and output of a module call that is over, run again when they are opened."""
+
+        def inputs() -> list[Row]:
+            call = self._past.call(frame.stop, frame.step, path)
+            if call is None:
+                return []
+            bound = bind(self._anatomy.modules[path], call.args, call.kwargs)
+            return [describe(name, value) for name, value in bound.items()]
+
+        def output() -> list[Row]:
+            call = self._past.call(frame.stop, frame.step, path)
+            return [] if call is None else _output_rows(call.output, None)
+
+        if frame.stop.generation.tape is None:
+            return []
+        return [
+            Scope("Inputs", Rows(inputs), "arguments", expensive=True),
+            Scope("Output", Rows(output), "returnValue", expensive=True),
+        ]
+
+    def _past_sampling(self, frame: Frame) -> list[Row]:
+        selection = self._past.selection(frame.stop, frame.step)
+        if selection is None or selection.tokens is None:
+            return []
+        return selection_rows(selection, selection.tokens, frame.sequence, self._vocabulary)
 
     def _returned(self, stop: Stop) -> list[Scope]:
         """What the module gave that was stepped over to come here."""
@@ -147,10 +179,14 @@ class TokenRows:
 
 def bound_arguments(activation: Activation) -> dict[str, Any]:
     """What a module was called with, by the parameter names of its `forward`."""
-    args, kwargs = activation.args, activation.kwargs
+    return bind(activation.module, activation.args, activation.kwargs)
+
+
+def bind(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by the parameter names of a module's `forward`."""
     try:
-        signature = inspect.signature(forward_of(type(activation.module)))  # type: ignore[arg-type]  # a function
-        bound = signature.bind(activation.module, *args, **kwargs)
+        signature = inspect.signature(forward_of(type(module)))  # type: ignore[arg-type]  # a function
+        bound = signature.bind(module, *args, **kwargs)
     except (TypeError, ValueError):
         return {**{f"args[{i}]": value for i, value in enumerate(args)}, **kwargs}
     names = dict(list(bound.arguments.items())[1:])  # without self
@@ -175,16 +211,19 @@ def _output_rows(output: object, positions: Positions | None) -> list[Row]:
     return [describe("output", output, positions, "output")]
 
 
-@torch.no_grad()
 def sampling_rows(generation: Generation, sequence: int, vocabulary: Vocabulary) -> list[Row]:
+    """The choice of the present step's token, for one sequence."""
+    selection, tokens = generation.selection, generation.next_tokens()
+    return [] if selection is None or tokens is None else selection_rows(selection, tokens, sequence, vocabulary)
+
+
+@torch.no_grad()
+def selection_rows(selection: Selection, tokens: Tensor, sequence: int, vocabulary: Vocabulary) -> list[Row]:
     """The choice of one sequence's token: the token, how likely it is, and what else could be.
 
     `rank` counts from 1. `entropy` is in nats, of the distribution that is drawn from; `top` is of that one too. All of
     it in float64: close to certainty the entropy is the difference of nearly equal numbers.
     """
-    selection, tokens = generation.selection, generation.next_tokens()
-    if selection is None or tokens is None:
-        return []
     probs = torch.softmax(selection.scores[sequence].double(), dim=-1)  # (V,)
     token = int(tokens[sequence])
     probability = float(probs[token])

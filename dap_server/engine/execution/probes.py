@@ -1,0 +1,118 @@
+"""Instruments of a replay: they see every module call of one step, from the inside."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, NamedTuple, Protocol
+
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.activations import call_frame
+from dap_server.modelmap.places import Phase
+
+
+class Enough(BaseException):
+    """Ends a replay early: the probe has what it wants."""
+
+
+class Probe(Protocol):
+    """Sees module calls. `call` is the frame of `_call_impl`, whose `args` and `kwargs` are the arguments."""
+
+    def begins(self, path: str, module: nn.Module, call: FrameType) -> None: ...
+
+    def ends(self, path: str, module: nn.Module, output: Any) -> None: ...
+
+
+class Event(NamedTuple):
+    """One phase of one module call.
+
+    Attributes:
+        parent: index, in the trace, of the beginning of the call around this one; -1 for the step itself.
+    """
+
+    path: str
+    phase: Phase
+    occurrence: int
+    parent: int
+
+
+@dataclass
+class TraceProbe:
+    """Writes down every module call of a step, in order."""
+
+    events: list[Event] = field(default_factory=list)
+    _open: list[int] = field(default_factory=list)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
+        occurrence = self._counts.get(path, -1) + 1
+        self._counts[path] = occurrence
+        self._open.append(len(self.events))
+        self.events.append(Event(path, "before", occurrence, self._parent(-2)))
+
+    def ends(self, path: str, module: nn.Module, output: Any) -> None:
+        begun = self.events[self._open.pop()]
+        self.events.append(Event(path, "after", begun.occurrence, begun.parent))
+
+    def _parent(self, depth: int) -> int:
+        return self._open[depth] if len(self._open) >= -depth else -1
+
+
+@dataclass
+class Captured:
+    """What went into a module call and came out of it."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any = None
+
+
+class CaptureProbe:
+    """Holds the arguments and outputs of a few module calls, and ends the replay when it has them."""
+
+    def __init__(self, wanted: set[tuple[str, int]]) -> None:
+        """`wanted`: paths and occurrences."""
+        self.found: dict[tuple[str, int], Captured] = {}
+        self._wanted = wanted
+        self._counts: dict[str, int] = {}
+        self._missing = set(wanted)
+
+    def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
+        self._counts[path] = self._counts.get(path, -1) + 1
+        key = (path, self._counts[path])
+        if key in self._wanted:
+            self.found[key] = Captured(tuple(call.f_locals["args"]), dict(call.f_locals["kwargs"]))
+
+    def ends(self, path: str, module: nn.Module, output: Any) -> None:
+        key = (path, self._counts.get(path, 0))
+        if key in self._wanted:
+            self.found[key].output = output
+            self._missing.discard(key)
+            if not self._missing:
+                raise Enough
+
+
+@contextmanager
+def instrumented(anatomy: Anatomy, probe: Probe) -> Iterator[None]:
+    """Reports every module call of the model to a probe while this is open."""
+
+    def begins(module: nn.Module, _args: Any) -> None:
+        if (path := anatomy.path_of(module)) is not None:
+            probe.begins(path, module, call_frame(sys._getframe(1)))
+
+    def ends(module: nn.Module, _args: Any, output: Any) -> None:
+        if (path := anatomy.path_of(module)) is not None:
+            probe.ends(path, module, output)
+
+    handles = [register_module_forward_pre_hook(begins), register_module_forward_hook(ends)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

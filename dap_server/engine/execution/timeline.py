@@ -1,0 +1,153 @@
+"""The tape of one `generate` call: enough of every step to run it again, and as little as that.
+
+Where the cache only appends and nothing else remembers, a step costs a few numbers, and its past is a crop. Otherwise
+there are checkpoints by value every few steps, fewer the older they are, and a step is reached by running forward from
+the nearest one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dap_server.engine.execution import caches, randomness
+from dap_server.engine.execution.caches import CacheMark
+from dap_server.engine.execution.holders import Holders
+from dap_server.engine.execution.randomness import RandomState
+
+SPACING = 4
+"""Steps between checkpoints: a step back runs at most this many forwards."""
+
+CHECKPOINT_BYTES = 512 * 1024 * 1024
+"""What all checkpoints of a run may take together."""
+
+MIN_CHECKPOINTS = 4
+
+HOST_RANDOM_STEPS = 3
+"""A model that draws from Python's or NumPy's generators does so in its first steps; else they are not asked again."""
+
+
+@dataclass(slots=True)
+class StepState:
+    """The start of one step.
+
+    Attributes:
+        random: shared with the step before as far as it has not moved.
+        unfinished: (B,) 1 for sequences that go on.
+        elapsed: seconds that the run has taken, stops not counted.
+    """
+
+    random: RandomState
+    unfinished: Tensor
+    cache: CacheMark
+    elapsed: float
+
+
+@dataclass
+class Checkpoint:
+    """State by value at the start of a step. `kwargs` are those of the model at step 0, None later.
+
+    Attributes:
+        good_until: the last step that has the same state outside the cache.
+        cache_object: what held the cache then; models may replace it.
+    """
+
+    step: int
+    good_until: int
+    cache: CacheMark
+    cache_object: Any
+    holders: Any
+    kwargs: dict[str, Any]
+
+    @property
+    def nbytes(self) -> int:
+        return self.cache.nbytes + sum(t.numel() * t.element_size() for t in caches.tensors_in(self.holders))
+
+
+class Timeline:
+    """Records a decode loop, step by step. Knows how to come back, not how to run."""
+
+    def __init__(self, model: Any, holders: Holders, device: torch.device) -> None:
+        self.model, self.holders, self.device = model, holders, device
+        self.steps: list[StepState] = []
+        self.checkpoints: list[Checkpoint] = []
+        self._host_random = True
+        self._is_stale = False  # the state outside the cache has moved since the last checkpoint
+
+    def record(self, step: int, cache: Any, kwargs: dict[str, Any], unfinished: Tensor, elapsed: float) -> None:
+        """Step `step` is about to begin. What is already on the tape is left as it is: it was the same."""
+        changed = self.holders.have_changed() or self.holders.change_every_step
+        if step < len(self.steps):
+            return
+        last = self.steps[-1].random if self.steps else None
+        random = randomness.capture(self.device, last, self._host_random)
+        if step == HOST_RANDOM_STEPS:
+            first = self.steps[0].random
+            self._host_random = random.python is not first.python or random.numpy is not first.numpy
+        self.steps.append(StepState(random, unfinished, caches.mark(cache, with_copies=False), elapsed))
+        self._check(step, cache, kwargs, changed)
+
+    def start_for(self, step: int, cache: Any) -> tuple[int, Checkpoint]:
+        """From which step on to run so as to be at the start of `step`, and the checkpoint that it needs."""
+        checkpoint = next(c for c in reversed(self.checkpoints) if c.step <= step)
+        if checkpoint.cache_object is not cache or caches.needs_copies(cache):
+            return checkpoint.step, checkpoint
+        return min(step, checkpoint.good_until), checkpoint
+
+    @property
+    def nbytes_per_step(self) -> float:
+        """What the tape itself takes for a step, checkpoints not counted."""
+        seen: set[int] = set()
+        total = 0
+        for state in self.steps:
+            for part in (state.random.cpu, state.random.accelerator, state.unfinished):
+                if part is not None and id(part) not in seen:
+                    seen.add(id(part))
+                    total += part.numel() * part.element_size() + TENSOR_OVERHEAD
+            total += 8 * len(state.cache.lengths) + STATE_OVERHEAD
+        return total / max(len(self.steps), 1)
+
+    def _check(self, step: int, cache: Any, kwargs: dict[str, Any], changed: bool) -> None:
+        last = self.checkpoints[-1] if self.checkpoints else None
+        replaced = last is not None and last.cache_object is not cache
+        self._is_stale = self._is_stale or changed
+        if last is not None and not replaced and not self._is_stale and not caches.needs_copies(cache):
+            last.good_until = step
+            return
+        if last is None or replaced or step - last.step >= self._spacing:
+            self._is_stale = False
+            self.checkpoints.append(
+                Checkpoint(
+                    step,
+                    step,
+                    caches.mark(cache, with_copies=True),
+                    cache,
+                    self.holders.copy(),
+                    {k: v for k, v in kwargs.items() if v is not cache},
+                )
+            )
+            self._thin()
+
+    @property
+    def _spacing(self) -> int:
+        """Wider when one checkpoint is so large that only a few fit."""
+        size = self.checkpoints[-1].nbytes or 1
+        return SPACING * max(1, MIN_CHECKPOINTS * size // CHECKPOINT_BYTES)
+
+    def _thin(self) -> None:
+        """Drops every second of the older checkpoints while there are too many bytes of them. The first one stays."""
+        size = self.checkpoints[-1].nbytes or 1
+        allowed = max(MIN_CHECKPOINTS, CHECKPOINT_BYTES // size)
+        if len(self.checkpoints) > allowed:
+            older = len(self.checkpoints) // 2
+            kept = self.checkpoints[:older:2]
+            self.checkpoints = [*kept, *self.checkpoints[older:]]
+
+
+TENSOR_OVERHEAD = 160
+"""Bytes of a tensor object beside its elements, about."""
+STATE_OVERHEAD = 300
+"""Bytes of the small objects of a step, about."""

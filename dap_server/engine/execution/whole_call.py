@@ -1,0 +1,106 @@
+"""Calls that decode in another loop than ours: beam search, assisted decoding, a user's own. They run again as a whole.
+
+A step of such a call is one call of the whole model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from dap_server.engine.execution import randomness
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.holders import Holders
+from dap_server.engine.execution.probes import Enough, Probe, instrumented
+from dap_server.engine.execution.stepping import Rewind, Stepper
+
+T = TypeVar("T")
+
+
+class WholeCall(Generic[T]):
+    """One call that can be run again from its start, with the random state and the attributes that it began with."""
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        generation: Generation,
+        device: torch.device,
+        call: Callable[[], T],
+        finish: Callable[[T], None],
+    ) -> None:
+        """`finish` gets the result of `call` while one can still go back."""
+        self._stepper, self._generation, self._device = stepper, generation, device
+        self._call, self._finish = call, finish
+        self._holders = Holders(stepper.anatomy.model, [])
+        self._random = randomness.capture(device)
+        self._attributes = self._holders.copy()
+
+    def run(self) -> T:
+        """Runs it; again from the start whenever somebody goes back."""
+        self._generation.tape = self
+        handle = self._stepper.anatomy.model.register_forward_pre_hook(self._count)
+        self._generation.step = -1
+        try:
+            while True:
+                try:
+                    result = self._call()
+                    self._finish(result)
+                    return result
+                except Rewind as rewind:
+                    self.back_to_start()
+                    self._stepper.go_to(rewind)
+        finally:
+            handle.remove()
+
+    def back_to_start(self) -> None:
+        self._holders.restore(self._attributes)
+        randomness.restore(self._random, self._device)
+        self._generation.step, self._generation.is_over = -1, False
+
+    def choose(self, scores: Tensor) -> Tensor:
+        raise NotImplementedError("another loop chooses")
+
+    def replay(self, step: int, probe: Probe | None = None) -> None:
+        """Runs the call again beside the suspended one, as far as the end of one of its steps."""
+        now, over = self._generation.step, self._generation.is_over
+        present = self._holders.copy()
+        with self._stepper.undisturbed(), randomness.kept(self._device):
+            try:
+                self.back_to_start()
+                with instrumented(self._stepper.anatomy, _OneStep(step, probe, self._stepper.stage.check_cancelled)):
+                    self._call()
+            except Enough:
+                return
+            finally:
+                self._generation.step, self._generation.is_over = now, over
+                self._holders.restore(present, is_present=True)
+
+    def _count(self, *_: object) -> None:
+        self._generation.step += 1
+
+
+class _OneStep:
+    """Lets a probe see one step of a call that is replayed from its start."""
+
+    def __init__(self, step: int, probe: Probe | None, check_cancelled: Callable[[], None]) -> None:
+        self._step, self._probe, self._check_cancelled = step, probe, check_cancelled
+        self._now = -1
+
+    def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
+        if path == "":
+            self._check_cancelled()
+            self._now += 1
+        if self._now == self._step and self._probe is not None:
+            self._probe.begins(path, module, call)
+
+    def ends(self, path: str, module: nn.Module, output: Any) -> None:
+        if self._now != self._step:
+            return
+        if self._probe is not None:
+            self._probe.ends(path, module, output)
+        if path == "":
+            raise Enough

@@ -1,0 +1,44 @@
+"""What has been, looked at by running it again: inputs and outputs of past module calls, choices of past tokens.
+
+Every replay happens at most once a stop, when somebody opens what it shows.
+"""
+
+from __future__ import annotations
+
+from dap_server.engine.execution.generation import Selection
+from dap_server.engine.execution.probes import Captured, CaptureProbe
+from dap_server.engine.execution.stepping import Stop
+
+
+class Past:
+    """The past of one stop."""
+
+    def __init__(self) -> None:
+        self._stop: Stop | None = None
+        self._calls: dict[tuple[int, str], Captured | None] = {}
+        self._selections: dict[int, Selection | None] = {}
+
+    def call(self, stop: Stop, step: int, path: str) -> Captured | None:
+        """The first call of a module in a step; None when the step did not call it."""
+        self._only(stop)
+        if (step, path) not in self._calls:
+            probe = CaptureProbe({(path, 0)})
+            if stop.generation.tape is not None:
+                stop.generation.tape.replay(step, probe)
+            self._calls[step, path] = probe.found.get((path, 0))
+        return self._calls[step, path]
+
+    def selection(self, stop: Stop, step: int) -> Selection | None:
+        """The choice of a past step's token."""
+        self._only(stop)
+        if step not in self._selections:
+            tape = stop.generation.tape
+            self._selections[step] = tape.replay(step) if tape is not None else None
+        return self._selections[step]
+
+    def _only(self, stop: Stop) -> None:
+        """Forgets what belongs to another stop: its tensors would stay in memory."""
+        if stop is not self._stop:
+            self._stop = stop
+            self._calls.clear()
+            self._selections.clear()
