@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from torch import nn
+from transformers.generation import logits_process
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern
@@ -59,8 +60,6 @@ def resolve(id: int, name: str, anatomy: Anatomy) -> Breakpoint:
 
 def is_logits_processor(name: str) -> bool:
     """Whether a name is a class that takes part in choosing a token: known before `generate` makes its list."""
-    from transformers.generation import logits_process
-
     kind = getattr(logits_process, name, None)
     return isinstance(kind, type) and issubclass(kind, logits_process.LogitsProcessor)
 
