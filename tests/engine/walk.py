@@ -10,8 +10,8 @@ from torch import Tensor
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
-from dap_server.engine.execution.breakpoints import resolve
 from dap_server.engine.execution.attaching import own_decoding
+from dap_server.engine.execution.breakpoints import resolve
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from dap_server.engine.inspection.frames import CallStack

@@ -94,6 +94,8 @@ def line(tensor: Tensor) -> str:
         return head
     if tensor.numel() == 1:
         return f"{number(tensor)} · {head}"
+    if tensor.dtype is torch.bool:
+        return f"{head} · {int(tensor.sum())} of {tensor.numel()} true"
     return f"{head} · {summary(statistics(tensor))}"
 
 
