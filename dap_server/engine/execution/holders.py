@@ -34,6 +34,11 @@ class Holders:
         self._shared: dict[int, Any] = {id(module): module for module in model.modules()}
         self._shared |= {id(p): p for p in model.parameters()}
         self._shared |= {id(c): c for m in model.modules() if (c := getattr(m, "config", None)) is not None}
+        self._watched = [
+            (held, [name for name in held if name not in _OWN])
+            for module, held in zip(model.modules(), self._modules, strict=True)
+            if not type(module).__module__.startswith("torch.nn.modules.")
+        ]
         self._seen = self._fingerprint()
         self._moved = False
 
@@ -76,8 +81,9 @@ class Holders:
     def _fingerprint(self) -> list[Any]:
         """Equal for equal states. Identities stand for objects, and versions for what is written into tensors."""
         marks: list[Any] = []
-        for held in self._modules:
-            marks.extend(map(id, held.values()))
+        for held, names in self._watched:
+            marks.append(len(held))
+            marks.extend(map(id, map(held.get, names)))
         for buffers in self._buffers:
             marks.extend((id(b), _version(b)) for b in buffers.values() if b is not None)
         return marks
