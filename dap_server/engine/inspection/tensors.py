@@ -17,6 +17,10 @@ SMALL_NUMEL = 1 << 14
 """Tensors on the host of at most this many elements show their summary in the line itself (about 0.1 ms)."""
 
 
+FEW = 12
+"""So many integers are written out in a line."""
+
+
 @dataclass(frozen=True)
 class Statistics:
     """Of all elements, in float64. Mean, std, min, max and norm are of the finite ones; NaN when there are none.
@@ -96,7 +100,16 @@ def line(tensor: Tensor) -> str:
         return f"{number(tensor)} · {head}"
     if tensor.dtype is torch.bool:
         return f"{head} · {int(tensor.sum())} of {tensor.numel()} true"
+    if not tensor.is_floating_point():
+        return f"{head} · {_integers(tensor)}"
     return f"{head} · {summary(statistics(tensor))}"
+
+
+def _integers(tensor: Tensor) -> str:
+    """A few integers themselves, the range of many: their mean says nothing."""
+    if tensor.numel() <= FEW:
+        return str(tensor.tolist())
+    return f"in [{int(tensor.min())}, {int(tensor.max())}]"
 
 
 def summary(stats: Statistics) -> str:

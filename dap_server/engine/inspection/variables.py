@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from transformers.cache_utils import Cache
 
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.inspection import tensors
@@ -93,6 +94,11 @@ def _describe(name: str, value: object, positions: Positions | None) -> Row:
     if isinstance(value, (list, tuple)) or type(value).__name__ == "Size":
         items: Any = value
         return Row(name, _sequence_line(items), kind, SequenceChildren(items, positions))
+    if isinstance(value, Cache):
+        tokens = value.get_seq_length() if value.layers else 0
+        return Row(
+            name, f"{kind} · {len(value.layers)} layers · {tokens} tokens", kind, ObjectChildren(value, positions)
+        )
     if inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value):
         return Row(name, short_repr(value), kind)
     return Row(name, short_repr(value), kind, ObjectChildren(value, positions))

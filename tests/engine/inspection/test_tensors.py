@@ -59,6 +59,8 @@ def test_a_tensor_without_a_finite_element_still_has_a_line() -> None:
         (torch.eye(2).to_sparse(), "float32 [2, 2] cpu sparse_coo"),
         (torch.zeros(200, 200), "float32 [200, 200] cpu"),
         (torch.ones(2, dtype=torch.float8_e4m3fn), "float8_e4m3fn [2] cpu · 1 ± 0 in [1, 1]"),
+        (torch.tensor([[3, 1], [2, 0]]), "int64 [2, 2] cpu · [[3, 1], [2, 0]]"),
+        (torch.arange(100), "int64 [100] cpu · in [0, 99]"),
         (torch.tensor([True, False]), "bool [2] cpu · 1 of 2 true"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
