@@ -1,0 +1,181 @@
+"""What the documentation names exists, and what it lists is complete."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dap_server
+from dap_server.__main__ import USAGE
+from dap_server.adapter.requests import requests
+from dap_server.protocol.errors import RequestError
+from dap_server.protocol.launch import LaunchArguments, parse_launch
+from dap_server.protocol.llm import LLM_EVENTS, LLM_REQUESTS
+from dap_server.terminal.commands.table import parse
+from dap_server.terminal.main import _parser
+from tests.docs import launch_table
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "dap_server"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("fixtures/**/README.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def identify(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def prose(page: str) -> str:
+    return BLOCK.sub("", page)
+
+
+def headings(page: str) -> set[str]:
+    """As the part of an address after `#`, in the way of GitHub."""
+    found = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Every `llm-dap …` in a shell block or in running text, and its words."""
+    for page in (ROOT / "README.md", ROOT / "docs" / "protocol.md"):
+        content = page.read_text(encoding="utf-8")
+        blocks = "\n".join(body for kind, body in BLOCK.findall(content) if kind in ("", "sh"))
+        lines = [line.split("#")[0] for line in blocks.splitlines()]
+        inline = re.findall(r"`([^`\n]+)`", prose(content))
+        for line in [*lines, *inline]:
+            if line.strip().startswith("llm-dap "):
+                yield line.strip(), shlex.split(line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=identify)
+def test_links_lead_somewhere(page: Path) -> None:
+    content = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(content)):
+        if re.match(r"https?:", target):
+            continue
+        path, _, part = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{identify(page)} links to {target}"
+        assert not part or part in headings(file.read_text(encoding="utf-8")), f"{identify(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/protocol.md", "CONTRIBUTING.md"])
+def test_files_that_are_named_exist(page: str) -> None:
+    """A name may leave out the folders in front that are clear from the text."""
+    named = re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|md|txt|toml))(?::[^`]*)?`", text(page))
+    ours = [name for name in named if not name.startswith(("llm/", "path/to/"))]
+    missing = [name for name in ours if not (ROOT / name).exists() and not any(PACKAGE.glob(f"**/{name}"))]
+    assert not missing, f"{page} names {missing}"
+
+
+def test_the_packages_in_the_architecture_are_those_that_exist() -> None:
+    tree = text("docs/architecture.md").split("## The packages")[1].split("Imports run")[0]
+    packages = {path.parent.name for path in PACKAGE.glob("**/__init__.py")} - {"dap_server"}
+    inside = packages - {"commands"}  # of the terminal; a level that the tree does not show
+    assert inside <= set(re.findall(r"^\s+(\w+)/", tree, re.MULTILINE))
+
+
+def test_commands_that_are_named_exist() -> None:
+    found = list(commands())
+    assert {words[1] for _, words in found} >= {"run", "adapter"}
+    known = set(re.findall(r"^  llm-dap ([\w-]+)", USAGE, re.MULTILINE))
+    for line, words in found:
+        assert words[1] in known, f"{line}: no such command"
+
+
+def test_options_that_are_named_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    options = {"run": _parser().format_help(), "adapter": USAGE, "demo": "", "--version": ""}
+    for line, words in commands():
+        for option in words[2:]:
+            assert not option.startswith("-") or option in options[words[1]], f"{line}: no option {option}"
+        if words[1] == "run" and "MODEL" not in words:
+            _parser().parse_args(words[2:])
+    assert capsys.readouterr().err == ""
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^(\w+):.*##", text("Makefile"), re.MULTILINE))
+    for page in ("README.md", "CONTRIBUTING.md", "docs/protocol.md", "docs/architecture.md"):
+        named = re.findall(r"(?:`|^ {4}|^)make (\w+)", text(page), re.MULTILINE)
+        assert set(named) <= targets, page
+
+
+def test_commands_of_the_terminal_in_the_transcript_exist() -> None:
+    typed = re.findall(r"^\(llm\) (.+)$", text("README.md"), re.MULTILINE)
+    assert len(typed) > 5
+    for line in typed:
+        assert parse(line) is not None, f"(llm) {line}"
+
+
+def test_the_transcript_is_what_the_demo_prints() -> None:
+    """Apart from numbers, which may differ from processor to processor, and from what is cut."""
+    shown = next(body for kind, body in BLOCK.findall(text("README.md")) if kind == "")
+    demo = [sys.executable, "-m", "dap_server", "demo"]
+    played = subprocess.run(demo, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    printed = iter(without_numbers(played.stdout).splitlines())
+    for line in without_numbers(shown).splitlines():
+        assert line == "⋮" or line in printed, f"the demo does not print this, or not here: {line}"
+
+
+def without_numbers(transcript: str) -> str:
+    return re.sub(r"-?\b\d+(\.\d+)?(e-?\d+)?\b", "0", transcript)
+
+
+def test_the_table_of_launch_options_is_fresh() -> None:
+    page = text("docs/protocol.md")
+    assert page == launch_table.with_table(page), "python -m tests.docs.launch_table writes it"
+
+
+def test_launch_configurations_in_the_documentation_are_valid() -> None:
+    blocks = [body for kind, body in BLOCK.findall(text("README.md")) if kind in ("json", "jsonc")]
+    for body in blocks:
+        parse_launch(body.encode())
+
+
+def test_every_request_is_described() -> None:
+    page = text("docs/protocol.md")
+    for command in requests.handlers:
+        assert re.search(rf"^\| (`\w+` )*`{command}`", page, re.MULTILINE), f"{command} is missing in docs/protocol.md"
+    rows = page.split("## Requests")[1].split("##")[0]
+    named = [name for row in re.findall(r"^\| ((?:`[\w/]+` )+)\|", rows, re.MULTILINE) for name in row.split()]
+    assert {name.strip("`") for name in named} <= set(requests.handlers)
+
+
+def test_every_message_of_our_own_is_described() -> None:
+    rows = text("docs/protocol.md").split("## Messages of our own")[1]
+    named = set(re.findall(r"^\| `(llm/\w+)`", rows, re.MULTILINE))
+    assert named == {*LLM_REQUESTS, *LLM_EVENTS}
+
+
+def test_every_kind_of_error_is_described() -> None:
+    for module in pkgutil.walk_packages(dap_server.__path__, "dap_server."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    rows = text("docs/protocol.md").split("## Errors")[1].split("##")[0]
+    numbers = {int(number) for number in re.findall(r"^\| (\d+) \|", rows, re.MULTILINE)}
+    assert numbers == {kind.id for kind in kinds(RequestError)}
+
+
+def kinds(base: type[RequestError]) -> Iterator[type[RequestError]]:
+    yield base
+    for kind in base.__subclasses__():
+        if kind.__module__.startswith("dap_server."):
+            yield from kinds(kind)
+
+
+def test_launch_options_have_descriptions() -> None:
+    rows = launch_table.table().splitlines()[2:]
+    assert len(rows) == len(LaunchArguments.__struct_fields__)
+    assert all(row.rstrip(" |").endswith((".", "…")) for row in rows)
