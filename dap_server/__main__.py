@@ -10,6 +10,7 @@ llm-dap: a debugger for language models
   llm-dap run MODEL --prompt TEXT [--break NAME] …   debug in the terminal
   llm-dap demo                                       the same, on the example model
   llm-dap adapter [--host HOST] [--port PORT]        a debug adapter on stdio, or a server, for editors
+  llm-dap schema                                     the launch configuration and our own messages, as JSON schema
   llm-dap --version
 
 'llm-dap COMMAND --help' tells more."""
@@ -32,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
             from dap_server.terminal.demo import main as demo
 
             return demo(rest)
+        case "schema":
+            return _schema()
         case "--version" | "-V":
             from dap_server import __version__
 
@@ -56,6 +59,15 @@ def _adapter(arguments: list[str]) -> int:
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 picks a free one")
     options = parser.parse_args(arguments)
     return serve_tcp(options.host, options.port)
+
+
+def _schema() -> int:
+    import json
+
+    from dap_server.protocol.schema import own_schema
+
+    print(json.dumps(own_schema(), indent=2))
+    return 0
 
 
 def _engine(arguments: list[str]) -> int:

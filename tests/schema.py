@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+
+from dap_server.protocol.schema import own_schema
+
 Schema = Mapping[str, Any]
 Check = Callable[[Any], str | None]
 """None if the value is fine, else where it is wrong and how: `.body.threadId is not of type integer`."""
@@ -56,6 +60,8 @@ def validate(message: Mapping[str, Any], strict: bool = False) -> None:
     problem = _check(name, strict)(message)
     if problem is not None:
         raise AssertionError(f"{name}: ${problem}\n{json.dumps(message)[:2000]}")
+    if name in ("Request", "Response", "Event"):
+        _validate_own(message)
 
 
 def definition_of(message: Mapping[str, Any]) -> str:
@@ -71,6 +77,31 @@ def definition_of(message: Mapping[str, Any]) -> str:
         request = _named(message.get("command"), "Request", _wire_names("Request"))
         return request.removesuffix("Request") + "Response"
     raise AssertionError(f"$.type is none of request, response, event: {kind!r}")
+
+
+def _validate_own(message: Mapping[str, Any]) -> None:
+    """An `llm/…` message against the schema made from its Struct; nothing may be in it that is not there."""
+    kind = "events" if message["type"] == "event" else "requests"
+    name = message["event" if kind == "events" else "command"]
+    part = "arguments" if message["type"] == "request" else "body"
+    known = own_schema()[kind]
+    if name not in known:
+        raise AssertionError(f"{name} is none of our {kind}")
+    if part not in known[name]:
+        assert part not in message, f"{name}: $.{part} should not be there"
+        return
+    errors = [e.message for e in _own_validator(kind, name, part).iter_errors(message.get(part, {}))]
+    assert not errors, f"{name}: $.{part}: {errors}"
+
+
+@functools.cache
+def _own_validator(kind: str, name: str, part: str) -> Any:
+    schema = own_schema()
+    definitions = {
+        title: {**definition, "additionalProperties": False} if definition.get("type") == "object" else definition
+        for title, definition in schema["definitions"].items()
+    }
+    return jsonschema.Draft202012Validator({**schema[kind][name][part], "definitions": definitions})
 
 
 def flat(schema: Schema) -> Schema:

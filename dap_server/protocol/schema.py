@@ -1,0 +1,31 @@
+"""The JSON schema of what is ours in the protocol: the launch configuration and all `llm/…` messages.
+
+Made from the Structs, for editors that check launch.json and for clients that generate their own types.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dap_server.protocol.launch import LaunchArguments
+from dap_server.protocol.llm import LLM_EVENTS, LLM_REQUESTS
+
+
+def own_schema() -> dict[str, Any]:
+    """`definitions`; `launch`; and by name on the wire `requests` (arguments, body) and `events` (body)."""
+    types = [t for request in LLM_REQUESTS.values() for t in request if t is not None]
+    types += [t for t in LLM_EVENTS.values() if t is not None]
+    wanted = list(dict.fromkeys([LaunchArguments, *types]))
+    refs, definitions = msgspec.json.schema_components(wanted, ref_template="#/definitions/{name}")
+    ref = dict(zip(wanted, refs, strict=True))
+    return {
+        "launch": ref[LaunchArguments],
+        "requests": {
+            command: {name: ref[t] for name, t in (("arguments", r.arguments), ("body", r.body)) if t is not None}
+            for command, r in LLM_REQUESTS.items()
+        },
+        "events": {event: {"body": ref[t]} if t is not None else {} for event, t in LLM_EVENTS.items()},
+        "definitions": definitions,
+    }
