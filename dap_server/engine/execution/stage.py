@@ -17,15 +17,36 @@ from dap_server.wire.reply import Reply
 T = TypeVar("T")
 
 
+class _Job:
+    """Something to do on the model thread, for somebody who waits for it."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.reply: Reply[Any] = Reply()
+        self.error: BaseException | None = None
+        self.is_cancelled = False
+        self._function = function
+
+    def run(self) -> None:
+        try:
+            self.reply.settle(self._function())
+        except BaseException as error:  # it belongs to who asked, not to the model thread
+            self.error = error
+            self.reply.fail(Cancelled(str(error)))
+
+    def cancel(self, why: str) -> None:
+        self.is_cancelled = True
+        self.reply.fail(Cancelled(why))
+
+
 class Stage:
     """Parks one thread at a time. A job is either run while parked, or refused: never left behind."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._waiting: set[Reply[Any]] = set()
+        self._work: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._unfinished: set[_Job] = set()
+        self._running: _Job | None = None
         self._parked = False
-        self._cancelled = threading.Event()
 
     @property
     def is_parked(self) -> bool:
@@ -36,45 +57,37 @@ class Stage:
         with self._lock:
             self._parked = True
         parked()
-        while (work := self._work.get()) is not None:
-            work()
+        while (job := self._work.get()) is not None:
+            if not job.is_cancelled:
+                self._running = job
+                job.run()
+                self._running = None
 
-    def run(self, job: Callable[[], T]) -> T:
-        """Runs a job on the parked thread and waits for what it returns or raises.
+    def run(self, function: Callable[[], T]) -> T:
+        """Runs a function on the parked thread and waits for what it returns or raises.
 
         Raises:
             NotStopped: nothing is parked.
             Cancelled: the thread was resumed, or the job was cancelled, before it was done.
         """
-        reply: Reply[T] = Reply()
-        outcome: list[BaseException] = []
-
-        def work() -> None:
-            if reply.is_settled:
-                return
-            try:
-                reply.settle(job())
-            except BaseException as error:  # it belongs to who asked, not to the model thread
-                outcome.append(error)
-                reply.fail(Cancelled(str(error)))
-
+        job = _Job(function)
         with self._lock:
             if not self._parked:
                 raise NotStopped
-            self._cancelled.clear()
-            self._waiting.add(reply)
-            self._work.put(work)
+            self._unfinished.add(job)
+            self._work.put(job)
         try:
-            return reply.result()
+            result: T = job.reply.result()
         except Cancelled:
-            if outcome:
-                raise outcome[0] from None
+            if job.error is not None:
+                raise job.error from None
             raise
         finally:
-            self._waiting.discard(reply)
+            self._unfinished.discard(job)
+        return result
 
     def resume(self) -> None:
-        """Lets the parked thread go on. Jobs that have not begun are cancelled.
+        """Lets the parked thread go on, after the job at hand. Jobs that have not begun are cancelled.
 
         Raises:
             NotStopped: nothing is parked.
@@ -83,18 +96,19 @@ class Stage:
             if not self._parked:
                 raise NotStopped
             self._parked = False
-            for reply in list(self._waiting):
-                reply.fail(Cancelled("the model was resumed"))
+            self._cancel_all("the model was resumed")
             self._work.put(None)
 
     def cancel(self) -> None:
         """Ends the job that runs at its next `check_cancelled`, and refuses those that wait."""
         with self._lock:
-            self._cancelled.set()
-            for reply in list(self._waiting):
-                reply.fail(Cancelled())
+            self._cancel_all("cancelled")
 
     def check_cancelled(self) -> None:
-        """For long jobs, between pieces of work. Raises Cancelled."""
-        if self._cancelled.is_set():
+        """For long jobs, on the model thread, between pieces of work. Raises Cancelled."""
+        if self._running is not None and self._running.is_cancelled:
             raise Cancelled
+
+    def _cancel_all(self, why: str) -> None:
+        for job in list(self._unfinished):
+            job.cancel(why)
