@@ -16,6 +16,7 @@ from dap_server.protocol.llm import LLM_REQUESTS
 from dap_server.protocol.messages import Request
 from dap_server.protocol.requests import (
     CancelArguments,
+    ConfigurationDoneArguments,
     DisconnectArguments,
     InitializeRequestArguments,
     RestartArguments,
@@ -23,6 +24,7 @@ from dap_server.protocol.requests import (
     SetBreakpointsResponseBody,
     SetFunctionBreakpointsArguments,
     SetFunctionBreakpointsResponseBody,
+    TerminateArguments,
     ThreadsResponseBody,
 )
 from dap_server.protocol.tables import REQUESTS
@@ -76,7 +78,7 @@ def _check_token(session: AdapterSession, request: Request) -> None:
 
 
 @requests.request(when=When.LAUNCHED, supports_configuration_done_request=True)
-def configuration_done(session: AdapterSession) -> None:
+def configuration_done(session: AdapterSession, _args: ConfigurationDoneArguments) -> None:
     """All breakpoints are sent: the run may begin, as soon as the model is loaded."""
     session.is_configured = True
     if session.backend is not None and session.backend.is_ready:
@@ -101,7 +103,7 @@ def restart(session: AdapterSession, args: RestartArguments) -> Reply[None]:
 
 
 @requests.request(supports_terminate_request=True)
-def terminate(session: AdapterSession) -> None:
+def terminate(session: AdapterSession, _args: TerminateArguments) -> None:
     """Ends the run gracefully; `exited` and `terminated` follow."""
     session.end()
     if session.backend is None:
