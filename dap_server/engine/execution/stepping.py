@@ -127,6 +127,7 @@ class Stepper:
         self._returns = ReturnWatch()
         self._returned: tuple[str, Any] | None = None
         self._flags = _Flags()
+        self._is_in_call = False
 
     # --- called by any thread but the model's
 
@@ -184,6 +185,7 @@ class Stepper:
         self.generation = generation
         self._hooks.thread = threading.get_ident()
         self._flags.occurrences.clear()
+        self._is_in_call = False
 
     def go_to(self, rewind: Rewind) -> None:
         """The owner of the call has unwound it, and runs on from the start of a step: stops at the place."""
@@ -216,6 +218,18 @@ class Stepper:
         if self.watching:
             self.at(STEP, "before")
 
+    def call_begins(self) -> None:
+        """A loop that tells no steps calls the whole model, which is one. Said by whichever hook sees it first."""
+        if not self._is_in_call and self._hooks.thread is not None:
+            self._is_in_call = True
+            self.generation.step += 1
+            self._flags.occurrences.clear()
+
+    def call_ends(self) -> None:
+        """That call is over, or will not end."""
+        if self._hooks.thread is not None:
+            self._is_in_call = False
+
     def at(self, name: str, phase: Phase = "before") -> None:
         """The decode loop is at a pseudo-module."""
         self._raise_interruption()
@@ -236,6 +250,8 @@ class Stepper:
         self._raise_interruption()
         if path is None:
             return
+        if not path and not self.generation.is_own_loop and self.generation.tape is not None:
+            self.call_begins()
         occurrence = self._flags.occurrences.get(path, -1) + 1
         self._flags.occurrences[path] = occurrence
         hits = self.breakpoints.at_module(module, "before")

@@ -42,7 +42,11 @@ class WholeCall(Generic[T]):
     def run(self) -> T:
         """Runs it; again from the start whenever somebody goes back."""
         self._generation.tape = self
-        handle = self._stepper.anatomy.model.register_forward_pre_hook(self._count)
+        model = self._stepper.anatomy.model
+        handles = [
+            model.register_forward_pre_hook(lambda *_: self._stepper.call_begins(), prepend=True),
+            model.register_forward_hook(lambda *_: self._stepper.call_ends(), always_call=True),
+        ]
         self._generation.step = -1
         try:
             while True:
@@ -54,12 +58,14 @@ class WholeCall(Generic[T]):
                     self.back_to_start()
                     self._stepper.go_to(rewind)
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
     def back_to_start(self) -> None:
         self._holders.restore(self._attributes)
         randomness.restore(self._random, self._device)
         self._generation.step, self._generation.is_over = -1, False
+        self._stepper.call_ends()
 
     def choose(self, scores: Tensor) -> Tensor:
         raise NotImplementedError("another loop chooses")
@@ -78,9 +84,6 @@ class WholeCall(Generic[T]):
             finally:
                 self._generation.step, self._generation.is_over = now, over
                 self._holders.restore(present, is_present=True)
-
-    def _count(self, *_: object) -> None:
-        self._generation.step += 1
 
 
 class _OneStep:
