@@ -263,6 +263,49 @@ def walk_out(client: RawClient) -> None:
     assert client.place() == f"step {step + 1}"
 
 
+def test_going_back_and_forth_leaves_the_text_alone(run: Run, plain: Plain) -> None:
+    prompt, options = "The capital of", {"do_sample": True, "temperature": 1.4, "top_k": 40, "max_new_tokens": 9}
+    client = run("*.layers.2", prompt=prompt, seed=11, generation=options)
+    client.stop()
+    sums = []
+    for _ in range(5):
+        client.move("continue")
+        sums.append(client.evaluate("hidden_states.double().sum().item()"))
+    client.move("stepBack")
+    assert client.place() == "model.layers.1 (before)"
+    client.move("next")
+    assert client.evaluate("hidden_states.double().sum().item()") == sums[4]
+    client.move("reverseContinue")
+    assert "step 4" in names(client.frames())
+    assert client.evaluate("hidden_states.double().sum().item()") == sums[3]
+    past = next(frame for frame in client.frames() if frame["name"].startswith("step 2  "))
+    chosen = values(client.scope("Sampling", past))
+    assert (chosen["token"], chosen["state"]) == (values(client.scope("Token", past))["token"], "chosen")
+    client.ask("llm/runToStep", step=7)
+    assert client.stop()["reason"] == "goto"
+    assert client.place() == "step 7"
+    client.break_at()
+    assert client.move("continue")["description"] == "generation finished"
+    client.move("stepBack")
+    assert client.place() == "step 8"
+    client.move("continue")
+    assert client.output() == plain.texts(prompt, seed=11, **options)[0] + "\n"
+
+
+def test_beam_search_is_stepped_from_outside(run: Run, plain: Plain) -> None:
+    options = {"num_beams": 3, "max_new_tokens": 5}
+    client = run("*.layers.3", prompt=PROMPT, generation=options, stopOnEntry=True)
+    assert client.stop()["text"] == "before the model in step 0"
+    assert client.move("continue")["text"] == "before model.layers.3 in step 0"
+    assert client.move("continue")["text"] == "before model.layers.3 in step 1"
+    assert client.move("stepBack")["text"] == "before model.layers.2 in step 1"
+    assert client.move("reverseContinue")["text"] == "before model.layers.3 in step 0"
+    client.break_at()
+    assert client.move("stepOut")["text"] == "after model in step 0"
+    assert client.move("continue")["description"] == "generation finished"
+    assert client.output() == plain.texts(PROMPT, **options)[0] + "\n"
+
+
 # --- over TCP
 
 
