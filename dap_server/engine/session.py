@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from dap_server.protocol.control_requests import CancelArguments
-from dap_server.protocol.errors import Cancelled, NotStopped, RequestError
+from dap_server.protocol.errors import Cancelled, InternalError, NotStopped, RequestError
 from dap_server.protocol.events import OutputEventBody, StoppedEventBody
 from dap_server.protocol.llm import LoadingEventBody
 from dap_server.protocol.messages import Message, Request
@@ -180,19 +180,25 @@ class EngineSession:
 
     def _answer(self, request: Request) -> None:
         try:
-            if request.seq in self._cancelled:
-                raise Cancelled("the model was resumed, or the request was cancelled, before it was looked at")
-            handler = self.requests.find(request.command)
-            if handler.when is When.STOPPED:
-                _ = self.stop
-            result: Any = handler(self, request)
+            result = self._handle(request)
+            if isinstance(result, Reply):
+                result.then(lambda reply: self._answer_late(request, reply))
+            else:
+                self.connection.respond(request, result)
         except RequestError as error:
             self.connection.respond_error(request, error)
-            return
-        if isinstance(result, Reply):
-            result.then(lambda reply: self._answer_late(request, reply))
-        else:
-            self.connection.respond(request, result)
+        except BaseException as error:  # whatever a job let through answers its request; the dispatcher goes on
+            traceback.print_exc()
+            text = f"internal error in '{request.command}': {type(error).__name__}: {error}"
+            self.connection.respond_error(request, InternalError(text))
+
+    def _handle(self, request: Request) -> Any:
+        if request.seq in self._cancelled:
+            raise Cancelled("the model was resumed, or the request was cancelled, before it was looked at")
+        handler = self.requests.find(request.command)
+        if handler.when is When.STOPPED:
+            _ = self.stop
+        return handler(self, request)
 
     def _answer_late(self, request: Request, reply: Reply[Any]) -> None:
         try:

@@ -108,14 +108,15 @@ class Connection:
 
     def respond_error(self, request: Request, error: RequestError) -> None:
         # Braces stay as they are: clients replace only {names} that `variables` has, and ours has none.
-        body = ErrorResponseBody(error=ErrorMessage(id=error.id, format=str(error), show_user=error.show_user))
+        text = _encodable(str(error))
+        body = ErrorResponseBody(error=ErrorMessage(id=error.id, format=text, show_user=error.show_user))
         self._send(
             Response(
                 seq=next(self._seq),
                 request_seq=request.seq,
                 success=False,
                 command=request.command,
-                message=error.message,
+                message=_encodable(error.message),
                 body=_raw(body),
             )
         )
@@ -213,4 +214,20 @@ def remote_error(response: Response) -> RequestError:
 def _raw(value: Any) -> msgspec.Raw:
     if value is None:
         return _EMPTY
-    return value if isinstance(value, msgspec.Raw) else msgspec.Raw(_encoder.encode(value))
+    if isinstance(value, msgspec.Raw):
+        return value
+    try:
+        return msgspec.Raw(_encoder.encode(value))
+    except UnicodeEncodeError:
+        return msgspec.Raw(_encoder.encode(_encodable(msgspec.to_builtins(value))))
+
+
+def _encodable(value: Any) -> Any:
+    """The same with `?` for halves of surrogate pairs: they have no UTF-8, and texts of models and files hold some."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    return value

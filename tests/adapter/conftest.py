@@ -93,10 +93,10 @@ def stopped(next_stopped: NextStopped) -> Iterator[Adapter]:
     adapter.close()
 
 
-@pytest.fixture
-def fake(tmp_path: Path) -> Callable[[str], Json]:
+@pytest.fixture(scope="session")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Json]:
     """The launch configuration of an engine that behaves as it is told."""
-    script = tmp_path / "python"
+    script = tmp_path_factory.mktemp("fake") / "python"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("fake_engine.py")}" "$@"\n')
     script.chmod(0o755)
     return lambda behaviour: {**LAUNCH, "python": str(script), "env": {"BEHAVIOUR": behaviour}}

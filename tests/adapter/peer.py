@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -56,6 +57,7 @@ class Conversation:
 
     Attributes:
         messages: all that the adapter sent, each held against the schema when it came.
+        sent: how often each number was used for a request.
         engines: the processes that `process` events told of.
         answer_reverse: answers the adapter's own requests: a body, or an exception whose text is the error.
     """
@@ -71,7 +73,7 @@ class Conversation:
         self._reader, self._writer = reader, writer
         self._changed = threading.Condition()
         self._problem: BaseException | None = None
-        self._sent: Counter[int] = Counter()
+        self.sent: Counter[int] = Counter()
         self._seq = 0
         self._seen = 0
         self._thread = threading.Thread(target=self._read, name="adapter reader", daemon=True)
@@ -85,7 +87,7 @@ class Conversation:
         message = {"seq": self._seq, "type": "request", "command": command, **envelope}
         if arguments is not None:
             message["arguments"] = arguments
-        self._sent[message["seq"]] += 1
+        self.sent[message["seq"]] += 1
         self.send_bytes(framed(json.dumps(message).encode()))
         return int(message["seq"])
 
@@ -95,14 +97,13 @@ class Conversation:
         return self.send(command, arguments)
 
     def send_bytes(self, data: bytes) -> None:
-        self._writer.write(data)
-        self._writer.flush()
+        with suppress(ConnectionError):  # the adapter may close: whoever waits for more is told
+            self._writer.write(data)
+            self._writer.flush()
 
     def close_input(self) -> None:
-        try:
+        with suppress(OSError):  # the adapter was faster
             self._writer.close()
-        except OSError:
-            pass  # the adapter was faster
 
     # --- receiving
 
@@ -257,10 +258,8 @@ class Conversation:
         self.may_read.set()
         self._thread.join(SECONDS)
         for stream in (self._reader, self._writer):
-            try:
+            with suppress(OSError):  # the adapter was faster
                 stream.close()
-            except OSError:
-                pass  # the adapter was faster
         for engine in self.engines:
             engine.close()
 
@@ -270,7 +269,7 @@ class Conversation:
             raise AssertionError("the adapter sent something wrong") from self._problem
         assert [message["seq"] for message in self.messages] == list(range(1, len(self.messages) + 1))
         answered = Counter(message["request_seq"] for message in self.messages if message["type"] == "response")
-        assert answered <= self._sent, f"answered, and not asked so often: {answered - self._sent}"
+        assert answered <= self.sent, f"answered, and not asked so often: {answered - self.sent}"
         started = [body["progressId"] for body in self.events("progressStart")]
         assert started == [body["progressId"] for body in self.events("progressEnd")] or not self.is_orderly
         for name in ("exited", "terminated"):

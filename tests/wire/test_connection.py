@@ -159,6 +159,15 @@ def test_an_error_response_carries_its_text_as_it_is(peer: Peer) -> None:
     assert response["body"]["error"] == {"id": 1, "format": "give {role, content}", "showUser": True}
 
 
+def test_text_without_utf_8_is_sent_all_the_same(peer: Peer) -> None:
+    peer.connection.respond_error(Request(seq=4, command="launch"), RequestError("half \ud800 a pair"))
+    assert peer.read()["message"] == "half ? a pair"
+    peer.connection.event("output", OutputEventBody(output="\udcff"))
+    assert peer.read()["body"]["output"] == "?"
+    peer.connection.request("launch", {"\udcff": ["\ud800"]})
+    assert peer.read()["arguments"] == {"?": ["?"]}
+
+
 REQUEST: dict[str, Any] = {"seq": 5, "type": "request", "command": "next"}
 NO_ENVELOPE: dict[str, list[Any]] = {
     "seq": [0, -1, 2**31, 2**70, 1.5, "1", None, True, [], {}],

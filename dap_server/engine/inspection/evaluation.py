@@ -21,6 +21,9 @@ from dap_server.protocol.errors import RequestError, did_you_mean
 NO_VALUE = object()
 """The result of a statement."""
 
+_RAISED = (Exception, SystemExit, KeyboardInterrupt)
+"""What people's code may raise. It ends neither the session nor the model."""
+
 
 class EvaluationError(RequestError):
     """The expression is wrong or raised; the text is the reason."""
@@ -65,7 +68,7 @@ class Evaluator:
                 return eval(compile(expression.strip(), "<debug console>", "eval"), names)
             except SyntaxError:
                 return self._execute(expression, names)
-            except Exception as error:
+            except _RAISED as error:
                 raise EvaluationError(_explain(error, names)) from error
 
     def hover(self, expression: str, frame: Frame | None) -> Any:
@@ -77,10 +80,9 @@ class Evaluator:
         if (module := self._module_at(expression)) is not None:
             return module
         try:
-            tree = ast.parse(expression.strip(), mode="eval")
-        except SyntaxError:
+            return _look(ast.parse(expression.strip(), mode="eval").body, self.names(frame))
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
             raise EvaluationError("not an expression") from None
-        return _look(tree.body, self.names(frame))
 
     def completions(self, text: str, frame: Frame | None) -> list[str]:
         """Names that continue the last dotted name of a text."""
@@ -126,14 +128,14 @@ class Evaluator:
         before = dict(names)
         try:
             exec(code, names)
-        except Exception as error:
+        except _RAISED as error:
             raise EvaluationError(_explain(error, names)) from error
         finally:
             self._console |= {n: v for n, v in names.items() if n != "__builtins__" and before.get(n) is not v}
         return NO_VALUE
 
 
-def _explain(error: Exception, names: Mapping[str, Any]) -> str:
+def _explain(error: BaseException, names: Mapping[str, Any]) -> str:
     hint = did_you_mean(error.name, names) if isinstance(error, NameError) and error.name else ""
     return f"{type(error).__name__}: {error}{hint}"
 
