@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from dap_server.engine.analysis.attention_rows import attention_scope
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import MAX_THREADS, EngineSession
@@ -97,6 +98,8 @@ def scopes(session: EngineSession, args: ScopesArguments) -> ScopesResponseBody:
     debuggee = session.ready
     frame = debuggee.references.frame(args.frame_id)
     made = session.on_model_thread(lambda: debuggee.scopes.of(frame))
+    if attention := attention_scope(frame, debuggee.anatomy, debuggee.vocabulary):
+        made.append(attention)
     return ScopesResponseBody(
         scopes=[
             Scope(
