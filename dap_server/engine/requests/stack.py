@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from dap_server.engine.analysis.attention_rows import attention_scope
+from dap_server.engine.analysis.lens_rows import lens_scope
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import MAX_THREADS, EngineSession
@@ -98,8 +99,9 @@ def scopes(session: EngineSession, args: ScopesArguments) -> ScopesResponseBody:
     debuggee = session.ready
     frame = debuggee.references.frame(args.frame_id)
     made = session.on_model_thread(lambda: debuggee.scopes.of(frame))
-    if attention := attention_scope(frame, debuggee.anatomy, debuggee.vocabulary):
-        made.append(attention)
+    for analysis in (attention_scope, lens_scope):
+        if (scope := analysis(frame, debuggee.anatomy, debuggee.vocabulary)) is not None:
+            made.append(scope)
     return ScopesResponseBody(
         scopes=[
             Scope(
