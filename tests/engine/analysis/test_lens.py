@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -53,7 +54,7 @@ def test_a_reading_is_the_final_norm_and_the_head_on_the_residual_stream(atlas: 
             by_hand = atlas.model.lm_head(atlas.model.model.norm(state[:, -1]))
         assert torch.allclose(reading.logits, by_hand, atol=1e-4, rtol=1e-5)
         assert torch.allclose(reading.norm, state[:, -1].double().norm(dim=-1), rtol=1e-9)
-    steps = [b[:, -1].double() - a[:, -1].double() for a, b in zip(hidden[:-1], hidden[1:-1], strict=False)]
+    steps = [b[:, -1].double() - a[:, -1].double() for a, b in pairwise(hidden[:-1])]
     for reading, step_made in zip(readings[1:-1], steps, strict=True):
         assert torch.allclose(reading.update, step_made.norm(dim=-1), rtol=1e-9)
 
