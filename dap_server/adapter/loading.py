@@ -37,7 +37,7 @@ class Loading:
         self.reply: Reply[None] = Reply()
         self.progress_id = f"load-{next(_numbers)}"
         self._session, self._launch = session, launch
-        self._shows = bool(session.client_info and session.client_info.supports_progress_reporting)
+        self._shows = session.shows_progress
         if self._shows:
             session.client.event(
                 "progressStart",

@@ -130,11 +130,15 @@ def disconnect(session: AdapterSession, args: DisconnectArguments) -> Reply[None
 
 @requests.request(supports_cancel_request=True)
 def cancel(session: AdapterSession, args: CancelArguments) -> None:
-    """Cancels a request that is under way, or the loading of the model."""
+    """Cancels a request that is under way, the loading of the model, or a long replay."""
     if args.request_id is not None:
         session.cancel_forwarded(args.request_id)
-    if args.progress_id is not None and session.loading and args.progress_id == session.loading.progress_id:
+    if args.progress_id is None:
+        return
+    if session.loading and args.progress_id == session.loading.progress_id:
         session.loading.cancel()
+    else:
+        session.cancel_replay(args.progress_id)
 
 
 @requests.request(when=When.LAUNCHED)

@@ -39,8 +39,11 @@ GRACE_SECONDS = 3.0
 """How long an engine may take to end by itself before it is killed."""
 
 
-RESUMES = frozenset(["continue", "next", "stepIn", "stepOut"])
+RESUMES = frozenset(["continue", "next", "stepIn", "stepOut", "stepBack", "reverseContinue", "goto", "restartFrame"])
 """Requests after which a client knows without being told that the model runs."""
+
+OWN_RESUMES = frozenset(["llm/reverseStepIn", "llm/reverseStepOut", "llm/runToStep"])
+"""Requests after which it has to be told, since DAP does not know them."""
 
 
 class AdapterSession:
@@ -89,6 +92,10 @@ class AdapterSession:
                 self.backend.abandon()
             self.client.close()
 
+    @property
+    def shows_progress(self) -> bool:
+        return bool(self.client_info and self.client_info.supports_progress_reporting)
+
     def post(self, action: Callable[[], None]) -> None:
         """Any thread: has the dispatcher do something."""
         self._inbox.put(action)
@@ -123,6 +130,11 @@ class AdapterSession:
         self._forwarded.pop(request.seq, None)
         if request.command in RESUMES and answer.is_success:
             self.is_stopped = False
+
+    def cancel_replay(self, progress_id: str) -> None:
+        """Cancels something long that the engine has told of."""
+        if self.backend is not None and self.backend.is_ready and not self.backend.is_abandoned:
+            self.backend.request("cancel", {"progressId": progress_id})
 
     def cancel_forwarded(self, seq: int) -> None:
         if seq in self._forwarded and self.backend is not None:
@@ -246,6 +258,8 @@ class AdapterSession:
                     self.loading.reached(msgspec.json.decode(event.body, type=LoadingEventBody))
             case "exited":
                 backend.exits_with(msgspec.json.decode(event.body, type=ExitedEventBody).exit_code)
+            case "progressStart" | "progressUpdate" | "progressEnd" if not self.shows_progress:
+                pass
             case _:
                 self.is_stopped = event.event == "stopped" or self.is_stopped
                 self.client.event(event.event, event.body or None)
@@ -302,6 +316,9 @@ class AdapterSession:
             self.client.respond(request, reply.result())
         except RequestError as error:
             self.client.respond_error(request, error)
+        else:
+            if request.command in OWN_RESUMES:
+                self.continued()
 
     def _client_gone(self, reason: str | None) -> None:
         """On the reader thread: the client is gone, or will send nothing more."""

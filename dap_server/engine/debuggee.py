@@ -8,6 +8,8 @@ from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.breakpoints import Breakpoint, resolve
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.hooks import hooked_modules
 from dap_server.engine.execution.prompting import PromptRun
 from dap_server.engine.execution.stepping import Stepper, Stop
 from dap_server.engine.inspection.evaluation import Evaluator
@@ -17,11 +19,20 @@ from dap_server.engine.inspection.scopes import Scopes
 from dap_server.modelmap.places import Place
 from dap_server.protocol.launch import LaunchArguments
 
+HOOKS_NAMED = 5
+
 
 class Debuggee:
     """What requests work on. Knows no DAP message."""
 
-    def __init__(self, loaded: Loaded, stopped: Callable[[Stop], None], write: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        stopped: Callable[[Stop], None],
+        write: Callable[[str], None],
+        say: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        """`write` gets the text of the model, `say` what the debugger has to say about a run."""
         self.loaded = loaded
         self.anatomy = Anatomy(loaded.model)
         self.vocabulary = Vocabulary(loaded.tokenizer)
@@ -32,7 +43,10 @@ class Debuggee:
         self.run: PromptRun | None = None
         self.goto_targets: list[Place] = []
         """What `gotoTargets` last offered, by number."""
-        self._tell, self._write = stopped, write
+        self._tell, self._write, self._say = stopped, write, say
+        self.stepper.replays = self._name_hooks
+        self._diverged: Generation | None = None
+        self._has_named_hooks = False
 
     def prepare(self, launch: LaunchArguments) -> PromptRun:
         """A run of a launch configuration. Raises ConfigurationError."""
@@ -51,4 +65,19 @@ class Debuggee:
         if self.run is not None:
             self.run.transcript.flush()
         self.references.forget()
+        self.goto_targets = []
+        self._warn_of_divergence(stop.generation)
         self._tell(stop)
+
+    def _warn_of_divergence(self, generation: Generation) -> None:
+        if generation.diverged_at is not None and generation is not self._diverged:
+            self._diverged = generation
+            again = f"step {generation.diverged_at} chose another token when it ran again"
+            self._say(f"{again}: this run does not repeat itself\n")
+
+    def _name_hooks(self) -> None:
+        if not self._has_named_hooks:
+            self._has_named_hooks = True
+            if names := hooked_modules(self.anatomy):
+                shown = ", ".join(names[:HOOKS_NAMED]) + (" …" if len(names) > HOOKS_NAMED else "")
+                self._say(f"hooks that are not of the debugger run again in every replay, on {shown}\n")

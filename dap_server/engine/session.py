@@ -8,6 +8,7 @@ Threads, all but the main one hidden from debuggers:
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import threading
@@ -19,7 +20,13 @@ import msgspec
 
 from dap_server.protocol.control_requests import CancelArguments
 from dap_server.protocol.errors import Cancelled, InternalError, NotStopped, RequestError
-from dap_server.protocol.events import OutputEventBody, StoppedEventBody
+from dap_server.protocol.events import (
+    OutputEventBody,
+    ProgressEndEventBody,
+    ProgressStartEventBody,
+    ProgressUpdateEventBody,
+    StoppedEventBody,
+)
 from dap_server.protocol.llm import LoadingEventBody
 from dap_server.protocol.messages import Message, Request
 from dap_server.wire.connection import Connection
@@ -35,6 +42,11 @@ T = TypeVar("T")
 
 ENDS_A_STOP = frozenset(["continue", "next", "stepIn", "stepOut", "restart", "terminate", "disconnect"])
 """Requests that make looks at the present stop pointless: those still waiting are cancelled."""
+
+TRAVELS = frozenset(
+    ["stepBack", "reverseContinue", "goto", "restartFrame", "llm/reverseStepIn", "llm/reverseStepOut", "llm/runToStep"]
+)
+"""They end a stop too, but may search for long before they do: whatever else ends it ends the search."""
 
 MAX_THREADS = 8
 """With more sequences than this there is one thread for all of them."""
@@ -55,6 +67,8 @@ class EngineSession:
         self._inbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._waiting: dict[int, str] = {}
         self._cancelled: set[int] = set()
+        self._progress_id: str | None = None
+        self._progress_ids = (f"replay-{number}" for number in itertools.count(1))
         self._now: int | None = None
         self._afterwards: list[Callable[[], None]] = []
 
@@ -105,6 +119,21 @@ class EngineSession:
     def output(self, text: str, category: str = "stdout") -> None:
         self.connection.event("output", OutputEventBody(output=text, category=category))
 
+    def replaying(self, title: str | None, percentage: float) -> None:
+        """How far a long replay is; None ends what was told of last. On the model thread."""
+        if title is None:
+            self.connection.event("progressEnd", ProgressEndEventBody(progress_id=self._progress_id or ""))
+            self._progress_id = None
+        elif self._progress_id is None:
+            self._progress_id = next(self._progress_ids)
+            start = ProgressStartEventBody(
+                progress_id=self._progress_id, title=title, percentage=percentage, cancellable=True
+            )
+            self.connection.event("progressStart", start)
+        else:
+            update = ProgressUpdateEventBody(progress_id=self._progress_id, percentage=percentage)
+            self.connection.event("progressUpdate", update)
+
     def stopped(self, stop: Stop) -> None:
         """The model thread is parked."""
         at_end = stop.reason == "pause" and stop.generation.is_over
@@ -129,8 +158,8 @@ class EngineSession:
         if message.command == "cancel":
             self._cancel(message)
             return
-        if message.command in ENDS_A_STOP:
-            self._cancel_looks()
+        if message.command in ENDS_A_STOP | TRAVELS:
+            self._cancel_looks(TRAVELS if message.command in TRAVELS else frozenset())
         self._waiting[message.seq] = message.command
         self._inbox.put(message)
 
@@ -142,12 +171,14 @@ class EngineSession:
         target = arguments.request_id
         if target in self._waiting:
             self._cancel_one(target)
+        if arguments.progress_id is not None and arguments.progress_id == self._progress_id and self.debuggee:
+            self.debuggee.stepper.cancel()
         self.connection.respond(request)
 
-    def _cancel_looks(self) -> None:
+    def _cancel_looks(self, spared: frozenset[str]) -> None:
         for seq, command in list(self._waiting.items()):
             handler = self.requests.handlers.get(command)
-            if handler and handler.when is When.STOPPED and command not in ENDS_A_STOP:
+            if handler and handler.when is When.STOPPED and command not in ENDS_A_STOP | spared:
                 self._cancel_one(seq)
 
     def _cancel_one(self, seq: int) -> None:

@@ -67,11 +67,11 @@ def is_logits_processor(name: str) -> bool:
 def _matching_paths(pattern: Pattern, anatomy: Anatomy) -> list[str]:
     by_path = [path for path in anatomy.modules if path and pattern.matches_path(path)]
     if by_path:
-        return [path for path in by_path if _is_called(anatomy.modules[path])] or by_path
+        return [path for path in by_path if is_called(anatomy.modules[path])] or by_path
     return [path for path, module in anatomy.modules.items() if pattern.matches_class(type(module).__name__)]
 
 
-def _is_called(module: nn.Module) -> bool:
+def is_called(module: nn.Module) -> bool:
     """A bare container has no forward of its own; its members are called instead."""
     return not isinstance(module, (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict))
 

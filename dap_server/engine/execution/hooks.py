@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import call_frame
 from dap_server.modelmap.places import Phase
 
@@ -67,3 +69,23 @@ class ModuleHooks:
     def _any_before(self, module: nn.Module, _args: Any) -> None:
         if (module, "before") not in self._armed and threading.get_ident() == self.thread:
             self._before(module, call_frame(sys._getframe(1)))
+
+
+NOT_OF_USERS = ("dap_server", "transformers", "torch")
+"""Packages whose hooks belong to the machinery: ours, and those that collect outputs."""
+
+
+def hooked_modules(anatomy: Anatomy) -> list[str]:
+    """The modules that carry forward hooks of the user's, by name."""
+    return [
+        anatomy.name_of(path)
+        for path, module in anatomy.modules.items()
+        if any(map(_is_of_user, [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]))
+    ]
+
+
+def _is_of_user(hook: object) -> bool:
+    while isinstance(hook, functools.partial):
+        hook = hook.func
+    owner = getattr(hook, "__module__", None) or type(hook).__module__
+    return owner.partition(".")[0] not in NOT_OF_USERS

@@ -11,10 +11,14 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from dap_server.engine.execution.progress import Progress
 from dap_server.protocol.errors import Cancelled, NotStopped
 from dap_server.wire.reply import Reply
 
 T = TypeVar("T")
+
+LOOK = "Running earlier steps again"
+"""The title of a job that takes long."""
 
 
 class _Job:
@@ -47,10 +51,16 @@ class Stage:
         self._unfinished: set[_Job] = set()
         self._running: _Job | None = None
         self._parked = False
+        self.progress = Progress()
 
     @property
     def is_parked(self) -> bool:
         return self._parked
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a job runs; it may have been cancelled and not know it yet."""
+        return self._running is not None
 
     def park(self, parked: Callable[[], None]) -> None:
         """Model thread: tells that it is `parked`, then runs jobs until somebody resumes it."""
@@ -60,7 +70,9 @@ class Stage:
         while (job := self._work.get()) is not None:
             if not job.is_cancelled:
                 self._running = job
+                self.progress.begins(LOOK)
                 job.run()
+                self.progress.ends()
                 self._running = None
 
     def run(self, function: Callable[[], T]) -> T:

@@ -7,7 +7,6 @@ Threads: the model thread calls `begin`, `step_begins`, `at` and the hooks; any 
 from __future__ import annotations
 
 import contextlib
-import enum
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,51 +15,22 @@ from types import FrameType
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import Activation, enclosing_call, is_live, live_activations
 from dap_server.engine.execution.breakpoints import Breakpoint, BreakpointSet
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.hooks import ModuleHooks
+from dap_server.engine.execution.motions import HIT as HIT
+from dap_server.engine.execution.motions import Motion as Motion
+from dap_server.engine.execution.motions import Plan, plan_from
 from dap_server.engine.execution.returns import ReturnWatch
 from dap_server.engine.execution.stage import Stage
 from dap_server.modelmap.places import END, STEP, Phase, Place
 
-HIT = "function breakpoint"
-"""The reason of a stop at a breakpoint, in DAP's words."""
-
 NOTHING = object()
 """Stands for the output of a module that has not returned."""
-
-
-class Motion(enum.Enum):
-    """How a run goes on."""
-
-    RUN = "continue"
-    IN = "stepIn"
-    NEXT = "next"
-    OUT = "stepOut"
-    TOKEN = "next token"
-    PAUSE = "pause"
-    TO = "to a place"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What ends the present stretch of running, besides breakpoints.
-
-    Attributes:
-        parent: the module call around the last stop; its end ends NEXT, IN and OUT. None is the step itself.
-        target: the only module that ends IN, when one was chosen.
-        place: the only place that ends TO, whatever breakpoints lie on the way.
-        reason: of the stop, in DAP's words.
-    """
-
-    motion: Motion = Motion.RUN
-    parent: FrameType | None = None
-    target: nn.Module | None = None
-    place: Place | None = None
-    reason: str = "step"
 
 
 @dataclass
@@ -120,6 +90,8 @@ class Stepper:
         """Whether token selection has to report its places; read once per step by the decode loop."""
         self.seconds_stopped = 0.0
         """How long the model thread has been parked, in all."""
+        self.replays: Callable[[], None] = lambda: None
+        """Called on the model thread before anything runs again."""
         self._stopped = stopped
         self._is_released = False
         self._plan = Plan()
@@ -128,19 +100,21 @@ class Stepper:
         self._returned: tuple[str, Any] | None = None
         self._flags = _Flags()
         self._is_in_call = False
+        self._from = 0  # the step that a move to a place began at
 
     # --- called by any thread but the model's
 
     def set_breakpoints(self, breakpoints: list[Breakpoint]) -> None:
         self.breakpoints.replace(breakpoints, self.anatomy)
-        self._hooks.arm(self.breakpoints.modules)
+        self._arm()
         self._update_watching()
 
     def resume(self, motion: Motion, target: nn.Module | None = None) -> None:
         """Goes on from the present stop. Raises NotStopped."""
         stop = self.stage.is_parked and self.stop
         if stop:
-            self._plan = _plan(motion, stop, target)
+            call = stop.activations[0].frame if stop.activations else None
+            self._plan = plan_from(stop.place, call, motion, target)
         self.stage.resume()
 
     def travel(self, place: Place, reason: str) -> None:
@@ -158,6 +132,13 @@ class Stepper:
             self._plan = Plan(Motion.PAUSE, reason=reason)
             self._hooks.watch_all(True)
             self.watching = True
+
+    def cancel(self) -> None:
+        """Ends a look at the past; a move that is under way stops where it is."""
+        if self.stage.is_working:
+            self.stage.cancel()
+        else:
+            self.pause()
 
     def interrupt(self, interruption: Interruption) -> None:
         """Raises in the model thread: at once when it is stopped, else at its next place."""
@@ -189,23 +170,37 @@ class Stepper:
 
     def go_to(self, rewind: Rewind) -> None:
         """The owner of the call has unwound it, and runs on from the start of a step: stops at the place."""
+        self.replays()
         self._returns.clear()
         self._returned = None
         self._flags.occurrences.clear()
-        self._plan = Plan(Motion.TO, place=rewind.place, reason=rewind.reason)
+        if self._plan.motion is not Motion.PAUSE:  # which somebody has asked for meanwhile
+            self._plan = Plan(Motion.TO, place=rewind.place, reason=rewind.reason)
         self._watch_for_plan()
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Nothing that runs on this thread meanwhile is seen, or stops: a replay beside the suspended run."""
+        self.replays()
         thread, self._hooks.thread = self._hooks.thread, None
+        handle = register_module_forward_pre_hook(lambda *_: self._replay_goes_on(thread))
         try:
             yield
         finally:
+            handle.remove()
             self._hooks.thread = thread
+
+    def _replay_goes_on(self, thread: int | None) -> None:
+        if threading.get_ident() == thread:
+            self.stage.progress.goes_on()
+            if self.stage.is_working:
+                self.stage.check_cancelled()
+            else:
+                self._raise_interruption()
 
     def end(self) -> None:
         """The run is over, in whatever way: no hook of stepping stays behind."""
+        self.stage.progress.ends()
         self._returns.clear()
         self._hooks.watch_all(False)
         self._plan, self._flags = Plan(), _Flags()
@@ -235,13 +230,14 @@ class Stepper:
         self._raise_interruption()
         hits = self.breakpoints.at_pseudo(name, phase)
         if self._plan.motion is Motion.TO:
-            self._stop_there(Place(self.generation.step, name, phase), hits, [])
+            if self._leads_to(place := Place(self.generation.step, name, phase)):
+                self._stop_there(place, hits, [])
         elif hits or (phase == "before" and self._plan_ends_at(name)):
             self._stop(Place(self.generation.step, name, phase), hits, [])
 
     def at_end(self) -> None:
         """The last token is chosen, and the run should stop once more."""
-        ran_free = self._plan.motion in (Motion.RUN, Motion.PAUSE)
+        ran_free = self._plan.motion in (Motion.RUN, Motion.PAUSE) or self._plan.reason == HIT
         self._plan = Plan(reason="pause" if ran_free else self._plan.reason)
         self._stop(Place(self.generation.step, END), [], [])
 
@@ -257,7 +253,7 @@ class Stepper:
         hits = self.breakpoints.at_module(module, "before")
         place = Place(self.generation.step, path, "before", occurrence)
         if self._plan.motion is Motion.TO:
-            if place == self._plan.place:
+            if self._leads_to(place):
                 self._stop_there(place, hits, live_activations(call))
         elif hits or self._plan_ends_before(module, call):
             self._stop(place, hits, live_activations(call))
@@ -268,7 +264,7 @@ class Stepper:
         if self._plan.motion is Motion.TO:
             if (path := self.anatomy.path_of(module)) is not None:
                 place = Place(self.generation.step, path, "after", self._flags.occurrences.get(path, 0))
-                if place == self._plan.place:
+                if self._leads_to(place):
                     self._stop_there(place, hits, live_activations(call), output)
             return
         ends = call is self._plan.parent and self._plan.motion is not Motion.RUN
@@ -306,25 +302,42 @@ class Stepper:
         return motion is not Motion.RUN
 
     def _stop_there(self, place: Place, hits: list[int], activations: list[Activation], output: Any = NOTHING) -> None:
-        """Stops when this is where the plan leads; breakpoints on the way do not count."""
-        if place == self._plan.place:
-            self._stop(place, hits if self._plan.reason == HIT else [], activations, output)
+        """Stops where the plan leads; breakpoints on the way do not count."""
+        self._stop(place, hits if self._plan.reason == HIT else [], activations, output)
+
+    def _leads_to(self, place: Place) -> bool:
+        """Whether the plan leads to this place, or led to one that its step did not pass."""
+        target = self._plan.place
+        if target is None:
+            return False
+        self.stage.progress.reached(place.step - self._from, target.step - self._from)
+        return place == target or place.step > target.step
 
     def _stop(self, place: Place, hits: list[int], activations: list[Activation], output: Any = NOTHING) -> None:
         if self._is_released:
             return
         reason = HIT if hits else self._plan.reason
+        self.stage.progress.ends()
         self._returns.clear()
         self._hooks.watch_all(False)
-        self._hooks.arm(self.breakpoints.modules)
+        self._arm()
         self.stop = Stop(place, reason, hits, activations, self.generation, output, self._returned)
         self._plan, self._returned = Plan(), None
         parked_at = time.monotonic()
         self.stage.park(lambda: self._stopped(self.stop) if self.stop else None)
         self.seconds_stopped += time.monotonic() - parked_at
         stop, self.stop = self.stop, None
+        self._move_begins()
         self._raise_interruption()
         self._carry_out(stop)
+
+    def _move_begins(self) -> None:
+        """Tells how far it is, if the run is on its way to a place."""
+        rewind = self._flags.interruption
+        place = rewind.place if isinstance(rewind, Rewind) else self._plan.place
+        if place is not None:
+            self._from = 0 if isinstance(rewind, Rewind) else self.generation.step
+            self.stage.progress.begins(f"Going to {place}")
 
     def _carry_out(self, stop: Stop) -> None:
         """Sets up what the new plan has to see. On the model thread, whose returns are watched."""
@@ -342,8 +355,12 @@ class Stepper:
         if plan.motion not in (Motion.RUN, Motion.OUT):
             self._hooks.watch_all(True)
         if plan.place is not None and plan.place.phase == "after" and plan.place.path in self.anatomy.modules:
-            module = self.anatomy.modules[plan.place.path]
-            self._hooks.arm([*self.breakpoints.modules, (module, "after")])
+            self._arm((self.anatomy.modules[plan.place.path], "after"))
+
+    def _arm(self, *more: tuple[nn.Module, Phase]) -> None:
+        """Sets the hooks of breakpoints. The end of a call is known by its number, so its beginning is seen too."""
+        places = {*self.breakpoints.modules, *more}
+        self._hooks.arm(places | {(module, "before") for module, _ in places})
 
     def _hold_output(self, activation: Activation, ends: bool) -> None:
         """Keeps the output of a module that is stepped over; `ends` the motion there when a target is not reached."""
@@ -369,14 +386,3 @@ class Stepper:
         if self._flags.interruption is not None:
             interruption, self._flags.interruption = self._flags.interruption, None
             raise interruption
-
-
-def _plan(motion: Motion, stop: Stop, target: nn.Module | None) -> Plan:
-    if stop.place.path == STEP and motion in (Motion.NEXT, Motion.OUT):
-        return Plan(Motion.TOKEN)
-    if motion in (Motion.RUN, Motion.PAUSE):
-        return Plan(motion)
-    parent = enclosing_call(stop.activations[0].frame) if stop.activations else None
-    if motion is Motion.OUT and parent is None:
-        return Plan(Motion.TOKEN)
-    return Plan(motion, parent, target)

@@ -5,7 +5,7 @@ All of it is found in traces: the lists of places that steps pass, made by runni
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from dap_server.engine.execution.breakpoints import BreakpointSet
@@ -14,6 +14,8 @@ from dap_server.engine.execution.probes import Event, TraceProbe
 from dap_server.engine.execution.stepping import HIT, Stepper, Stop
 from dap_server.modelmap.places import END, LOGITS, SAMPLE, STEP, Place
 from dap_server.protocol.errors import RequestError
+
+BEGINNING = "this is the beginning of the call: nothing lies before it"
 
 STEP_LEVEL = -1
 """The parent of what belongs to the step itself."""
@@ -35,8 +37,8 @@ class Destination(NamedTuple):
 class Traveller:
     """Finds destinations for a stop. On the model thread, since it runs steps again."""
 
-    def __init__(self, stepper: Stepper, stop: Stop, check_cancelled: Callable[[], None]) -> None:
-        self._stepper, self._stop, self._check_cancelled = stepper, stop, check_cancelled
+    def __init__(self, stepper: Stepper, stop: Stop) -> None:
+        self._stepper, self._stop = stepper, stop
         self._traces: dict[int, list[Event]] = {}
 
     def back(self) -> Destination:
@@ -46,6 +48,8 @@ class Traveller:
             return Destination(self._previous_step(), "step")
         trace = self.trace(place.step)
         here = self._here(trace)
+        if here == 0:
+            return Destination(self._previous_step(), "step")
         parent = trace[here].parent
         beside = [e for e in trace[:here] if e.phase == "before" and e.parent == parent]
         return Destination(self._place(beside[-1] if beside else trace[parent]), "step")
@@ -53,13 +57,15 @@ class Traveller:
     def back_in(self) -> Destination:
         """The very place before this one, at whatever depth."""
         place = self._stop.place
-        if place.path == END or (place.path == STEP and place.step > 0):
-            step = place.step if place.path == END else place.step - 1
-            return Destination(self._place(self.trace(step)[-1], step), "step")
-        if place.path == STEP:
-            raise NoWay("this is the beginning of the call: nothing lies before it")
-        trace = self.trace(place.step)
-        return Destination(self._place(trace[self._here(trace) - 1]), "step")
+        if place.path == END:
+            return Destination(self._place(self.trace(place.step)[-1]), "step")
+        trace = self.trace(place.step) if place.path != STEP else []
+        here = self._here(trace) if trace else 0
+        if here > 0:
+            return Destination(self._place(trace[here - 1]), "step")
+        if place.step == 0:
+            raise NoWay(BEGINNING)
+        return Destination(self._place(self.trace(place.step - 1)[-1], place.step - 1), "step")
 
     def back_out(self) -> Destination:
         """The beginning of the module around this one."""
@@ -67,7 +73,10 @@ class Traveller:
         if place.path in (STEP, END):
             return Destination(self._previous_step(), "step")
         trace = self.trace(place.step)
-        parent = trace[self._here(trace)].parent
+        here = self._here(trace)
+        if here == 0:
+            return Destination(self._previous_step(), "step")
+        parent = trace[here].parent
         return Destination(self._place(trace[parent] if parent != STEP_LEVEL else trace[0]), "step")
 
     def last_hit(self) -> Destination:
@@ -77,14 +86,15 @@ class Traveller:
             for place in self._places_before():
                 if self._is_hit(place, breakpoints):
                     return Destination(place, HIT)
-        if self._stop.place == self._beginning:
-            raise NoWay("this is the beginning of the call: nothing lies before it")
-        return Destination(self._beginning, "entry")
+        beginning = self._start_of(0)
+        if self._stop.place == beginning:
+            raise NoWay(BEGINNING)
+        return Destination(beginning, "entry")
 
     def trace(self, step: int) -> list[Event]:
         """The places that a step passes, in order; the first is the step itself."""
         if step not in self._traces:
-            self._check_cancelled()
+            self._stepper.stage.check_cancelled()
             generation = self._stop.generation
             if generation.tape is None:
                 raise NoWay("there is nothing to go back to here")
@@ -94,17 +104,16 @@ class Traveller:
             self._traces = {step: _with_selection(generation, probe.events, processors)}
         return self._traces[step]
 
-    @property
-    def _beginning(self) -> Place:
-        return Place(0, STEP) if self._stop.generation.is_own_loop else Place(0, "")
+    def _start_of(self, step: int) -> Place:
+        return Place(step, STEP if self._stop.generation.is_own_loop else "")
 
     def _previous_step(self) -> Place:
         place = self._stop.place
         if place.path == END:
-            return Place(place.step, STEP) if self._stop.generation.is_own_loop else Place(place.step, "")
+            return self._start_of(place.step)
         if place.step == 0:
-            raise NoWay("this is the first step of the call: going back ends here")
-        return Place(place.step - 1, STEP)
+            raise NoWay(BEGINNING)
+        return self._start_of(place.step - 1)
 
     def _here(self, trace: list[Event]) -> int:
         place = self._stop.place
@@ -119,14 +128,15 @@ class Traveller:
 
     def _places_before(self) -> Iterator[Place]:
         """Every place before this one, nearest first."""
-        now = self._stop.place
-        if now.path == END:
-            yield from (self._place(e, now.step) for e in reversed(self.trace(now.step)))
-        elif now.path != STEP:
+        now, progress = self._stop.place, self._stepper.stage.progress
+        if now.path != STEP:
             trace = self.trace(now.step)
-            yield from (self._place(e) for e in reversed(trace[: self._here(trace)]))
+            passed = trace if now.path == END else trace[: self._here(trace)]
+            yield from (self._place(e) for e in reversed(passed))
         for step in range(now.step - 1, -1, -1):
-            yield from (self._place(e, step) for e in reversed(self.trace(step)))
+            with progress.part(now.step - 1 - step, now.step):
+                trace = self.trace(step)
+            yield from (self._place(e, step) for e in reversed(trace))
 
     def _is_hit(self, place: Place, breakpoints: BreakpointSet) -> bool:
         module = self._stepper.anatomy.modules.get(place.path)

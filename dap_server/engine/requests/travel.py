@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dap_server.engine.execution.breakpoints import is_called, is_logits_processor
+from dap_server.engine.execution.stepping import Stop
 from dap_server.engine.execution.travel import Destination, NoWay, Traveller
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
-from dap_server.modelmap.places import PSEUDO_MODULES, STEP, Place
+from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Place
 from dap_server.protocol.errors import InvalidArguments, did_you_mean
 from dap_server.protocol.llm import ReverseStepArguments, RunToStepArguments
 from dap_server.protocol.requests import (
@@ -54,20 +56,23 @@ def run_to_step(session: EngineSession, args: RunToStepArguments) -> None:
     """To any place of any step, past or future."""
     if args.step < 0:
         raise InvalidArguments(f"'llm/runToStep': step {args.step} is below 0 at `$.step`")
+    generation = session.stop.generation
     path = STEP if args.path is None else args.path
-    modules = session.ready.anatomy.modules
-    if path not in modules and path not in PSEUDO_MODULES:
-        hint = did_you_mean(path, modules)
-        raise InvalidArguments(f"'llm/runToStep': no module '{path}' at `$.path`{hint}")
-    if path == STEP and not session.stop.generation.is_own_loop:
-        path = ""
-    _go(session, Destination(Place(args.step, path, args.phase), "goto"))
+    problem = None if path == STEP else _why_never_passed(session, path)
+    if problem:
+        raise InvalidArguments(f"'llm/runToStep': {problem} at `$.path`")
+    if path == STEP:
+        _go(session, Destination(Place(args.step, STEP if generation.is_own_loop else ""), "goto"))
+    else:
+        _go(session, Destination(Place(args.step, path, args.phase), "goto"))
 
 
 @requests.request(when=When.STOPPED)
 def restart_frame(session: EngineSession, args: RestartFrameArguments) -> None:
     """To the beginning of the frame's module, or of its step."""
     frame = session.ready.references.frame(args.frame_id)
+    if frame.kind == "label":
+        raise InvalidArguments("'restartFrame': this frame is a heading, at `$.frameId`")
     _go(session, Destination(_beginning(frame), "restart"))
 
 
@@ -75,7 +80,7 @@ def restart_frame(session: EngineSession, args: RestartFrameArguments) -> None:
 def goto_targets(session: EngineSession, args: GotoTargetsArguments) -> GotoTargetsResponseBody:
     """The modules whose `forward` is on the line, in this step and the next, and around."""
     debuggee, stop = session.ready, session.stop
-    debuggee.goto_targets = places = _places_on(session, args.source.path or "", args.line, stop.place.step)
+    debuggee.goto_targets = places = _places_on(session, args.source.path or "", args.line, stop)
     targets = [
         GotoTarget(id=i, label=f"{debuggee.anatomy.name_of(place.path)} · step {place.step}", line=args.line)
         for i, place in enumerate(places, start=1)
@@ -94,7 +99,7 @@ def goto(session: EngineSession, args: GotoArguments) -> None:
 
 def _travel(session: EngineSession, find: Callable[[Traveller], Destination]) -> None:
     stepper, stop = session.ready.stepper, session.stop
-    destination = session.on_model_thread(lambda: find(Traveller(stepper, stop, stepper.stage.check_cancelled)))
+    destination = session.on_model_thread(lambda: find(Traveller(stepper, stop)))
     _go(session, destination)
 
 
@@ -102,8 +107,19 @@ def _go(session: EngineSession, destination: Destination) -> None:
     debuggee, stop = session.ready, session.stop
     if stop.generation.tape is None:
         raise NoWay("there is nothing to go back to: going back works inside one generate call")
+    if stop.generation.is_over and destination.place.step > stop.place.step:
+        raise NoWay(f"the generation is over: its last step is {stop.place.step}")
     debuggee.references.forget()
     session.afterwards(lambda: debuggee.stepper.travel(destination.place, destination.reason))
+
+
+def _why_never_passed(session: EngineSession, path: str) -> str | None:
+    anatomy, own_loop = session.ready.anatomy, session.stop.generation.is_own_loop
+    if path in (LOGITS, SAMPLE) or is_logits_processor(path):
+        return None if own_loop else f"this decoding method does not tell when it is at '{path}': give a module"
+    if path not in anatomy.modules:
+        return f"no module '{path}'{did_you_mean(path, anatomy.modules)}"
+    return None if is_called(anatomy.modules[path]) else f"'{path}' is a list of modules, which is not called itself:"
 
 
 def _beginning(frame: Frame) -> Place:
@@ -116,11 +132,13 @@ def _beginning(frame: Frame) -> Place:
     return Place(frame.step, frame.path, "before", occurrence)
 
 
-def _places_on(session: EngineSession, file: str, line: int, step: int) -> list[Place]:
+def _places_on(session: EngineSession, file: str, line: int, stop: Stop) -> list[Place]:
     """Places of the modules whose class has its `forward` around a line: this step's, the next one's, then others."""
     anatomy = session.ready.anatomy
     paths = [path for path in anatomy.modules if anatomy.is_written_at(path, file, line)]
-    here, following = [Place(step, path) for path in paths], [Place(step + 1, path) for path in paths]
+    step = stop.place.step
+    here = [Place(step, path) for path in paths]
+    following = [] if stop.generation.is_over else [Place(step + 1, path) for path in paths]
     if len(paths) != 1:
         return [*here, *following][:MAX_TARGETS]
     nearest = sorted(range(max(0, step - MAX_TARGETS), step), reverse=True)
