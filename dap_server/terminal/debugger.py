@@ -44,6 +44,8 @@ class Debugger:
         self.is_over = False
         self._is_running = False
         self._was_interrupted = False
+        self._search: Reply[msgspec.Raw] | None = None
+        self._title = "loading"  # of the progress that is shown
 
     @property
     def is_stopped(self) -> bool:
@@ -93,6 +95,17 @@ class Debugger:
             raise
         self._settle()
 
+    def travel(self, request: Callable[[], Reply[msgspec.Raw]]) -> None:
+        """Like `resume`, with a request that is answered late: finding the way takes its time. Ctrl+C cancels it."""
+        self.require_stop()
+        frames = self.frames
+        search = request()
+        try:
+            self._settle(search, search)
+        except RequestError:
+            self.frames = frames
+            raise
+
     def restart(self, options: dict[str, Any]) -> None:
         """Begins again with other options."""
         arguments = msgspec.to_builtins(LaunchArguments(**options))
@@ -125,26 +138,31 @@ class Debugger:
         if self.client.has_ended and not self.is_over:
             self._lost("the adapter has gone")
 
-    def _settle(self, launched: Reply[msgspec.Raw] | None = None) -> None:
+    def _settle(self, unless: Reply[msgspec.Raw] | None = None, search: Reply[msgspec.Raw] | None = None) -> None:
+        """Shows what happens until it stops or ends, or `unless` fails; an interruption cancels a search."""
         self._is_running, self._was_interrupted = True, False
+        self._search = search
         try:
             while self._is_running and not self.is_over:
-                self._show_next(launched)
+                self._show_next(unless)
         finally:
             self._is_running = False
             self.screen.progress(None)
 
-    def _show_next(self, launched: Reply[msgspec.Raw] | None) -> None:
+    def _show_next(self, unless: Reply[msgspec.Raw] | None) -> None:
         try:
-            self._handle(self.client.take(unless=launched))
+            self._handle(self.client.take(unless=unless))
         except TimeoutError:
             return  # a model may think as long as it likes: Ctrl+C pauses it
         except SessionEnded as end:
             self._lost(str(end).partition("\noutput so far")[0])
         except KeyboardInterrupt:
-            self._interrupt(launched is not None and not launched.is_settled)
+            self._interrupt(unless is not None and not unless.is_settled)
 
     def _interrupt(self, is_loading: bool) -> None:
+        if self._search is not None and not self._search.is_settled:
+            self.client.cancel(self._search.seq)
+            return
         if is_loading:
             raise CommandError("interrupted while the model was loading")
         if self._was_interrupted:
@@ -166,8 +184,9 @@ class Debugger:
             case "breakpoint":
                 self._breakpoint_changed(body)
             case "progressStart" | "progressUpdate":
-                done = f" {body.percentage:.0f} %" if body.percentage is not None else ""
-                self.screen.progress(f"{getattr(body, 'title', None) or 'loading'}: {body.message or ''}{done}")
+                self._title = getattr(body, "title", self._title)
+                done = f"{body.percentage:.0f} %" if body.percentage is not None else None
+                self.screen.progress(f"{self._title}: {' '.join(filter(None, [body.message, done]))}")
             case "progressEnd":
                 self.screen.progress(None)
             case "continued":

@@ -18,6 +18,7 @@ You are inside the model, before its layer 3 works on the prompt. Try:
   stack              what is running: modules, from the innermost out
   v Inputs           what the layer was given; v Inputs.hidden_states[0] goes deeper
   next, step, out    over this module, into it, out of it
+  goto 4, back, rcontinue    to another step, back over a module, back to a breakpoint
   break sample       stop where the token is chosen, then: continue, v Sampling
   p inputs["hidden_states"].norm()      any Python
   where, help, quit
@@ -41,7 +42,18 @@ break sample
 continue
 v Sampling
 where
-# And on to the end of the text.
+# On to a later token, and back from there: over a layer, then to the choice of the token before.
+goto 3 model.layers.3
+back
+rcontinue
+v Sampling.token
+# What has happened can still be looked at: it runs again when it is opened.
+stack
+frame 6
+v Output
+frame 10
+v Sampling.top
+# Nothing of it has changed what comes next. On to the end of the text.
 delete all
 continue
 where

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from dap_server.modelmap.places import Phase
+from dap_server.protocol import llm
 from dap_server.protocol import requests as protocol
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.launch import LaunchArguments
@@ -15,6 +17,7 @@ from dap_server.protocol.types import (
     Breakpoint,
     CompletionItem,
     FunctionBreakpoint,
+    GotoTarget,
     Scope,
     SourceBreakpoint,
     StackFrame,
@@ -119,6 +122,37 @@ class Requests(ABC):
     def step_in_targets(self, frame_id: int | None = None) -> list[StepInTarget]:
         arguments = protocol.StepInTargetsArguments(frame_id=self._frame(frame_id))
         body: protocol.StepInTargetsResponseBody = self.ask("stepInTargets", arguments)
+        return body.targets
+
+    # Going back may take long, since steps run again to find where it leads: these are not waited for.
+
+    def step_back(self, thread_id: int | None = None) -> Reply[msgspec.Raw]:
+        return self.request("stepBack", protocol.StepBackArguments(thread_id=thread_id or self.thread_id))
+
+    def reverse_continue(self, thread_id: int | None = None) -> Reply[msgspec.Raw]:
+        return self.request("reverseContinue", protocol.ReverseContinueArguments(thread_id=thread_id or self.thread_id))
+
+    def reverse_step_in(self, thread_id: int | None = None) -> Reply[msgspec.Raw]:
+        return self.request("llm/reverseStepIn", llm.ReverseStepArguments(thread_id=thread_id or self.thread_id))
+
+    def reverse_step_out(self, thread_id: int | None = None) -> Reply[msgspec.Raw]:
+        return self.request("llm/reverseStepOut", llm.ReverseStepArguments(thread_id=thread_id or self.thread_id))
+
+    def run_to_step(self, step: int, path: str | None = None, phase: Phase = "before") -> Reply[msgspec.Raw]:
+        """`path` is a module's, or `logits`, `sample`; the beginning of the step when missing."""
+        return self.request("llm/runToStep", llm.RunToStepArguments(step=step, path=path, phase=phase))
+
+    def restart_frame(self, frame_id: int | None = None) -> Reply[msgspec.Raw]:
+        """The top frame when none is named."""
+        return self.request("restartFrame", protocol.RestartFrameArguments(frame_id=self._frame(frame_id)))
+
+    def goto(self, target_id: int, thread_id: int | None = None) -> Reply[msgspec.Raw]:
+        arguments = protocol.GotoArguments(thread_id=thread_id or self.thread_id, target_id=target_id)
+        return self.request("goto", arguments)
+
+    def goto_targets(self, path: str, line: int) -> list[GotoTarget]:
+        arguments = protocol.GotoTargetsArguments(source=SourceFile(path=path), line=line)
+        body: protocol.GotoTargetsResponseBody = self.ask("gotoTargets", arguments)
         return body.targets
 
     def threads(self) -> list[Thread]:

@@ -11,7 +11,13 @@ from dap_server.terminal.debugger import Debugger
 from dap_server.terminal.errors import CommandError
 
 # By the module that commands stand in, in the order of the help.
-TOPICS = {"moving": "Go on", "looking": "Look", "breaking": "Breakpoints", "session": "Session"}
+TOPICS = {
+    "moving": "Go on",
+    "travelling": "Go back",
+    "looking": "Look",
+    "breaking": "Breakpoints",
+    "session": "Session",
+}
 
 
 class Quit(Exception):
