@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers.cache_utils import DynamicCache, DynamicLayer, EncoderDecoderCache, StaticCache, StaticLayer
+
+from dap_server.engine.execution.values import tensors_in
 
 EMPTY = -1
 """The length of a layer that has not seen a token."""
@@ -185,16 +187,3 @@ def _modules(value: Any, depth: int = 4) -> Iterator[nn.Module]:
     elif depth and isinstance(value, (list, tuple)):
         for item in value:
             yield from _modules(item, depth - 1)
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors_in(item)
-    elif hasattr(value, "__dict__") and not isinstance(value, nn.Module):
-        yield from tensors_in(vars(value))

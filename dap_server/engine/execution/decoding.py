@@ -24,6 +24,7 @@ from transformers.generation.utils import (
 )
 
 from dap_server.engine.execution import caches, randomness
+from dap_server.engine.execution.arguments import Growing
 from dap_server.engine.execution.collected import Collected
 from dap_server.engine.execution.generation import Generation, Selection, StepRecord
 from dap_server.engine.execution.holders import Holders
@@ -80,6 +81,7 @@ class SamplingLoop:
         self._kernels = Kernels(model)
         self._heard = 0  # steps whose tokens the listener and the streamer have been given
         self._kwargs_step = 0  # the step whose start `model_kwargs` is of
+        self._growing, self._arguments_changed = Growing(), False
         self._started = time.monotonic() - stepper.seconds_stopped
         holders = Holders(model, [*logits_processor, *stopping_criteria])
         self.timeline = Timeline(model, holders, input_ids.device)
@@ -128,7 +130,9 @@ class SamplingLoop:
     def _step(self) -> bool:
         """One forward and one token; returns whether it was the last."""
         step = self.generation.step
-        self.timeline.record(step, self._cache, self.model_kwargs, self.unfinished, self._elapsed)
+        self.timeline.record(
+            step, self._cache, self.model_kwargs, self.unfinished, self._elapsed, self._arguments_changed
+        )
         self.stepper.step_begins()
         outputs, logits = self._forward(step)
         selection = self.generation.selection = Selection(logits, logits)
@@ -144,9 +148,11 @@ class SamplingLoop:
     def _forward(self, step: int) -> tuple[Any, Tensor]:
         """The model's outputs, and the logits (B, V) of the last position in float32."""
         outputs = self._prefill() if step == 0 else self._decode()
+        before = dict(self.model_kwargs)
         self.model_kwargs = self.model._update_model_kwargs_for_generation(
             outputs, self.model_kwargs, is_encoder_decoder=self._is_encoder_decoder
         )
+        self._arguments_changed = self._growing.learn(before, self.model_kwargs)
         self._kwargs_step = step + 1
         return outputs, outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=self.input_ids.device)
 
@@ -211,6 +217,7 @@ class SamplingLoop:
             self.generation.diverged_at = step
             del records[step + 1 :]
             records[step] = record
+            self.timeline.forget_after(step)
 
     # --- the past
 
@@ -220,19 +227,14 @@ class SamplingLoop:
         Raises:
             Cancelled: the client no longer wants it.
         """
-        holders = self.timeline.holders
-        with self.stepper.undisturbed(), randomness.kept(self.input_ids.device), self._kernels.kept():
-            present = holders.copy()
+        holders, kernels = self.timeline.holders, self._kernels
+        with self.stepper.undisturbed(), randomness.kept(self.input_ids.device), kernels.kept(), holders.kept():
             try:
-                past = self._at(step)
-                return past._replay_here(step, probe)
+                return self._at(step)._replay_here(step, probe)
             except Enough:
                 return None
-            finally:
-                holders.restore(present, is_present=True)
 
     def _replay_here(self, step: int, probe: Probe | None) -> Selection:
-        randomness.restore(self.timeline.steps[step].random, self.input_ids.device)
         seen = contextlib.nullcontext() if probe is None else instrumented(self._anatomy, probe)
         with seen:
             _, logits = self._forward(step)
@@ -252,15 +254,19 @@ class SamplingLoop:
         for s in range(start, step):
             self.stepper.stage.check_cancelled()
             past._advance(s, self.input_ids)
+        past._stand_at(step)
         return past
 
     def _advance(self, step: int, ids: Tensor) -> None:
         """Runs a step whose token is known: only for what it leaves in the cache and in the objects that remember."""
         randomness.restore(self.timeline.steps[step].random, ids.device)
         _, logits = self._forward(step)
-        if self.timeline.holders.change_every_step:
-            self._process(Selection(logits, logits))
+        remembering = self.timeline.holders.change_every_step
+        if remembering:
+            self.logits_processor(self.input_ids, logits)
         self.input_ids = ids[:, : self._prompt_length + step + 1]
+        if remembering:
+            self.stopping_criteria(self.input_ids, self.collected.cropped(step + 1).scores)
 
     def _go_back(self, step: int) -> None:
         """Stands at the start of an earlier step again. The forward that was suspended is gone."""
@@ -273,6 +279,7 @@ class SamplingLoop:
             for s in range(start, step):
                 self._advance(s, ids)
         self._stand_at(step)
+        self.collected = self.collected.cropped(step)
 
     def _place(self, step: int, checkpoint: Checkpoint, cache: Any) -> None:
         """Sets everything that a step reads to what it was at its start."""
@@ -280,7 +287,7 @@ class SamplingLoop:
         if step == checkpoint.step:
             self.model_kwargs = dict(checkpoint.kwargs)
         else:
-            self.model_kwargs = _cropped(self.model_kwargs, self._kwargs_step - step)
+            self.model_kwargs = self._growing.cropped(self.model_kwargs, self._kwargs_step - step)
         if name is not None and cache is not None:
             self.model_kwargs[name] = cache
         self.input_ids = self.input_ids[:, : self._prompt_length + step]
@@ -291,7 +298,6 @@ class SamplingLoop:
     def _stand_at(self, step: int) -> None:
         state = self.timeline.steps[step]
         self.unfinished = state.unfinished
-        self.collected = self.collected.cropped(step)
         self._started = time.monotonic() - self.stepper.seconds_stopped - state.elapsed
         randomness.restore(state.random, self.input_ids.device)
         generation = self.generation
@@ -343,18 +349,6 @@ class SamplingLoop:
 def _probability(scores: Tensor, tokens: Tensor) -> Tensor:
     """(B,) probability of tokens (B,) under softmax of scores (B, V)."""
     return torch.softmax(scores, dim=-1).gather(1, tokens[:, None]).squeeze(1)  # half the time of logsumexp
-
-
-GROWING = ("attention_mask", "decoder_attention_mask", "position_ids", "decoder_position_ids", "token_type_ids")
-"""Arguments of the model that get one column more with every token."""
-
-
-def _cropped(kwargs: dict[str, Any], steps: int) -> dict[str, Any]:
-    """The model's arguments as they were some steps before."""
-    if steps == 0:
-        return dict(kwargs)
-    grown = {name: kwargs[name] for name in GROWING if isinstance(kwargs.get(name), Tensor)}
-    return {**kwargs, **{name: value[..., :-steps] for name, value in grown.items()}}
 
 
 class _Unwatched:

@@ -6,11 +6,16 @@ keep their state there, some rescale their weights' helpers. Parameters belong t
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from dap_server.engine.execution.values import tensors_in
 
 _OWN = frozenset(vars(nn.Module()))
 """Attributes that every module has: hooks, training flag, the dictionaries of parameters and submodules."""
@@ -23,24 +28,60 @@ STATEFUL_PROCESSORS = frozenset(
 _TRUSTED_MODULES = ("transformers.generation.logits_process", "transformers.generation.stopping_criteria")
 
 
+class _Kept(NamedTuple):
+    """A tensor, and its value at that version of it."""
+
+    tensor: Tensor
+    version: int
+    value: Tensor
+
+    @property
+    def is_as_it_was(self) -> bool:
+        return self.version >= 0 and _version(self.tensor) == self.version
+
+
+@dataclass
+class Snapshot:
+    """What holders had at a moment. Tensors that have not changed since an earlier snapshot are shared with it.
+
+    Attributes:
+        held: attributes of modules, then their buffers.
+        others: attributes of logits processors and stopping criteria.
+        nbytes: of what this snapshot alone holds.
+    """
+
+    held: list[dict[str, Any]] = field(default_factory=list)
+    others: list[dict[str, Any]] = field(default_factory=list)
+    nbytes: int = 0
+
+
 class Holders:
     """The objects of one generation whose attributes may change from step to step."""
 
     def __init__(self, model: nn.Module, others: Iterable[object]) -> None:
         """`others`: logits processors and stopping criteria."""
-        self._modules = [vars(module) for module in model.modules()]
-        self._buffers = [module._buffers for module in model.modules() if module._buffers]
-        self._others = [vars(other) for other in others if _may_remember(other)]
-        self._shared: dict[int, Any] = {id(module): module for module in model.modules()}
+        modules = list(model.modules())
+        self._held = [vars(module) for module in modules] + [m._buffers for m in modules if m._buffers]
+        remembering = [other for other in others if _may_remember(other)]
+        self._others = [vars(other) for other in remembering]
+        self._names = [type(other).__name__ for other in remembering]
+        self._shared: dict[int, Any] = {id(module): module for module in modules}
         self._shared |= {id(p): p for p in model.parameters()}
-        self._shared |= {id(c): c for m in model.modules() if (c := getattr(m, "config", None)) is not None}
+        self._shared |= {id(c): c for m in modules if (c := getattr(m, "config", None)) is not None}
+        self._shared |= {id(v): v for held in self._others for v in held.values() if _is_tool(v)}
         self._watched = [
             (held, [name for name in held if name not in _OWN])
-            for module, held in zip(model.modules(), self._modules, strict=True)
+            for module, held in zip(modules, self._held, strict=False)
             if not type(module).__module__.startswith("torch.nn.modules.")
         ]
+        self._watched += [(buffers, list(buffers)) for buffers in self._held[len(modules) :]]
+        self._kept: dict[int, _Kept] = {}  # of the last snapshot, by identity
+        self._lent: list[_Kept] = []  # tensors that the last restored state shares with the state before it
+        self.unknown: list[str] = []
+        """Classes of those whose state cannot be copied, and so stays as it is when the run goes back."""
+        self._copy_held()
         self._seen = self._fingerprint()
-        self._moved = False
+        self._has_moved = False
 
     @property
     def change_every_step(self) -> bool:
@@ -50,33 +91,52 @@ class Holders:
     def have_changed(self) -> bool:
         """Whether an attribute or buffer is another object, or was written to, since this was last asked."""
         now = self._fingerprint()
-        changed = self._moved or now != self._seen
-        self._seen, self._moved = now, False
+        changed = self._has_moved or now != self._seen
+        self._seen, self._has_moved = now, False
         return changed
 
-    def copy(self) -> list[dict[str, Any]]:
+    def copy(self) -> Snapshot:
         """All of it by value; modules, parameters and configurations inside stay the objects they are."""
-        self._moved = self._moved or self._fingerprint() != self._seen
-        state = [{k: _by_value(v) for k, v in held.items() if k not in _OWN} for held in self._modules]
-        buffers = [{k: _by_value(v) for k, v in held.items()} for held in self._buffers]
-        return [*state, *buffers, *copy.deepcopy(self._others, dict(self._shared))]
+        known = self._kept
+        snapshot = Snapshot(self._copy_held(), self._copied(self._others))
+        fresh = [kept.value for name, kept in self._kept.items() if known.get(name) is not kept]
+        snapshot.nbytes = sum(t.numel() * t.element_size() for t in [*fresh, *tensors_in(snapshot.others)])
+        return snapshot
 
-    def restore(self, saved: list[dict[str, Any]], is_present: bool = False) -> None:
-        """Puts back what `copy` gave; it can be put back again. `is_present` after a look at the past."""
-        modules, buffers = len(self._modules), len(self._buffers)
-        for held, values in zip(self._modules, saved[:modules], strict=True):
-            for name in [k for k in held if k not in _OWN and k not in values]:
-                del held[name]
-            held.update({k: _by_value(v) for k, v in values.items()})
-        for held, values in zip(self._buffers, saved[modules : modules + buffers], strict=True):
-            held.update({k: _by_value(v) for k, v in values.items()})
-        for held, values in zip(
-            self._others, copy.deepcopy(saved[modules + buffers :], dict(self._shared)), strict=True
-        ):
+    def restore(self, snapshot: Snapshot) -> None:
+        """Puts back what `copy` gave; it can be put back again."""
+        self._lent = []
+        for held, values in zip(self._held, snapshot.held, strict=True):
+            _put(held, {k: self._given(v) for k, v in values.items()})
+        for held, values in zip(self._others, self._copied(snapshot.others), strict=True):
             held.clear()
             held.update(values)
-        self._seen = self._fingerprint()
-        self._moved = self._moved and is_present
+        self._seen, self._has_moved = self._fingerprint(), False
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Leaves everything as it was found, the same objects with the same values, whatever is restored meanwhile."""
+        changed = self.have_changed()
+        present = [{k: v for k, v in held.items() if k not in _OWN} for held in self._held]
+        others = [dict(held) for held in self._others]
+        self._lent = []
+        try:
+            yield
+        finally:
+            for held, values in zip(self._held, present, strict=True):
+                _put(held, values)
+            for held, values in zip(self._others, others, strict=True):
+                held.clear()
+                held.update(values)
+            for lent in self._lent:
+                if not lent.is_as_it_was:
+                    with torch.no_grad():
+                        lent.tensor.copy_(lent.value)
+            self._seen, self._has_moved = self._fingerprint(), changed
+
+    def _copy_held(self) -> list[dict[str, Any]]:
+        known, self._kept = self._kept, {}
+        return [{k: self._keep(v, known) for k, v in held.items() if k not in _OWN} for held in self._held]
 
     def _fingerprint(self) -> list[Any]:
         """Equal for equal states. Identities stand for objects, and versions for what is written into tensors."""
@@ -84,26 +144,70 @@ class Holders:
         for held, names in self._watched:
             marks.append(len(held))
             marks.extend(map(id, map(held.get, names)))
-        for buffers in self._buffers:
-            marks.extend((id(b), _version(b)) for b in buffers.values() if b is not None)
+        marks.extend([_version(kept.tensor) for kept in self._kept.values()])
         return marks
 
+    def _keep(self, value: Any, known: dict[int, _Kept]) -> Any:
+        """A copy of what a step can change in place; anything but tensors and plain containers is the object itself."""
+        if isinstance(value, Tensor):
+            if isinstance(value, nn.Parameter):
+                return value
+            kept = known.get(id(value))
+            if kept is None or kept.tensor is not value or not kept.is_as_it_was:
+                kept = _Kept(value, _version(value), value.detach().clone())
+            self._kept[id(value)] = kept
+            return kept
+        if type(value) is dict:
+            return {k: self._keep(v, known) for k, v in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(self._keep(v, known) for v in value)
+        return value
 
-def _by_value(value: Any) -> Any:
-    """A copy of what a step can change in place; anything but tensors and plain containers is the object itself."""
-    if isinstance(value, Tensor):
-        return value if isinstance(value, nn.Parameter) else value.detach().clone()
-    if type(value) is dict:
-        return {k: _by_value(v) for k, v in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_by_value(v) for v in value)
-    return value
+    def _given(self, value: Any) -> Any:
+        """What was kept. A tensor that nobody has written to since is given back itself, else its value."""
+        if type(value) is _Kept:
+            if not value.is_as_it_was:
+                return value.value.clone()
+            self._lent.append(value)
+            return value.tensor
+        if type(value) is dict:
+            return {k: self._given(v) for k, v in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(self._given(v) for v in value)
+        return value
+
+    def _copied(self, others: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A user's own object may hold what has no copy: a lock, a matcher of a compiled grammar."""
+        memo = dict(self._shared)
+        copies = []
+        for name, held in zip(self._names, others, strict=True):
+            try:
+                copies.append(copy.deepcopy(held, memo))
+            except Exception:
+                copies.append(dict(held))
+                if name not in self.unknown:
+                    self.unknown.append(name)
+        return copies
+
+
+def _put(held: dict[str, Any], values: dict[str, Any]) -> None:
+    for name in [k for k in held if k not in _OWN and k not in values]:
+        del held[name]
+    held.update(values)
 
 
 def _version(tensor: Tensor) -> int:
+    """Rises with every write; -1 where torch does not count them."""
     return -1 if tensor.is_inference() else tensor._version
+
+
+def _is_tool(value: object) -> bool:
+    """Whether an attribute is large and no state: another model, a tokenizer."""
+    return isinstance(value, nn.Module) or hasattr(value, "convert_tokens_to_ids")
 
 
 def _may_remember(processor: object) -> bool:
     kind = type(processor)
+    if not hasattr(processor, "__dict__"):
+        return False
     return kind.__module__ not in _TRUSTED_MODULES or kind.__name__ in STATEFUL_PROCESSORS

@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import call_frame
+from dap_server.engine.execution.values import by_value
 from dap_server.modelmap.places import Phase
 
 
@@ -66,7 +67,7 @@ class TraceProbe:
 
 @dataclass
 class Captured:
-    """What went into a module call and came out of it."""
+    """What went into a module call and came out of it, by value: models write into both later on."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -87,12 +88,12 @@ class CaptureProbe:
         self._counts[path] = self._counts.get(path, -1) + 1
         key = (path, self._counts[path])
         if key in self._wanted:
-            self.found[key] = Captured(tuple(call.f_locals["args"]), dict(call.f_locals["kwargs"]))
+            self.found[key] = Captured(by_value(tuple(call.f_locals["args"])), by_value(dict(call.f_locals["kwargs"])))
 
     def ends(self, path: str, module: nn.Module, output: Any) -> None:
         key = (path, self._counts.get(path, 0))
         if key in self._wanted:
-            self.found[key].output = output
+            self.found[key].output = by_value(output)
             self._missing.discard(key)
             if not self._missing:
                 raise Enough

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dap_server.engine.execution import caches, randomness
 from dap_server.engine.execution.caches import CacheMark
-from dap_server.engine.execution.holders import Holders
+from dap_server.engine.execution.holders import Holders, Snapshot
 from dap_server.engine.execution.randomness import RandomState
 
 SPACING = 4
@@ -48,23 +48,24 @@ class StepState:
 
 @dataclass
 class Checkpoint:
-    """State by value at the start of a step. `kwargs` are those of the model at step 0, None later.
+    """State by value at the start of a step.
 
     Attributes:
         good_until: the last step that has the same state outside the cache.
         cache_object: what held the cache then; models may replace it.
+        kwargs: the other arguments of the model.
     """
 
     step: int
     good_until: int
     cache: CacheMark
     cache_object: Any
-    holders: Any
+    holders: Snapshot
     kwargs: dict[str, Any]
+    nbytes: int = 0
 
-    @property
-    def nbytes(self) -> int:
-        return self.cache.nbytes + sum(t.numel() * t.element_size() for t in caches.tensors_in(self.holders))
+    def __post_init__(self) -> None:
+        self.nbytes = self.cache.nbytes + self.holders.nbytes
 
 
 class Timeline:
@@ -77,9 +78,14 @@ class Timeline:
         self._host_random = True
         self._is_stale = False  # the state outside the cache has moved since the last checkpoint
 
-    def record(self, step: int, cache: Any, kwargs: dict[str, Any], unfinished: Tensor, elapsed: float) -> None:
-        """Step `step` is about to begin. What is already on the tape is left as it is: it was the same."""
-        changed = self.holders.have_changed() or self.holders.change_every_step
+    def record(
+        self, step: int, cache: Any, kwargs: dict[str, Any], unfinished: Tensor, elapsed: float, changed: bool = False
+    ) -> None:
+        """Step `step` is about to begin. What is already on the tape is left as it is: it was the same.
+
+        `changed`: whether `kwargs` changed since the step before, in another way than by growing with the tokens.
+        """
+        changed |= self.holders.have_changed() or self.holders.change_every_step
         if step < len(self.steps):
             return
         last = self.steps[-1].random if self.steps else None
@@ -97,6 +103,12 @@ class Timeline:
             return checkpoint.step, checkpoint
         return min(step, checkpoint.good_until), checkpoint
 
+    def forget_after(self, step: int) -> None:
+        """The run went another way than before at this step: what followed is not its past."""
+        del self.steps[step + 1 :]
+        self.checkpoints = [c for c in self.checkpoints if c.step <= step]
+        self.checkpoints[-1].good_until = min(self.checkpoints[-1].good_until, step)
+
     @property
     def nbytes_per_step(self) -> float:
         """What the tape itself takes for a step, checkpoints not counted."""
@@ -112,12 +124,11 @@ class Timeline:
 
     def _check(self, step: int, cache: Any, kwargs: dict[str, Any], changed: bool) -> None:
         last = self.checkpoints[-1] if self.checkpoints else None
-        replaced = last is not None and last.cache_object is not cache
-        self._is_stale = self._is_stale or changed
-        if last is not None and not replaced and not self._is_stale and not caches.needs_copies(cache):
+        self._is_stale |= changed or (last is not None and last.cache_object is not cache)
+        if last is not None and not self._is_stale and not caches.needs_copies(cache):
             last.good_until = step
             return
-        if last is None or replaced or step - last.step >= self._spacing:
+        if last is None or step - last.step >= self._spacing:
             self._is_stale = False
             self.checkpoints.append(
                 Checkpoint(
@@ -126,7 +137,7 @@ class Timeline:
                     caches.mark(cache, with_copies=True),
                     cache,
                     self.holders.copy(),
-                    {k: v for k, v in kwargs.items() if v is not cache},
+                    {k: v for k, v in kwargs.items() if cache is None or v is not cache},
                 )
             )
             self._thin()

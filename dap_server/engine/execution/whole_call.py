@@ -73,8 +73,7 @@ class WholeCall(Generic[T]):
     def replay(self, step: int, probe: Probe | None = None) -> None:
         """Runs the call again beside the suspended one, as far as the end of one of its steps."""
         now, over = self._generation.step, self._generation.is_over
-        present = self._holders.copy()
-        with self._stepper.undisturbed(), randomness.kept(self._device):
+        with self._stepper.undisturbed(), randomness.kept(self._device), self._holders.kept():
             try:
                 self.back_to_start()
                 with instrumented(self._stepper.anatomy, _OneStep(step, probe, self._stepper.stage.check_cancelled)):
@@ -83,7 +82,6 @@ class WholeCall(Generic[T]):
                 return
             finally:
                 self._generation.step, self._generation.is_over = now, over
-                self._holders.restore(present, is_present=True)
 
 
 class _OneStep:

@@ -1,0 +1,44 @@
+"""The model's arguments from step to step: masks and positions grow with the tokens, the rest stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from transformers.generation.utils import ALL_CACHE_NAMES
+
+
+class Growing:
+    """Learns which arguments grow, and so can take them back without having kept them."""
+
+    def __init__(self) -> None:
+        self._axes: dict[str, int] = {}
+
+    def learn(self, before: dict[str, Any], after: dict[str, Any]) -> bool:
+        """Compares the arguments of two consecutive steps; whether one changed in another way than by a new column."""
+        changed = len(before) != len(after)
+        for name, value in after.items():
+            if value is before.get(name) or name in ALL_CACHE_NAMES:
+                continue
+            axis = _grown_axis(before.get(name), value)
+            if axis is None:
+                changed = True
+            else:
+                self._axes[name] = axis
+        return changed
+
+    def cropped(self, arguments: dict[str, Any], steps: int) -> dict[str, Any]:
+        """The arguments as they were some steps before."""
+        earlier = dict(arguments)
+        for name, axis in self._axes.items() if steps else ():
+            if isinstance(value := arguments.get(name), Tensor):
+                earlier[name] = value.narrow(axis, 0, value.shape[axis] - steps)
+        return earlier
+
+
+def _grown_axis(before: Any, after: Any) -> int | None:
+    """Along which axis a tensor has become longer by one, if that is all."""
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor) or before.dim() != after.dim():
+        return None
+    grown = [i for i, (a, b) in enumerate(zip(before.shape, after.shape, strict=True)) if a != b]
+    return grown[0] if len(grown) == 1 and after.shape[grown[0]] == before.shape[grown[0]] + 1 else None

@@ -1,0 +1,39 @@
+"""Tensors inside other values: copied, since a model may write into them while it runs on, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def by_value(value: Any) -> Any:
+    """A value whose tensors, also those in plain containers, are its own; everything else is the object itself."""
+    if isinstance(value, Tensor):
+        return value if isinstance(value, nn.Parameter) else value.detach().clone()
+    if type(value) is dict:
+        return {name: by_value(item) for name, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(by_value(item) for item in value)
+    if isinstance(value, dict):  # what a whole model or an encoder returns
+        return type(value)(**{name: by_value(item) for name, item in value.items()})
+    return value
+
+
+def tensors_in(value: Any, seen: set[int] | None = None) -> Iterator[Tensor]:
+    """The tensors that a value holds, modules left out, each once."""
+    seen = set() if seen is None else seen
+    if id(value) in seen or isinstance(value, nn.Module | type):
+        return
+    seen.add(id(value))
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item, seen)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item, seen)
+    elif hasattr(value, "__dict__"):
+        yield from tensors_in(vars(value), seen)
