@@ -1,0 +1,110 @@
+"""The models that are measured, each ready to generate the same text with and without the debugger, in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from benchmarks import ATLAS
+from benchmarks.measure import Laps, interleaved
+from dap_server.engine.anatomy.loading import Loaded, load
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.breakpoints import resolve
+from dap_server.engine.execution.prompting import PromptRun
+from dap_server.engine.execution.stepping import Motion, Stepper, Stop
+from dap_server.protocol.launch import LaunchArguments
+
+
+class Subject:
+    """A model with a prompt. Goes on at once from every stop, and counts them."""
+
+    def __init__(self, loaded: Loaded, prompt: str, tokens: int, lap: int) -> None:
+        """`lap`: tokens that are timed together, enough of them that text is written in every lap."""
+        generation = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
+        launch = LaunchArguments(prompt=prompt, generation=generation, stop_at_end=False)
+        self.tokens = tokens
+        self.stops = 0
+        self._text: list[str] = []
+        self._anatomy = Anatomy(loaded.model)
+        self._stepper = Stepper(self._anatomy, self._stopped)
+        self._run = PromptRun(loaded, launch, self._stepper, self._text.append)
+        self._lap = lap
+        self._forwards = 0
+        self._moments: list[float] = []
+        loaded.model.register_forward_pre_hook(self._note)
+
+    def plain(self) -> Tensor:
+        run = self._run
+        ids: Tensor = run.model.generate(**run.inputs, generation_config=run.config)
+        return ids
+
+    def attached(self, *breakpoints: str) -> Tensor:
+        self.stops = 0
+        self._text.clear()
+        self._stepper.set_breakpoints([resolve(i, name, self._anatomy) for i, name in enumerate(breakpoints, 1)])
+        return self._run.run()
+
+    def laps(self, breakpoints: Sequence[str], repeats: int) -> Laps:
+        """Of `plain`, of `again` (plain once more: how well ratios can be told here), and of `attached`."""
+        assert torch.equal(self.plain(), self.attached(*breakpoints)), "the debugger has changed the text"
+        return interleaved(
+            {
+                "plain": lambda: self._timed(self.plain),
+                "again": lambda: self._timed(self.plain),
+                "attached": lambda: self._timed(lambda: self.attached(*breakpoints)),
+            },
+            repeats,
+        )
+
+    def _timed(self, run: Callable[[], Tensor]) -> list[float]:
+        self._forwards = 0
+        self._moments = [time.perf_counter()]
+        run()
+        self._moments.append(time.perf_counter())
+        return [after - before for before, after in pairwise(self._moments)]
+
+    def _note(self, *_: object) -> None:
+        self._forwards += 1
+        if self._forwards % self._lap == 0:
+            self._moments.append(time.perf_counter())
+
+    def _stopped(self, _stop: Stop) -> None:
+        self.stops += 1
+        self._stepper.resume(Motion.RUN)
+
+
+def atlas(tokens: int = 64) -> Subject:
+    """The example model: so small that what a token costs besides the model shows."""
+    loaded = load(LaunchArguments(model=str(ATLAS)), lambda _what, _percent: None)
+    return Subject(loaded, "The capital of France is", tokens, lap=16)
+
+
+def llama(layers: int = 12, width: int = 768, words: int = 32_000, tokens: int = 64) -> Subject:
+    """A language model of a usual shape, the smallest that people use, with random weights."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        num_hidden_layers=layers,
+        hidden_size=width,
+        intermediate_size=width * 8 // 3,
+        num_attention_heads=width // 64,
+        num_key_value_heads=width // 64,
+        vocab_size=words,
+    )
+    vocabulary = WordLevel({f"word{i}": i for i in range(words)}, unk_token="word0")
+    tokenizer = Tokenizer(vocabulary)
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    loaded = Loaded(LlamaForCausalLM(config).eval(), PreTrainedTokenizerFast(tokenizer_object=tokenizer))
+    return Subject(loaded, " ".join(f"word{i}" for i in range(10, 42)), tokens, lap=1)
+
+
+def tiny() -> Subject:
+    """For a quick look whether a benchmark runs."""
+    return llama(layers=2, width=64, words=100, tokens=4)
