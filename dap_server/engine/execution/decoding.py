@@ -29,10 +29,10 @@ from dap_server.engine.execution.collected import Collected
 from dap_server.engine.execution.generation import Generation, Selection, StepRecord
 from dap_server.engine.execution.holders import Holders
 from dap_server.engine.execution.kernels import Kernels
-from dap_server.engine.execution.probes import Enough, Probe, instrumented
+from dap_server.engine.execution.probes import Enough, Probe, TraceProbe, instrumented
 from dap_server.engine.execution.stepping import Rewind, Stepper
 from dap_server.engine.execution.timeline import Checkpoint, Timeline
-from dap_server.modelmap.places import LOGITS, SAMPLE
+from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Phase
 
 
 class Listener(Protocol):
@@ -61,7 +61,7 @@ class SamplingLoop:
         listener: Listener,
     ) -> None:
         self.stepper = stepper
-        self._watcher: Stepper | _Unwatched = stepper  # whom token selection reports its places to
+        self._watcher: Stepper | _InReplay = stepper  # whom token selection reports its places to
         self.model = model
         self.input_ids = input_ids  # (B, T)
         self.logits_processor = logits_processor
@@ -135,15 +135,21 @@ class SamplingLoop:
         )
         self.stepper.step_begins()
         outputs, logits = self._forward(step)
+        selection = self._select(logits, outputs)
+        del outputs  # the logits of a whole prompt are large
+        return self._append(selection)
+
+    def _select(self, logits: Tensor, outputs: Any = None) -> Selection:
+        """Chooses tokens from logits (B, V); the model's outputs are collected, unless it is a replay."""
         selection = self.generation.selection = Selection(logits, logits)
         with self._reported(LOGITS):
             pass
         self._process(selection)
-        self.collected.add(outputs, logits, selection.scores)
-        del outputs  # the logits of a whole prompt are large
+        if outputs is not None:
+            self.collected.add(outputs, logits, selection.scores)
         with self._reported(SAMPLE):
-            tokens = selection.tokens = self.choose(selection.scores)
-        return self._append(tokens, selection)
+            selection.tokens = self.choose(selection.scores)
+        return selection
 
     def _forward(self, step: int) -> tuple[Any, Tensor]:
         """The model's outputs, and the logits (B, V) of the last position in float32."""
@@ -185,14 +191,17 @@ class SamplingLoop:
     @contextlib.contextmanager
     def _reported(self, name: str) -> Iterator[None]:
         """Reports a pseudo-module before and after what it does."""
-        if self._watcher.watching:
-            self.stepper.at(name, "before")
+        self._report(name)
         yield
-        if self._watcher.watching:
-            self.stepper.at(name, "after")
+        self._report(name, "after")
 
-    def _append(self, tokens: Tensor, selection: Selection) -> bool:
-        generation, step = self.generation, self.generation.step
+    def _report(self, name: str, phase: Phase = "before") -> None:
+        if self._watcher.watching:
+            self._watcher.at(name, phase)
+
+    def _append(self, selection: Selection) -> bool:
+        generation, step, tokens = self.generation, self.generation.step, selection.tokens
+        assert tokens is not None
         self.input_ids = generation.input_ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
         self._keep_record(step, StepRecord(tokens, _probability(selection.scores, tokens)))
         self._subtract_stops()
@@ -230,25 +239,22 @@ class SamplingLoop:
         holders, kernels = self.timeline.holders, self._kernels
         with self.stepper.undisturbed(), randomness.kept(self.input_ids.device), kernels.kept(), holders.kept():
             try:
-                return self._at(step)._replay_here(step, probe)
+                return self._at(step, probe)._replay_here(step, probe)
             except Enough:
                 return None
 
     def _replay_here(self, step: int, probe: Probe | None) -> Selection:
         seen = contextlib.nullcontext() if probe is None else instrumented(self._anatomy, probe)
         with seen:
-            _, logits = self._forward(step)
-        selection = Selection(logits, logits)
-        self._process(selection)
-        selection.tokens = self.choose(selection.scores)
-        return selection
+            self._report(STEP)
+            return self._select(self._forward(step)[1])
 
-    def _at(self, step: int) -> SamplingLoop:
+    def _at(self, step: int, probe: Probe | None) -> SamplingLoop:
         """Another loop that stands at the start of a step, on a view of the cache. Holders are set to that time."""
         cache = self._cache
         start, checkpoint = self.timeline.start_for(step, cache)
         past = copy.copy(self)
-        past.generation, past._watcher = Generation(step=start), _Unwatched()
+        past.generation, past._watcher = Generation(step=start), _InReplay(probe)
         mark = checkpoint.cache if start == checkpoint.step else self.timeline.steps[start].cache
         past._place(start, checkpoint, caches.view(checkpoint.cache_object, mark))
         for s in range(start, step):
@@ -298,7 +304,7 @@ class SamplingLoop:
     def _stand_at(self, step: int) -> None:
         state = self.timeline.steps[step]
         self.unfinished = state.unfinished
-        self._started = time.monotonic() - self.stepper.seconds_stopped - state.elapsed
+        self._set_elapsed(state.elapsed)
         randomness.restore(state.random, self.input_ids.device)
         generation = self.generation
         generation.step, generation.input_ids, generation.unfinished = step, self.input_ids, self.unfinished
@@ -316,10 +322,18 @@ class SamplingLoop:
         """Seconds of running; stops do not count."""
         return time.monotonic() - self.stepper.seconds_stopped - self._started
 
+    def _set_elapsed(self, seconds: float) -> None:
+        self._started = time.monotonic() - self.stepper.seconds_stopped - seconds
+
     def _subtract_stops(self) -> None:
+        """A second pass over known steps takes, for the criteria, as long as the first."""
+        step, ends = self.generation.step, self.timeline.ends
+        if step == len(ends):
+            ends.append(self._elapsed)
+        self._set_elapsed(ends[step])
         for criterion in self.stopping_criteria:
             if isinstance(criterion, MaxTimeCriteria):
-                criterion.initial_timestamp = time.time() - self._elapsed
+                criterion.initial_timestamp = time.time() - ends[step]
 
     def _result(self) -> Any:
         if not self.config.return_dict_in_generate:
@@ -351,7 +365,13 @@ def _probability(scores: Tensor, tokens: Tensor) -> Tensor:
     return torch.softmax(scores, dim=-1).gather(1, tokens[:, None]).squeeze(1)  # half the time of logsumexp
 
 
-class _Unwatched:
-    """Nobody stops in a replay."""
+class _InReplay:
+    """Hears of token selection in a replay, where nobody stops."""
 
-    watching = False
+    def __init__(self, probe: Probe | None) -> None:
+        self._trace = probe if isinstance(probe, TraceProbe) else None
+        self.watching = self._trace is not None
+
+    def at(self, name: str, phase: Phase) -> None:
+        if self._trace is not None:
+            self._trace.at(name, phase)

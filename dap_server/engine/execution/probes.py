@@ -15,7 +15,10 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import call_frame
 from dap_server.engine.execution.values import by_value
-from dap_server.modelmap.places import Phase
+from dap_server.modelmap.places import STEP, Phase
+
+STEP_LEVEL = -1
+"""The parent of what belongs to the step itself."""
 
 
 class Enough(BaseException):
@@ -34,7 +37,7 @@ class Event(NamedTuple):
     """One phase of one module call.
 
     Attributes:
-        parent: index, in the trace, of the beginning of the call around this one; -1 for the step itself.
+        parent: index, in the trace, of the beginning of the call around this one; STEP_LEVEL for the step itself.
     """
 
     path: str
@@ -45,7 +48,7 @@ class Event(NamedTuple):
 
 @dataclass
 class TraceProbe:
-    """Writes down every module call of a step, in order."""
+    """Writes down every module call of a step, in order, and the places of our own loop between them."""
 
     events: list[Event] = field(default_factory=list)
     _open: list[int] = field(default_factory=list)
@@ -61,8 +64,16 @@ class TraceProbe:
         begun = self.events[self._open.pop()]
         self.events.append(Event(path, "after", begun.occurrence, begun.parent))
 
+    def at(self, name: str, phase: Phase) -> None:
+        """The step itself begins, or a part of token selection begins or ends."""
+        if phase == "after":
+            self._open.pop()
+        elif name != STEP:
+            self._open.append(len(self.events))
+        self.events.append(Event(name, phase, 0, STEP_LEVEL))
+
     def _parent(self, depth: int) -> int:
-        return self._open[depth] if len(self._open) >= -depth else -1
+        return self._open[depth] if len(self._open) >= -depth else STEP_LEVEL
 
 
 @dataclass

@@ -75,6 +75,8 @@ class Timeline:
         self.model, self.holders, self.device = model, holders, device
         self.steps: list[StepState] = []
         self.checkpoints: list[Checkpoint] = []
+        self.ends: list[float] = []
+        """Seconds that the run had taken, stops not counted, when a step's token was chosen."""
         self._host_random = True
         self._is_stale = False  # the state outside the cache has moved since the last checkpoint
 
@@ -105,7 +107,7 @@ class Timeline:
 
     def forget_after(self, step: int) -> None:
         """The run went another way than before at this step: what followed is not its past."""
-        del self.steps[step + 1 :]
+        del self.steps[step + 1 :], self.ends[step + 1 :]
         self.checkpoints = [c for c in self.checkpoints if c.step <= step]
         self.checkpoints[-1].good_until = min(self.checkpoints[-1].good_until, step)
 

@@ -9,16 +9,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dap_server.engine.execution.breakpoints import BreakpointSet
-from dap_server.engine.execution.generation import Generation
-from dap_server.engine.execution.probes import Event, TraceProbe
+from dap_server.engine.execution.probes import STEP_LEVEL, Event, TraceProbe
 from dap_server.engine.execution.stepping import HIT, Stepper, Stop
-from dap_server.modelmap.places import END, LOGITS, SAMPLE, STEP, Place
+from dap_server.modelmap.places import END, STEP, Place
 from dap_server.protocol.errors import RequestError
 
 BEGINNING = "this is the beginning of the call: nothing lies before it"
-
-STEP_LEVEL = -1
-"""The parent of what belongs to the step itself."""
 
 
 class NoWay(RequestError):
@@ -99,9 +95,8 @@ class Traveller:
             if generation.tape is None:
                 raise NoWay("there is nothing to go back to here")
             probe = TraceProbe()
-            selection = generation.tape.replay(step, probe)
-            processors = selection.processors if selection else []
-            self._traces = {step: _with_selection(generation, probe.events, processors)}
+            generation.tape.replay(step, probe)
+            self._traces = {step: probe.events}
         return self._traces[step]
 
     def _start_of(self, step: int) -> Place:
@@ -143,13 +138,3 @@ class Traveller:
         if module is not None:
             return bool(breakpoints.at_module(module, place.phase))
         return bool(breakpoints.at_pseudo(place.path, place.phase))
-
-
-def _with_selection(generation: Generation, events: list[Event], processors: list[str]) -> list[Event]:
-    """A trace of module calls with the step's own places around them."""
-    if not generation.is_own_loop:
-        return events
-    moved = [e._replace(parent=e.parent if e.parent == STEP_LEVEL else e.parent + 1) for e in events]
-    names = [LOGITS, *processors, SAMPLE]
-    selection = [Event(name, phase, 0, STEP_LEVEL) for name in names for phase in ("before", "after")]
-    return [Event(STEP, "before", 0, STEP_LEVEL), *moved, *selection]
