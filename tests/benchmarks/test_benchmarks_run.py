@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.__main__ import BENCHMARKS, main
 
+
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Puts back what `--threads` sets, here and for children. One thread does not wait for a busy core."""
