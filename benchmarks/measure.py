@@ -33,11 +33,14 @@ def rounds(cases: Iterable[str], repeats: int) -> Iterator[tuple[int, str]]:
 def interleaved(cases: Mapping[str, Callable[[], list[float]]], repeats: int) -> Laps:
     """The laps that each case measured in each round, after a first one that does not count."""
     laps: Laps = {name: [] for name in cases}
+    gc.collect()
+    gc.freeze()  # so that collecting the garbage of one case before the next takes no time
     for i, name in rounds(cases, repeats + 1):
         gc.collect()
         seconds = cases[name]()
         if i > 0:
             laps[name].append(seconds)
+    gc.unfreeze()
     return laps
 
 
