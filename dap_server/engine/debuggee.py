@@ -42,11 +42,11 @@ class Debuggee:
         self.references = References()
         self.run: PromptRun | None = None
         self.goto_targets: list[Place] = []
-        """What `gotoTargets` last offered, by number."""
+        """What `gotoTargets` has offered at this stop, by number."""
         self._tell, self._write, self._say = stopped, write, say
         self.stepper.replays = self._name_hooks
         self._diverged: Generation | None = None
-        self._has_named_hooks = False
+        self._hooked: set[str] = set()
 
     def prepare(self, launch: LaunchArguments) -> PromptRun:
         """A run of a launch configuration. Raises ConfigurationError."""
@@ -76,8 +76,7 @@ class Debuggee:
             self._say(f"{again}: this run does not repeat itself\n")
 
     def _name_hooks(self) -> None:
-        if not self._has_named_hooks:
-            self._has_named_hooks = True
-            if names := hooked_modules(self.anatomy):
-                shown = ", ".join(names[:HOOKS_NAMED]) + (" …" if len(names) > HOOKS_NAMED else "")
-                self._say(f"hooks that are not of the debugger run again in every replay, on {shown}\n")
+        if names := [name for name in hooked_modules(self.anatomy) if name not in self._hooked]:
+            self._hooked.update(names)
+            shown = ", ".join(names[:HOOKS_NAMED]) + (" …" if len(names) > HOOKS_NAMED else "")
+            self._say(f"hooks that are not of the debugger run again in every replay, on {shown}\n")

@@ -104,7 +104,7 @@ class EngineSession:
 
     def on_model_thread(self, job: Callable[[], T]) -> T:
         """Runs a job on the stopped model thread. Raises NotStopped, Cancelled, and what the job raises."""
-        return self.ready.stepper.stage.run(job)
+        return self.ready.stepper.stage.run(job, lambda: self._now in self._cancelled)
 
     def afterwards(self, action: Callable[[], None]) -> None:
         """Does something once the present request is answered: no event may overtake the answer it follows from."""

@@ -75,8 +75,10 @@ class Stage:
                 self.progress.ends()
                 self._running = None
 
-    def run(self, function: Callable[[], T]) -> T:
+    def run(self, function: Callable[[], T], is_cancelled: Callable[[], bool] = lambda: False) -> T:
         """Runs a function on the parked thread and waits for what it returns or raises.
+
+        `is_cancelled` tells whether somebody has called `cancel` for it before it came here.
 
         Raises:
             NotStopped: nothing is parked.
@@ -86,6 +88,8 @@ class Stage:
         with self._lock:
             if not self._parked:
                 raise NotStopped
+            if is_cancelled():
+                raise Cancelled
             self._unfinished.add(job)
             self._work.put(job)
         try:

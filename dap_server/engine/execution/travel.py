@@ -131,6 +131,7 @@ class Traveller:
         for step in range(now.step - 1, -1, -1):
             with progress.part(now.step - 1 - step, now.step):
                 trace = self.trace(step)
+                progress.reached(1, 1)
             yield from (self._place(e, step) for e in reversed(trace))
 
     def _is_hit(self, place: Place, breakpoints: BreakpointSet) -> bool:

@@ -80,10 +80,12 @@ def restart_frame(session: EngineSession, args: RestartFrameArguments) -> None:
 def goto_targets(session: EngineSession, args: GotoTargetsArguments) -> GotoTargetsResponseBody:
     """The modules whose `forward` is on the line, in this step and the next, and around."""
     debuggee, stop = session.ready, session.stop
-    debuggee.goto_targets = places = _places_on(session, args.source.path or "", args.line, stop)
+    places = _places_on(session, args.source.path or "", args.line, stop)
+    first = len(debuggee.goto_targets) + 1
+    debuggee.goto_targets.extend(places)
     targets = [
         GotoTarget(id=i, label=f"{debuggee.anatomy.name_of(place.path)} · step {place.step}", line=args.line)
-        for i, place in enumerate(places, start=1)
+        for i, place in enumerate(places, start=first)
     ]
     return GotoTargetsResponseBody(targets=targets)
 
