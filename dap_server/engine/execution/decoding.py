@@ -258,7 +258,7 @@ class SamplingLoop:
         mark = checkpoint.cache if start == checkpoint.step else self.timeline.steps[start].cache
         past._place(start, checkpoint, caches.view(checkpoint.cache_object, mark))
         for s in range(start, step):
-            self.stepper.stage.check_cancelled()
+            self.stepper.stage.progress.reached(s - start, step - start + 1)
             past._advance(s, self.input_ids)
         past._stand_at(step)
         return past
@@ -283,6 +283,7 @@ class SamplingLoop:
         self.generation.is_over, self.generation.selection = False, None
         with self.stepper.undisturbed():
             for s in range(start, step):
+                self.stepper.stage.progress.reached(s - start, step - start + 1)
                 self._advance(s, ids)
         self._stand_at(step)
         self.collected = self.collected.cropped(step)

@@ -76,7 +76,7 @@ class WholeCall(Generic[T]):
         with self._stepper.undisturbed(), randomness.kept(self._device), self._holders.kept():
             try:
                 self.back_to_start()
-                with instrumented(self._stepper.anatomy, _OneStep(step, probe, self._stepper.stage.check_cancelled)):
+                with instrumented(self._stepper.anatomy, _OneStep(step, probe, self._stepper.stage.progress.reached)):
                     self._call()
             except Enough:
                 return
@@ -87,14 +87,15 @@ class WholeCall(Generic[T]):
 class _OneStep:
     """Lets a probe see one step of a call that is replayed from its start."""
 
-    def __init__(self, step: int, probe: Probe | None, check_cancelled: Callable[[], None]) -> None:
-        self._step, self._probe, self._check_cancelled = step, probe, check_cancelled
+    def __init__(self, step: int, probe: Probe | None, reached: Callable[[int, int], None]) -> None:
+        """`reached` is told how many of so many steps have begun."""
+        self._step, self._probe, self._reached = step, probe, reached
         self._now = -1
 
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
         if path == "":
-            self._check_cancelled()
             self._now += 1
+            self._reached(self._now, self._step + 1)
         if self._now == self._step and self._probe is not None:
             self._probe.begins(path, module, call)
 
