@@ -6,7 +6,7 @@ A line costs no look at the values unless the tensor is small; nothing here copi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,9 @@ from torch import Tensor
 SMALL_NUMEL = 1 << 14
 """Tensors on the host of at most this many elements show their summary in the line itself (about 0.1 ms)."""
 
+
+PIECE_NUMEL = 1 << 22
+"""Statistics of more elements are made piece by piece."""
 
 FEW = 12
 """So many integers are written out in a line."""
@@ -49,37 +52,111 @@ class Statistics:
 
 
 @torch.no_grad()
-def statistics(tensor: Tensor) -> Statistics:
-    """Exact statistics of a dense real tensor, on its device.
+def statistics(tensor: Tensor, between: Callable[[], None] = lambda: None) -> Statistics:
+    """Exact statistics of a dense real tensor, on its device, piece by piece in float64.
+
+    Args:
+        between: called between pieces; what it raises ends the work.
 
     Raises:
         TypeError: a complex or meta tensor, which has no order or no values.
     """
     if tensor.is_complex() or tensor.is_meta:
         raise TypeError(f"no statistics of a {'meta' if tensor.is_meta else 'complex'} tensor")
-    values = tensor.detach().to(torch.float64)
-    finite = values.isfinite()
-    good = values[finite]
-    nan = math.nan
-    mean = good.mean().item() if good.numel() else nan
+    parts = [_Part.of(piece) for piece in _pieces(tensor.detach(), between)]
+    finite = sum(part.finite for part in parts)
+    mean = math.fsum(part.total for part in parts) / finite if finite else math.nan
+    around = math.fsum(p.around + p.finite * (p.total / p.finite - mean) ** 2 for p in parts if p.finite)
     return Statistics(
-        count=values.numel(),
+        count=tensor.numel(),
         mean=mean,
-        std=(good - mean).square().mean().sqrt().item() if good.numel() else nan,
-        min=good.min().item() if good.numel() else nan,
-        max=good.max().item() if good.numel() else nan,
-        norm=good.norm().item(),
-        zeros=int((values == 0).sum()),
-        nan=int(values.isnan().sum()),
-        positive_inf=int(values.isposinf().sum()),
-        negative_inf=int(values.isneginf().sum()),
-        first_non_finite=None if good.numel() == values.numel() else _first(~finite),
+        std=math.sqrt(around / finite) if finite else math.nan,
+        min=min((part.min for part in parts if part.finite), default=math.nan),
+        max=max((part.max for part in parts if part.finite), default=math.nan),
+        norm=math.sqrt(math.fsum(part.squares for part in parts)),
+        zeros=sum(part.zeros for part in parts),
+        nan=sum(part.nan for part in parts),
+        positive_inf=sum(part.positive_inf for part in parts),
+        negative_inf=sum(part.negative_inf for part in parts),
+        first_non_finite=_first_non_finite(tensor, parts),
     )
 
 
-def _first(mask: Tensor) -> tuple[int, ...]:
-    flat = int(mask.flatten().to(torch.uint8).argmax())
-    return tuple(int(i) for i in np.unravel_index(flat, tuple(mask.shape)))
+@dataclass(frozen=True)
+class _Part:
+    """What one piece of a tensor tells; sums are over its finite elements.
+
+    Attributes:
+        around: of squared distances from the mean of the piece; pieces are joined as Chan, Golub and LeVeque do (1983).
+        first: flat index of the first element that is not finite, or -1.
+    """
+
+    count: int
+    finite: int
+    total: float
+    around: float
+    squares: float
+    min: float
+    max: float
+    zeros: int
+    nan: int = 0
+    positive_inf: int = 0
+    negative_inf: int = 0
+    first: int = -1
+
+    @classmethod
+    def of(cls, piece: Tensor) -> _Part:
+        """`piece`: (N,)."""
+        values = piece.to(torch.float64)
+        count, zeros = values.numel(), values.numel() - int(values.count_nonzero())
+        if math.isfinite(total := float(values.sum())):  # what is not finite would show in the sum
+            return cls(count, count, total, *_sums(values, total), zeros)
+        is_finite = values.isfinite()
+        good = values[is_finite]
+        total = float(good.sum())
+        return cls(
+            count,
+            good.numel(),
+            total,
+            *_sums(good, total),
+            zeros,
+            nan=int(values.isnan().sum()),
+            positive_inf=int(values.isposinf().sum()),
+            negative_inf=int(values.isneginf().sum()),
+            first=-1 if good.numel() == count else int((~is_finite).to(torch.uint8).argmax()),
+        )
+
+
+def _sums(values: Tensor, total: float) -> tuple[float, float, float, float]:
+    """Squared distances from the mean, squares, minimum and maximum of finite values (N,)."""
+    if not values.numel():
+        return 0.0, 0.0, math.nan, math.nan
+    squares = float(values.dot(values))
+    low, high = values.aminmax()
+    values = values - total / values.numel()
+    return float(values.dot(values)), squares, float(low), float(high)
+
+
+def _pieces(tensor: Tensor, between: Callable[[], None]) -> Iterator[Tensor]:
+    """The elements in order, flat, in pieces that bound what float64 copies of them take."""
+    if tensor.numel() <= PIECE_NUMEL:
+        yield tensor.reshape(-1)
+    elif tensor.is_contiguous():
+        for piece in torch.split(tensor.view(-1), PIECE_NUMEL):
+            between()
+            yield piece
+    else:
+        for row in tensor:
+            yield from _pieces(row, between)
+
+
+def _first_non_finite(tensor: Tensor, parts: list[_Part]) -> tuple[int, ...] | None:
+    before = 0
+    for part in parts:
+        if part.first >= 0:
+            return tuple(int(i) for i in np.unravel_index(before + part.first, tuple(tensor.shape)))
+        before += part.count
+    return None
 
 
 def type_line(tensor: Tensor) -> str:

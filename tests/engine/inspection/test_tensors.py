@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -42,6 +43,25 @@ def test_what_is_not_finite_is_counted_and_found_and_kept_out_of_the_rest() -> N
     assert stats.mean == 2.0
     assert stats.std == pytest.approx(np.std([1, 2, 3]))
     assert tensors.line(tensor).endswith("2 ± 0.8165 in [1, 3], 1 NaN, 1 inf, 1 -inf")
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "strided"])
+def test_statistics_in_pieces_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
+    torch.manual_seed(2)
+    tensor = torch.randn(40, 33)
+    tensor[7, 5] = math.nan
+    tensor = {"contiguous": tensor, "transposed": tensor.T, "strided": tensor[:, ::2]}[layout]
+    tensor[9, 9] = math.inf
+    whole = tensors.statistics(tensor)
+    monkeypatch.setattr(tensors, "PIECE_NUMEL", 100)
+    pieces: list[int] = []
+    parts = tensors.statistics(tensor, lambda: pieces.append(1))
+    for field in dataclasses.fields(whole):
+        if field.name != "first_non_finite":
+            assert getattr(parts, field.name) == pytest.approx(getattr(whole, field.name), rel=1e-12)
+    first = np.argwhere(~np.isfinite(tensor.numpy()))[0]
+    assert parts.first_non_finite == tuple(first)
+    assert bool(pieces) == (layout == "contiguous")
 
 
 def test_a_tensor_without_a_finite_element_still_has_a_line() -> None:
