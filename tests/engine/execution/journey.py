@@ -39,6 +39,8 @@ class Journey:
         self.forwards = 0
         self.guide = guide
         self._error: BaseException | None = None
+        self._heading: Place | None = None
+        self._order = {place: i for i, place in enumerate(straight.seen)}
 
     def generate(self, ask: Ask) -> Any:
         options = ask()
@@ -115,6 +117,8 @@ class Journey:
     def _stopped(self, stop: Stop) -> None:
         try:
             self.places.append(stop.place)
+            assert self._heading in (None, stop.place), f"went to {self._heading}, came to {stop.place}"
+            self._heading = None
             self.check(stop)
             move: Move = Motion.RUN if stop.generation.tape is None else self.guide(self, stop)
             self._go(stop, move)
@@ -126,7 +130,7 @@ class Journey:
         if isinstance(move, Motion):
             self.stepper.resume(move)
         elif isinstance(move, Place):
-            self.stepper.travel(move, "goto")
+            self._travel(move, "goto")
         else:
             try:
                 destination = getattr(Traveller(self.stepper, stop), move)()
@@ -134,7 +138,28 @@ class Journey:
                 assert stop.place.step == 0
                 self.stepper.resume(Motion.NEXT)
             else:
-                self.stepper.travel(destination.place, destination.reason)
+                self._check_way_back(stop.place, destination.place, move)
+                self._travel(destination.place, destination.reason)
+
+    def _travel(self, place: Place, reason: str) -> None:
+        self._heading = place
+        self.stepper.travel(place, reason)
+
+    def _check_way_back(self, here: Place, there: Place, move: str) -> None:
+        """Holds the end of a way back against the order of the straight run, where both ends are module calls."""
+        if here not in self._order or there not in self._order:
+            return
+        between = list(self._order)[self._order[there] + 1 : self._order[here]]
+        assert self._order[there] < self._order[here]
+        if move == "back_in":
+            assert not between
+        elif move == "last_hit":
+            module_hits = [p for p in between if self._has_breakpoint(p)]
+            assert not module_hits
+            assert self._has_breakpoint(there) or there.step == 0
+
+    def _has_breakpoint(self, place: Place) -> bool:
+        return bool(self.stepper.breakpoints.at_module(self.anatomy.modules[place.path], place.phase))
 
     def check(self, stop: Stop) -> None:
         """Holds what can be seen at a stop against the straight run."""
