@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import armed, at_a_stop, attached, restart, startup, stops
+from benchmarks import armed, at_a_stop, attached, restart, startup, stops, time_travel
 from benchmarks.measure import Row, machine, table
 
 BENCHMARKS: dict[str, Callable[[bool], Iterable[Row]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "attached": attached.run,
     "armed": armed.run,
     "stops": stops.run,
+    "time_travel": time_travel.run,
 }
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
