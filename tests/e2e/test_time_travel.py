@@ -391,6 +391,32 @@ def test_beam_search_runs_again_from_its_start(run: Run, plain: Plain) -> None:
     assert client.output() == expected + "\n"
 
 
+def test_a_prefill_in_pieces_goes_back_within_the_piece(run: Run, plain: Plain) -> None:
+    prompt, options = "The capital of France is Paris. The capital of", {"max_new_tokens": 4, "prefill_chunk_size": 4}
+    with calls(plain, *(f"model.layers.{i}" for i in range(5))) as seen:
+        expected = plain.texts(prompt, **options)[0]
+    client = run("*.layers.3", prompt=prompt, generation=options)
+    client.stop()
+    assert client.move("continue")["text"] == "before model.layers.3 in step 0, call 2"
+    client.break_at()
+    client.move("next")
+
+    def shown() -> list[float]:
+        return last_vector(client, client.scope("Inputs")["hidden_states"])
+
+    assert shown() == seen["model.layers.4"][1][0][0, -1].tolist()
+    past = next(frame for frame in client.frames() if frame["name"] == "model.layers.1 (done)")
+    assert last_vector(client, client.scope("Output", past)["output"]) == seen["model.layers.1"][1][1][0, -1].tolist()
+    for layer in (3, 2):
+        assert client.move("stepBack")["text"] == f"before model.layers.{layer} in step 0, call 2"
+        assert shown() == seen[f"model.layers.{layer}"][1][0][0, -1].tolist()
+    frame = next(frame for frame in client.frames() if frame["name"] == "model")
+    client.ask("restartFrame", frameId=frame["id"])
+    assert client.stop()["text"] == "before model in step 0, call 2"
+    client.move("continue")
+    assert client.output() == expected + "\n"
+
+
 # --- what else may happen meanwhile
 
 

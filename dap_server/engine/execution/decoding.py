@@ -29,7 +29,7 @@ from dap_server.engine.execution.collected import Collected
 from dap_server.engine.execution.generation import Generation, Selection, StepRecord
 from dap_server.engine.execution.holders import Holders
 from dap_server.engine.execution.kernels import Kernels
-from dap_server.engine.execution.probes import Enough, Probe, TraceProbe, instrumented
+from dap_server.engine.execution.probes import Enough, LastCallProbe, Probe, TraceProbe, instrumented
 from dap_server.engine.execution.stepping import Rewind, Stepper
 from dap_server.engine.execution.timeline import Checkpoint, Timeline
 from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Phase
@@ -370,7 +370,7 @@ class _InReplay:
     """Hears of token selection in a replay, where nobody stops."""
 
     def __init__(self, probe: Probe | None) -> None:
-        self._trace = probe if isinstance(probe, TraceProbe) else None
+        self._trace = probe if isinstance(probe, TraceProbe | LastCallProbe) else None
         self.watching = self._trace is not None
 
     def at(self, name: str, phase: Phase) -> None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.activations import call_frame
+from dap_server.engine.execution.activations import Activation, call_frame
 from dap_server.engine.execution.values import by_value
-from dap_server.modelmap.places import STEP, Phase
+from dap_server.modelmap.places import LOGITS, STEP, Phase
 
 STEP_LEVEL = -1
 """The parent of what belongs to the step itself."""
@@ -48,8 +49,15 @@ class Event(NamedTuple):
 
 @dataclass
 class TraceProbe:
-    """Writes down every module call of a step, in order, and the places of our own loop between them."""
+    """Writes down every module call of a step, in order, and the places of our own loop between them.
 
+    Attributes:
+        suspended: a call of the step that is suspended just now, to be found among those that run again.
+        found: index of its beginning.
+    """
+
+    suspended: Activation | None = None
+    found: int | None = None
     events: list[Event] = field(default_factory=list)
     _open: list[int] = field(default_factory=list)
     _counts: dict[str, int] = field(default_factory=dict)
@@ -57,6 +65,8 @@ class TraceProbe:
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
         occurrence = self._counts.get(path, -1) + 1
         self._counts[path] = occurrence
+        if self.found is None and _is_again(self.suspended, module, call):
+            self.found = len(self.events)
         self._open.append(len(self.events))
         self.events.append(Event(path, "before", occurrence, self._parent(-2)))
 
@@ -108,6 +118,47 @@ class CaptureProbe:
             self._missing.discard(key)
             if not self._missing:
                 raise Enough
+
+
+class LastCallProbe:
+    """Holds the last call of one module before a call that is suspended just now; of the whole step without one."""
+
+    def __init__(self, path: str, suspended: Activation | None) -> None:
+        self.found: Captured | None = None
+        self._path, self._suspended = path, suspended
+
+    def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
+        if self.found is not None and _is_again(self._suspended, module, call):
+            raise Enough
+        if path == self._path:
+            self.found = Captured(by_value(tuple(call.f_locals["args"])), by_value(dict(call.f_locals["kwargs"])))
+
+    def ends(self, path: str, module: nn.Module, output: Any) -> None:
+        if path == self._path and self.found is not None:
+            self.found.output = by_value(output)
+
+    def at(self, name: str, phase: Phase) -> None:
+        """Token selection may call the model too, which is not meant."""
+        if name == LOGITS and self._suspended is None:
+            raise Enough
+
+
+def _is_again(suspended: Activation | None, module: nn.Module, call: FrameType) -> bool:
+    """Whether a call that runs again is the suspended one: it is given the same, to the last bit."""
+    if suspended is None or suspended.module is not module:
+        return False
+    given = _tensors((call.f_locals["args"], call.f_locals["kwargs"]))
+    before = _tensors((suspended.args, suspended.kwargs))
+    return len(given) == len(before) and all(map(torch.equal, given, before))
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """Of plain containers only: what else is given, such as a cache, may have grown since."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, list | tuple) else []
 
 
 @contextmanager

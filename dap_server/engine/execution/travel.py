@@ -36,6 +36,7 @@ class Traveller:
     def __init__(self, stepper: Stepper, stop: Stop) -> None:
         self._stepper, self._stop = stepper, stop
         self._traces: dict[int, list[Event]] = {}
+        self._suspended_at: int | None = None  # where the trace of the present step has the suspended call
 
     def back(self) -> Destination:
         """The place before this one at its depth; from a step, the step before."""
@@ -75,6 +76,14 @@ class Traveller:
         parent = trace[here].parent
         return Destination(self._place(trace[parent] if parent != STEP_LEVEL else trace[0]), "step")
 
+    def beginning_of(self, path: str) -> Destination:
+        """The beginning of a running module call."""
+        trace = self.trace(self._stop.place.step)
+        event = trace[self._here(trace)]
+        while event.path != path and event.parent != STEP_LEVEL:
+            event = trace[event.parent]
+        return Destination(Place(self._stop.place.step, path, "before", event.occurrence), "restart")
+
     def last_hit(self) -> Destination:
         """The last place before this one with a breakpoint; the beginning of the call when there is none."""
         breakpoints = self._stepper.breakpoints
@@ -94,9 +103,10 @@ class Traveller:
             generation = self._stop.generation
             if generation.tape is None:
                 raise NoWay("there is nothing to go back to here")
-            probe = TraceProbe()
+            is_present = step == self._stop.place.step and self._stop.activations
+            probe = TraceProbe(self._stop.activations[0] if is_present else None)
             generation.tape.replay(step, probe)
-            self._traces = {step: probe.events}
+            self._traces, self._suspended_at = {step: probe.events}, probe.found
         return self._traces[step]
 
     def _start_of(self, step: int) -> Place:
@@ -111,10 +121,12 @@ class Traveller:
         return self._start_of(place.step - 1)
 
     def _here(self, trace: list[Event]) -> int:
+        """The index of this place. What is called several times in a step is told apart by what it is given."""
         place = self._stop.place
-        for i, event in enumerate(trace):
-            if event[:3] == (place.path, place.phase, place.occurrence):
-                return i
+        passed = {event.occurrence: i for i, event in enumerate(trace) if event[:2] == (place.path, place.phase)}
+        occurrence = place.occurrence if self._suspended_at is None else trace[self._suspended_at].occurrence
+        if len(passed) == 1 or occurrence in passed:
+            return passed.get(occurrence, min(passed.values()))
         raise NoWay(f"{place} was not passed when the step ran again: the run does not repeat itself")
 
     def _place(self, event: Event, step: int | None = None) -> Place:

@@ -6,7 +6,7 @@ Every replay happens at most once a stop, when somebody opens what it shows.
 from __future__ import annotations
 
 from dap_server.engine.execution.generation import Selection
-from dap_server.engine.execution.probes import Captured, CaptureProbe
+from dap_server.engine.execution.probes import Captured, LastCallProbe
 from dap_server.engine.execution.stepping import Stop
 
 
@@ -19,13 +19,14 @@ class Past:
         self._selections: dict[int, Selection | None] = {}
 
     def call(self, stop: Stop, step: int, path: str) -> Captured | None:
-        """The first call of a module in a step; None when the step did not call it."""
+        """The last call of a module in a past step, or before here in the present one; None when there is none."""
         self._only(stop)
         if (step, path) not in self._calls:
-            probe = CaptureProbe({(path, 0)})
+            is_present = step == stop.place.step and stop.activations
+            probe = LastCallProbe(path, stop.activations[0] if is_present else None)
             if stop.generation.tape is not None:
                 stop.generation.tape.replay(step, probe)
-            self._calls[step, path] = probe.found.get((path, 0))
+            self._calls[step, path] = probe.found
         return self._calls[step, path]
 
     def selection(self, stop: Stop, step: int) -> Selection | None:

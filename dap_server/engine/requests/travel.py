@@ -73,7 +73,11 @@ def restart_frame(session: EngineSession, args: RestartFrameArguments) -> None:
     frame = session.ready.references.frame(args.frame_id)
     if frame.kind == "label":
         raise InvalidArguments("'restartFrame': this frame is a heading, at `$.frameId`")
-    _go(session, Destination(_beginning(frame), "restart"))
+    path = frame.path
+    if frame.activation is not None and path is not None:
+        _travel(session, lambda traveller: traveller.beginning_of(path))
+    else:
+        _go(session, Destination(_beginning(frame), "restart"))
 
 
 @requests.request(when=When.STOPPED)
@@ -130,8 +134,7 @@ def _beginning(frame: Frame) -> Place:
         return Place(0, STEP if own_loop else "")
     if frame.path is None:
         return Place(frame.step, STEP if own_loop else "")
-    occurrence = frame.stop.place.occurrence if frame.is_top else 0
-    return Place(frame.step, frame.path, "before", occurrence)
+    return Place(frame.step, frame.path)
 
 
 def _places_on(session: EngineSession, file: str, line: int, stop: Stop) -> list[Place]:
