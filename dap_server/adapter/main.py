@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from dap_server.adapter.requests import requests
 from dap_server.adapter.session import AdapterSession
-from dap_server.wire.loopback import LOOPBACK, Streams, streams
+from dap_server.wire.loopback import LOOPBACK, Streams
 
 
 def serve_stdio() -> int:
@@ -30,8 +29,7 @@ def _standard_streams() -> Streams:
 
 def serve_tcp(host: str | None, port: int) -> int:
     """Sessions one after another, until interrupted. Prints the address and the token that `launch` has to show."""
-    import signal
-
+    from dap_server.adapter.server import Server
     from dap_server.adapter.tokens import stored_token
     from dap_server.wire.loopback import listen
 
@@ -40,20 +38,12 @@ def serve_tcp(host: str | None, port: int) -> int:
     except OSError as error:
         print(f"llm-dap: cannot listen on {host or LOOPBACK}:{port}: {error.strerror}", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the token file goes either way
     address, bound = listener.getsockname()[:2]
     try:
-        with listener, stored_token(bound) as token:
+        with listener, stored_token(bound) as token, Server(listener, token) as server:
             print(f"llm-dap adapter listens on {address}:{bound} with the token {token}", flush=True)
-            _serve(listener, token)
+            server.run()
     except PermissionError as error:
         print(f"llm-dap: the token cannot be stored: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 0
-
-
-def _serve(listener: socket.socket, token: str) -> NoReturn:
-    while True:
-        connection, _ = listener.accept()
-        AdapterSession(streams(connection), requests, token).run()
+    return 0

@@ -21,9 +21,8 @@ LAUNCH: Json = {
     "prompt": "The capital of France is",
     "generation": {"max_new_tokens": 8, "do_sample": False},
     "stopAtEnd": False,
-    "env": {"OMP_NUM_THREADS": "1"},
 }
-"""A run that says ` Paris` and ends. More threads only hinder each other on so small a model."""
+"""A run that says ` Paris` and ends."""
 LONG: Json = {
     **LAUNCH,
     "generation": {"max_new_tokens": 200, "min_new_tokens": 200, "do_sample": False},

@@ -228,6 +228,8 @@ class Conversation:
                 validate(message, strict=True)
                 self._received(message)
                 self.may_read.wait()
+        except ConnectionError:
+            pass  # an end like any other: whoever waits for more is told
         except BaseException as error:
             self._problem = error
         finally:

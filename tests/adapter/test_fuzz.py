@@ -57,8 +57,7 @@ def test_bytes_that_are_no_messages_close_the_connection(start_adapter: StartAda
 @pytest.mark.parametrize("seed", range(6))
 def test_random_bytes_close_the_connection(start_adapter: StartAdapter, seed: int) -> None:
     adapter = start_adapter()
-    noise = random.Random(seed)
-    valid = framed(INITIALIZE) * 3
+    noise, valid = random.Random(seed), framed(INITIALIZE) * 3
     start = noise.randrange(len(valid))
     adapter.sent[1] += 3
     adapter.send_bytes(valid[:start] + noise.randbytes(noise.randrange(1, 3000)))
@@ -103,6 +102,11 @@ def test_numbers_of_messages_mean_nothing_but_themselves(start_adapter: StartAda
 def arguments_schema(command: str) -> Schema:
     schema: Schema = own_part(f"{command[0].upper()}{command[1:]}Request")["properties"].get("arguments", {})
     return schema
+
+
+def minimal(command: str) -> Any:
+    schema = arguments_schema(command)
+    return example(schema, "minimal") if schema else None
 
 
 def is_valid(command: str, arguments: Any) -> bool:
@@ -196,13 +200,7 @@ def test_a_wrong_type_in_any_launch_option_is_refused_with_its_path(start_adapte
 def every_request(adapter: Adapter) -> dict[str, Json]:
     """The answers to a valid request of every command, but the one that ends the session."""
     commands = sorted(REQUESTS, key=lambda command: LAST.index(command) if command in LAST else -1)
-    asked = {
-        command: adapter.send(
-            command, example(arguments_schema(command), "minimal") if arguments_schema(command) else None
-        )
-        for command in commands
-        if command != "disconnect"
-    }
+    asked = {command: adapter.send(command, minimal(command)) for command in commands if command != "disconnect"}
     return {command: adapter.answer(seq) for command, seq in asked.items()}
 
 
@@ -304,19 +302,16 @@ def begin_again(adapter: Adapter) -> None:
     response = adapter.ask("restart", {"arguments": LONG})
     assert response["success"], response
     adapter.see_until(response)
-    assert adapter.stop()["reason"] == "function breakpoint"
+    while adapter.stop()["reason"] != "function breakpoint":
+        pass  # a stop of the run before may be told of just after the answer
 
 
 @pytest.mark.parametrize("is_running", [False, True], ids=["stopped", "running"])
 def test_every_request_is_answered_by_a_model(at_layer: Adapter, is_running: bool) -> None:
+    at_layer.set_breakpoints()
     if is_running:
-        at_layer.set_breakpoints()
         at_layer.get("continue", {"threadId": 1})
-    asked = {}
-    for command in REQUESTS:
-        if command not in LAST:
-            schema = arguments_schema(command)
-            asked[command] = at_layer.send(command, example(schema, "minimal") if schema else None)
+    asked = {command: at_layer.send(command, minimal(command)) for command in REQUESTS if command not in LAST}
     refused = texts({command: at_layer.answer(seq) for command, seq in asked.items()})
     assert "launched already" in refused["launch"]
     assert not any("internal error" in text for text in refused.values()), refused
@@ -352,7 +347,7 @@ def test_references_that_nobody_gave_are_refused(at_layer: Adapter, reference: i
     assert error_of(at_layer.ask("scopes", {"frameId": reference}))
     assert error_of(at_layer.ask("evaluate", {"expression": "1", "frameId": reference}))
     assert error_of(at_layer.ask("stepInTargets", {"frameId": reference}))
-    assert error_of(at_layer.ask("stackTrace", {"threadId": reference or -1})) if reference != 1 else True
+    assert reference == 1 or error_of(at_layer.ask("stackTrace", {"threadId": reference or -1}))
 
 
 def test_a_thousand_requests_at_once_are_all_answered(at_layer: Adapter) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -131,26 +131,41 @@ def test_breakpoints_of_any_moment_are_placed(at_layer: Adapter) -> None:
     assert again[0]["id"] == states[1]["id"]
 
 
-def test_a_run_without_debugging_does_not_stop_and_another_dtype_loads_anew(start_adapter: StartAdapter) -> None:
+def test_a_run_without_debugging_does_not_stop_and_can_begin_again(start_adapter: StartAdapter) -> None:
     adapter = start_adapter()
     adapter.start({**LAUNCH, "stopAtEnd": None, "stopOnEntry": True, "noDebug": True}, ["*.layers.3"])
     assert not any(body["breakpoint"]["verified"] for body in adapter.events("breakpoint"))
     assert adapter.end() == 0
     first = adapter.engine
-
-    adapter.set_breakpoints("*.layers.3")
-    adapter.get("restart", {"arguments": LAUNCH})
-    adapter.stop()
-    second = adapter.engine
-    assert second is not first
-    assert adapter.events("breakpoint")[-1]["breakpoint"]["verified"]
-
     adapter.get("restart", {"arguments": {**LAUNCH, "dtype": "bfloat16"}})
     adapter.stop()
-    assert adapter.engine is not second
-    assert second.has_ended()
-    assert adapter.order("continued", "process", "restart")[-3:] == ["continued", "process", "restart"]
-    dtype = adapter.get("evaluate", {"expression": "model.dtype"})["result"]
-    assert "bfloat16" in dtype
+    assert adapter.engine is not first
+    assert adapter.events("breakpoint")[-1]["breakpoint"]["verified"]
+    assert "bfloat16" in adapter.get("evaluate", {"expression": "model.dtype"})["result"]
     adapter.get("terminate")
     assert adapter.end() == 0
+
+
+@pytest.mark.parametrize("changes", [{"dtype": "bfloat16"}, {"model": "another"}, {"noDebug": True}], ids=str)
+def test_another_model_is_loaded_anew(start_adapter: StartAdapter, fake: Callable[[str], Json], changes: Json) -> None:
+    adapter = start_adapter()
+    adapter.start(fake(""))
+    adapter.stop()
+    first = adapter.engine
+    adapter.get("restart", {"arguments": {**fake(""), **changes}})
+    adapter.stop()
+    assert adapter.engine is not first
+    assert first.has_ended()
+    assert not adapter.events("exited"), "the session goes on"
+    assert adapter.order("continued", "process", "restart")[-3:] == ["continued", "process", "restart"]
+
+
+def test_a_restart_while_loading_loads_the_other(start_adapter: StartAdapter, fake: Callable[[str], Json]) -> None:
+    adapter = start_adapter()
+    adapter.initialize()
+    launched = adapter.launch(fake("never connects"))
+    adapter.get("restart", {"arguments": fake("")})
+    assert adapter.answer(launched)["success"], "it is replaced, and no failure"
+    adapter.stop()
+    assert len(adapter.events("progressStart")) == len(adapter.events("progressEnd")) == 2
+    assert not adapter.events("terminated")

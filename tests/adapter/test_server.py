@@ -36,7 +36,9 @@ class Server:
         found = re.fullmatch(
             r"llm-dap adapter listens on 127\.0\.0\.1:(\d+) with the token ([0-9a-f]{64})\n", self.line
         )
-        assert found, self.line
+        if not found:
+            self.process.kill()
+            raise AssertionError((self.line, *self.process.communicate()))
         self.port, self.token = int(found[1]), found[2]
         self.token_file = runtime / "llm-dap" / f"{self.port}.token"
         self._connections: list[tuple[socket.socket, Conversation]] = []
@@ -145,6 +147,16 @@ def test_a_server_that_is_terminated_takes_its_token_along(tmp_path: Path) -> No
     server = Server(tmp_path)
     server.end(signal.SIGTERM)
     assert not server.token_file.exists()
+
+
+def test_a_signal_ends_the_present_session_too(server: Server, fake: Fake) -> None:
+    client = server.connect()
+    client.start({**fake(""), "token": server.token})
+    client.stop()
+    server.process.send_signal(signal.SIGTERM)
+    client.closed()
+    assert client.engine.has_ended()
+    assert server.process.wait(GRACE) == 0
 
 
 def test_an_old_token_file_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
