@@ -21,7 +21,7 @@ EMPTY = -1
 """The length of a layer that has not seen a token."""
 
 
-@dataclass
+@dataclass(slots=True)
 class CacheMark:
     """Where a cache was at the start of a step.
 
@@ -139,6 +139,9 @@ def _rewind_layer(layer: Any, length: int) -> None:
         if isinstance(layer, StaticLayer):
             layer.cumulative_length = torch.tensor(0, dtype=torch.long)
     elif isinstance(layer, StaticLayer):
+        later = slice(length, int(layer.cumulative_length))  # what some models read, though it is masked
+        layer.keys[..., later, :] = 0
+        layer.values[..., later, :] = 0
         layer.cumulative_length.fill_(length)
     else:
         layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]

@@ -25,6 +25,9 @@ STATEFUL_PROCESSORS = frozenset(
 )
 """Of transformers' logits processors, those that remember earlier steps."""
 
+_COPIED = (dict, list, tuple)
+"""Containers whose items a step may replace; of other classes, objects are kept as they are."""
+
 _TRUSTED_MODULES = ("transformers.generation.logits_process", "transformers.generation.stopping_criteria")
 
 
@@ -76,6 +79,7 @@ class Holders:
         ]
         self._watched += [(buffers, list(buffers)) for buffers in self._held[len(modules) :]]
         self._kept: dict[int, _Kept] = {}  # of the last snapshot, by identity
+        self._containers: dict[int, Any] = {}  # the dictionaries and lists that the last snapshot copied
         self._lent: list[_Kept] = []  # tensors that the last restored state shares with the state before it
         self.unknown: list[str] = []
         """Classes of those whose state cannot be copied, and so stays as it is when the run goes back."""
@@ -106,8 +110,9 @@ class Holders:
     def restore(self, snapshot: Snapshot) -> None:
         """Puts back what `copy` gave; it can be put back again."""
         self._lent = []
+        memo: dict[int, Any] = {}
         for held, values in zip(self._held, snapshot.held, strict=True):
-            _put(held, {k: self._given(v) for k, v in values.items()})
+            _put(held, {k: self._given(v, memo) for k, v in values.items()})
         for held, values in zip(self._others, self._copied(snapshot.others), strict=True):
             held.clear()
             held.update(values)
@@ -135,8 +140,9 @@ class Holders:
             self._seen, self._has_moved = self._fingerprint(), changed
 
     def _copy_held(self) -> list[dict[str, Any]]:
-        known, self._kept = self._kept, {}
-        return [{k: self._keep(v, known) for k, v in held.items() if k not in _OWN} for held in self._held]
+        known, self._kept, self._containers = self._kept, {}, {}
+        memo: dict[int, Any] = {}
+        return [{k: self._keep(v, known, memo) for k, v in held.items() if k not in _OWN} for held in self._held]
 
     def _fingerprint(self) -> list[Any]:
         """Equal for equal states. Identities stand for objects, and versions for what is written into tensors."""
@@ -145,36 +151,51 @@ class Holders:
             marks.append(len(held))
             marks.extend(map(id, map(held.get, names)))
         marks.extend([_version(kept.tensor) for kept in self._kept.values()])
+        for container in self._containers.values():
+            marks.extend(map(id, container.values() if isinstance(container, dict) else container))
         return marks
 
-    def _keep(self, value: Any, known: dict[int, _Kept]) -> Any:
-        """A copy of what a step can change in place; anything but tensors and plain containers is the object itself."""
+    def _keep(self, value: Any, known: dict[int, _Kept], memo: dict[int, Any]) -> Any:
+        """A copy of what a step can change in place; anything but tensors and plain containers is the object itself.
+
+        `memo`: copies by identity, so that what is shared stays shared.
+        """
+        if (type(value) not in _COPIED and not isinstance(value, Tensor)) or isinstance(value, nn.Parameter):
+            return value
+        if id(value) in memo:
+            return memo[id(value)]
+        kept: Any
         if isinstance(value, Tensor):
-            if isinstance(value, nn.Parameter):
-                return value
             kept = known.get(id(value))
             if kept is None or kept.tensor is not value or not kept.is_as_it_was:
                 kept = _Kept(value, _version(value), value.detach().clone())
             self._kept[id(value)] = kept
-            return kept
-        if type(value) is dict:
-            return {k: self._keep(v, known) for k, v in value.items()}
-        if type(value) in (list, tuple):
-            return type(value)(self._keep(v, known) for v in value)
-        return value
+        elif type(value) is dict:
+            kept = {k: self._keep(v, known, memo) for k, v in value.items()}
+        else:
+            kept = type(value)(self._keep(v, known, memo) for v in value)
+        if type(value) in (dict, list):
+            self._containers[id(value)] = value
+        memo[id(value)] = kept
+        return kept
 
-    def _given(self, value: Any) -> Any:
+    def _given(self, value: Any, memo: dict[int, Any]) -> Any:
         """What was kept. A tensor that nobody has written to since is given back itself, else its value."""
+        if type(value) not in _COPIED and type(value) is not _Kept:
+            return value
+        if id(value) in memo:
+            return memo[id(value)]
+        given: Any
         if type(value) is _Kept:
-            if not value.is_as_it_was:
-                return value.value.clone()
-            self._lent.append(value)
-            return value.tensor
-        if type(value) is dict:
-            return {k: self._given(v) for k, v in value.items()}
-        if type(value) in (list, tuple):
-            return type(value)(self._given(v) for v in value)
-        return value
+            given = value.tensor if value.is_as_it_was else value.value.clone()
+            if given is value.tensor:
+                self._lent.append(value)
+        elif type(value) is dict:
+            given = {k: self._given(v, memo) for k, v in value.items()}
+        else:
+            given = type(value)(self._given(v, memo) for v in value)
+        memo[id(value)] = given
+        return given
 
     def _copied(self, others: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """A user's own object may hold what has no copy: a lock, a matcher of a compiled grammar."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass
+@dataclass(slots=True)
 class RandomState:
     """A moment of torch's, Python's and NumPy's generators. Equal parts of consecutive moments are one object."""
 

@@ -162,5 +162,5 @@ class Timeline:
 
 TENSOR_OVERHEAD = 160
 """Bytes of a tensor object beside its elements, about."""
-STATE_OVERHEAD = 300
+STATE_OVERHEAD = 500
 """Bytes of the small objects of a step, about."""
