@@ -36,8 +36,10 @@ class WholeCall(Generic[T]):
         self._stepper, self._generation, self._device = stepper, generation, device
         self._call, self._finish = call, finish
         self._holders = Holders(stepper.anatomy.model, [])
+        self._configurations = _configurations(stepper.anatomy.model)
         self._random = randomness.capture(device)
         self._attributes = self._holders.copy()
+        self._settings = [dict(settings) for settings in self._configurations]
 
     def run(self) -> T:
         """Runs it; again from the start whenever somebody goes back."""
@@ -63,9 +65,16 @@ class WholeCall(Generic[T]):
 
     def back_to_start(self) -> None:
         self._holders.restore(self._attributes)
+        self._set(self._settings)
         randomness.restore(self._random, self._device)
         self._generation.step, self._generation.is_over = -1, False
         self._stepper.call_ends()
+
+    def _set(self, values: list[dict[str, Any]]) -> None:
+        """Some loops change a configuration for a while, and leave it so when they are unwound."""
+        for settings, value in zip(self._configurations, values, strict=True):
+            settings.clear()
+            settings.update(value)
 
     def choose(self, scores: Tensor) -> Tensor:
         raise NotImplementedError("another loop chooses")
@@ -73,6 +82,7 @@ class WholeCall(Generic[T]):
     def replay(self, step: int, probe: Probe | None = None) -> None:
         """Runs the call again beside the suspended one, as far as the end of one of its steps."""
         now, over = self._generation.step, self._generation.is_over
+        settings = [dict(settings) for settings in self._configurations]
         with self._stepper.undisturbed(), randomness.kept(self._device), self._holders.kept():
             try:
                 self.back_to_start()
@@ -82,6 +92,14 @@ class WholeCall(Generic[T]):
                 return
             finally:
                 self._generation.step, self._generation.is_over = now, over
+                self._set(settings)
+
+
+def _configurations(model: Any) -> list[dict[str, Any]]:
+    """What the configurations of a model and its parts hold, its generation configuration too."""
+    found = {id(c): c for module in model.modules() if (c := getattr(module, "config", None)) is not None}
+    generation = getattr(model, "generation_config", None)
+    return [vars(c) for c in (*found.values(), generation) if hasattr(c, "__dict__")]
 
 
 class _OneStep:

@@ -84,15 +84,29 @@ def run_straight(model: Any, ask: Ask, recording: bool = True) -> Straight:
     return straight
 
 
+def run_straight_by_calls(model: Any, call: Callable[[], Any]) -> Straight:
+    """Runs a call that decodes in another loop: every call of the whole model is a step of it."""
+    straight = Straight()
+    with _hooked(model, straight, {}, by_calls=True):
+        straight.result = call()
+    straight.random = torch.get_rng_state()
+    return straight
+
+
 @contextmanager
-def _hooked(model: nn.Module, straight: Straight, counts: dict[str, int]) -> Iterator[None]:
+def _hooked(model: nn.Module, straight: Straight, counts: dict[str, int], by_calls: bool = False) -> Iterator[None]:
     """Only calls inside a call of the whole model belong to a step: not an encoder that runs before."""
     open_calls: list[Place] = []
+    calls = 0
 
     def before(path: str, args: Any, kwargs: Any) -> None:
+        nonlocal calls
+        if path == "" and by_calls:
+            counts.clear()
+            calls += 1
         if path == "" or open_calls:
             counts[path] = counts.get(path, -1) + 1
-            place = Place(straight.steps, path, "before", counts[path])
+            place = Place(calls - 1 if by_calls else straight.steps, path, "before", counts[path])
             open_calls.append(place)
             straight.seen[place] = cloned((args, kwargs))
 
