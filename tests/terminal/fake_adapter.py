@@ -24,6 +24,10 @@ Answer = Callable[[dict[str, Any]], object]
 TIMEOUT = 10.0
 
 
+class Unanswered(Exception):
+    """Raised by an answer that comes later: the request is in `unanswered`."""
+
+
 class FakeAdapter:
     """Answers what `on` was told to, and everything else with an empty success. `client` talks to it.
 
@@ -33,6 +37,7 @@ class FakeAdapter:
 
     def __init__(self, observer: Observer | None = None, **answers: Answer) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.unanswered: list[Request] = []
         self._answers = answers
         ours, theirs = socket.socketpair()
         self._streams = _streams(ours)
@@ -74,6 +79,8 @@ class FakeAdapter:
         self.asked.append((message.command, arguments))
         try:
             body = self._answers[message.command](arguments) if message.command in self._answers else None
+        except Unanswered:
+            self.unanswered.append(message)
         except RequestError as error:
             self.connection.respond_error(message, error)
         else:

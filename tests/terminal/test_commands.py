@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from dap_server.protocol.errors import RequestError
+from dap_server.protocol.errors import Cancelled, RequestError
 from dap_server.terminal import script
 from dap_server.terminal.commands import table
 from dap_server.terminal.debugger import Debugger
 from dap_server.terminal.screen import Screen
-from tests.terminal.fake_adapter import FakeAdapter
+from tests.terminal.fake_adapter import FakeAdapter, Unanswered
 
 FRAMES = [
     {"id": 10, "name": "model.layers.3 (before)", "line": 0, "column": 0},
@@ -24,7 +24,10 @@ CAPABILITIES = {
     "supportsStepInTargetsRequest": True,
     "supportsRestartRequest": True,
     "supportsCompletionsRequest": True,
+    "supportsStepBack": True,
+    "supportsRestartFrame": True,
 }
+TRAVELS = ("stepBack", "reverseContinue", "restartFrame", "llm/reverseStepIn", "llm/reverseStepOut", "llm/runToStep")
 
 
 class Stage:
@@ -33,7 +36,7 @@ class Stage:
     def __init__(self) -> None:
         self.paper = io.StringIO()
         self.fake = FakeAdapter()
-        for command in ("next", "stepIn", "stepOut", "restart"):
+        for command in ("next", "stepIn", "stepOut", "restart", *TRAVELS):
             self.fake.on(command, self.stop)
         self.fake.on("initialize", lambda _: CAPABILITIES)
         self.fake.on("launch", self._launched)
@@ -107,6 +110,16 @@ def test_the_first_stop_is_shown_below_the_text_so_far(stage: Stage) -> None:
         ("s mlp", "stepIn", {"threadId": 1, "targetId": 4}),
         ("out", "stepOut", {"threadId": 1}),
         ("c", "continue", {"threadId": 1}),
+        ("back", "stepBack", {"threadId": 1}),
+        ("rn", "stepBack", {"threadId": 1}),
+        ("rs", "llm/reverseStepIn", {"threadId": 1}),
+        ("rout", "llm/reverseStepOut", {"threadId": 1}),
+        ("rc", "reverseContinue", {"threadId": 1}),
+        ("rf", "restartFrame", {"frameId": 10}),
+        ("goto 3", "llm/runToStep", {"step": 3}),
+        ("goto 3 after", "llm/runToStep", {"step": 3, "phase": "after"}),
+        ("goto 0 model.norm", "llm/runToStep", {"step": 0, "path": "model.norm"}),
+        ("goto 12 sample after", "llm/runToStep", {"step": 12, "path": "sample", "phase": "after"}),
         ("b sample", "setFunctionBreakpoints", {"breakpoints": [{"name": "*.layers.3"}, {"name": "sample"}]}),
         ("delete 1", "setFunctionBreakpoints", {"breakpoints": []}),
         ("p x + 1", "evaluate", {"expression": "x + 1", "frameId": 10, "context": "repl"}),
@@ -130,6 +143,9 @@ def test_text_goes_on_where_a_stop_cut_it(stopped: Stage) -> None:
     ("line", "text"),
     [
         ("nothing", "error: NameError: name 'nothing' is not defined"),
+        ("goto", "error: a step is missing: goto 3, goto 3 model.layers.2 or goto 3 sample after"),
+        ("goto x", "error: 'x' is no place: goto 3, goto 3 model.layers.2 or goto 3 sample after"),
+        ("goto 1 2 3", "error: '1 2 3' is no place: goto 3, goto 3 model.layers.2 or goto 3 sample after"),
         ("step attn", "error: no submodule 'attn' to step into; there are mlp"),
         ("frame 9", "error: there are frames 0 to 3"),
         ("frame x", "error: 'x' is no frame: give a number of the stack"),
@@ -148,8 +164,10 @@ def test_an_error_is_one_line_and_the_session_goes_on(stopped: Stage, line: str,
 
 
 def test_a_command_that_the_adapter_does_not_support_says_so(stopped: Stage) -> None:
-    stopped.fake.client.capabilities.supports_restart_request = None
-    assert stopped.play("restart") == ["error: 'restart' is not supported by this adapter"]
+    capabilities = stopped.fake.client.capabilities
+    capabilities.supports_restart_request = capabilities.supports_step_back = capabilities.supports_restart_frame = None
+    for line in ("restart", "back", "rstep", "rout", "rcontinue", "goto", "restart-frame"):
+        assert stopped.play(line) == [f"error: '{line}' is not supported by this adapter"]
 
 
 def test_a_resume_that_is_refused_leaves_everything_as_it_was(stopped: Stage) -> None:
@@ -158,6 +176,36 @@ def test_a_resume_that_is_refused_leaves_everything_as_it_was(stopped: Stage) ->
 
     stopped.fake.on("next", refuse)
     assert stopped.play("next", "frame") == ["error: not now", "▸ 0 model.layers.3 (before)"]
+
+
+def test_a_move_back_that_is_refused_leaves_everything_as_it_was(stopped: Stage) -> None:
+    def refuse(_: object) -> None:
+        raise RequestError("nothing lies before it")
+
+    stopped.fake.on("stepBack", refuse)
+    assert stopped.play("back", "frame") == ["error: nothing lies before it", "▸ 0 model.layers.3 (before)"]
+
+
+def test_a_frame_below_is_restarted_where_it_is_looked_at(stopped: Stage) -> None:
+    stopped.play("up", "rf")
+    assert stopped.fake.arguments_of("restartFrame") == {"frameId": 11}
+
+
+def test_ctrl_c_cancels_a_search_in_the_past(stopped: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def search(_: object) -> None:
+        raise Unanswered
+
+    def interrupted(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    def cancel(_: object) -> None:
+        stopped.fake.connection.respond_error(stopped.fake.unanswered.pop(), Cancelled())
+
+    stopped.fake.on("reverseContinue", search).on("cancel", cancel)
+    monkeypatch.setattr(stopped.fake.client, "take", interrupted)
+    assert stopped.play("rc", "frame") == ["error: cancelled", "▸ 0 model.layers.3 (before)"]
+    assert stopped.fake.arguments_of("cancel")["requestId"] > 0
 
 
 def test_up_and_down_walk_the_stack_and_skip_labels(stopped: Stage) -> None:

@@ -46,7 +46,30 @@ def test_a_session_stops_in_a_layer_steps_and_ends(client: Client, example_model
     client.continue_()
     client.wait_for_stop()
     assert client.scope("Sampling")["token"].value == "' Paris'"
+    client.step_back().result(60)
+    client.wait_for_stop()
+    assert client.top_frame().name == "logits (before)"
+    client.restart_frame(client.stack_trace().stack_frames[-1].id).result(60)
+    assert client.wait_for_stop().reason == "restart"
+    assert client.top_frame().name == "step 0 (prefill)"
     client.set_function_breakpoints()
+    client.run_to_step(1, "model.layers.2.mlp", "after").result(60)
+    client.wait_for_stop()
+    assert client.top_frame().name == "model.layers.2.mlp (after)"
+    client.reverse_step_out().result(60)
+    client.wait_for_stop()
+    assert client.top_frame().name == "model.layers.2 (before)"
+    client.reverse_step_in().result(60)
+    client.wait_for_stop()
+    assert client.top_frame().name == "model.layers.1 (after)"
+    model = client.stack_trace().stack_frames[2]
+    assert model.source
+    targets = client.goto_targets(model.source.path or "", model.line)
+    assert [target.label for target in targets] == [f"model · step {step}" for step in (1, 2, 0)]
+    client.goto(targets[-1].id).result(60)
+    client.wait_for_stop()
+    client.reverse_continue().result(60)
+    assert client.wait_for_stop().reason == "entry"
     client.continue_()
     assert client.wait_for_stop().description == "generation finished"
     client.continue_()
@@ -65,6 +88,9 @@ def test_the_demo_plays_a_session_without_a_terminal() -> None:
     lines = played.stdout.splitlines()
     assert "stopped before model.layers.3 · step 0 (prefill) · function breakpoint *.layers.3" in lines
     assert "├── token        ' Paris'" in lines
+    assert "stopped before model.layers.2 · step 3" in lines
+    assert "stopped before sample · step 2 · function breakpoint sample" in lines
+    assert "▸ 6 model.layers.2 (done)  modeling_llama.py:284" in lines
     assert max(map(len, lines)) <= 100
     assert "error" not in played.stdout
     assert "\x1b" not in played.stdout
