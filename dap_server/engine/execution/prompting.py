@@ -23,7 +23,7 @@ from dap_server.protocol.launch import LaunchArguments
 
 Write = Callable[[str], None]
 
-SECONDS_BETWEEN_PIECES = 0.03
+SECONDS_BETWEEN_PIECES = 0.05
 """Text of tokens that follow each other faster is decoded and sent together."""
 
 
