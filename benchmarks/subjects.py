@@ -84,7 +84,7 @@ class Subject:
 def atlas(tokens: int = 64) -> Subject:
     """The example model: so small that what a token costs besides the model shows."""
     loaded = load(LaunchArguments(model=str(ATLAS)), lambda _what, _percent: None)
-    return Subject(loaded, "The capital of France is", tokens, lap=16)
+    return Subject(loaded, "The capital of France is", tokens, lap=32)
 
 
 def llama(layers: int = 12, width: int = 768, words: int = 32_000, tokens: int = 64) -> Subject:
@@ -102,7 +102,7 @@ def llama(layers: int = 12, width: int = 768, words: int = 32_000, tokens: int =
     tokenizer = Tokenizer(vocabulary)
     tokenizer.pre_tokenizer = WhitespaceSplit()
     loaded = Loaded(LlamaForCausalLM(config).eval(), PreTrainedTokenizerFast(tokenizer_object=tokenizer))
-    return Subject(loaded, " ".join(f"word{i}" for i in range(10, 42)), tokens, lap=1)
+    return Subject(loaded, " ".join(f"word{i}" for i in range(10, 42)), tokens, lap=4)
 
 
 def tiny() -> Subject:
