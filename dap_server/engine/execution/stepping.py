@@ -28,6 +28,7 @@ from dap_server.engine.execution.motions import Plan, plan_from
 from dap_server.engine.execution.returns import ReturnWatch
 from dap_server.engine.execution.stage import Stage
 from dap_server.modelmap.places import END, STEP, Phase, Place
+from dap_server.protocol.errors import NotStopped
 
 NOTHING = object()
 """Stands for the output of a module that has not returned."""
@@ -143,10 +144,9 @@ class Stepper:
     def interrupt(self, interruption: Interruption) -> None:
         """Raises in the model thread: at once when it is stopped, else at its next place."""
         self._flags.interruption = interruption
-        if self.stage.is_parked:
-            self.stage.cancel()
+        try:
             self.stage.resume()
-        else:
+        except NotStopped:
             self.watching = True
             self._hooks.watch_all(True)
 
@@ -324,12 +324,20 @@ class Stepper:
         self.stop = Stop(place, reason, hits, activations, self.generation, output, self._returned)
         self._plan, self._returned = Plan(), None
         parked_at = time.monotonic()
-        self.stage.park(lambda: self._stopped(self.stop) if self.stop else None)
+        self.stage.park(self._parked)
         self.seconds_stopped += time.monotonic() - parked_at
         stop, self.stop = self.stop, None
         self._move_begins()
         self._raise_interruption()
         self._carry_out(stop)
+
+    def _parked(self) -> None:
+        """The model thread is parked. An interruption that came on its way here was told that it was not."""
+        if self._flags.interruption is not None:
+            with contextlib.suppress(NotStopped):
+                self.stage.resume()
+        elif self.stop is not None:
+            self._stopped(self.stop)
 
     def _move_begins(self) -> None:
         """Tells how far it is, if the run is on its way to a place."""

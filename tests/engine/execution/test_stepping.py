@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from dap_server.engine.anatomy.loading import Loaded
-from dap_server.engine.execution.stepping import NOTHING, Motion, Stop
+from dap_server.engine.execution.stepping import NOTHING, Interruption, Motion, Stop
 from tests.engine.walk import Walk
 
 LAYER = "model.layers.2"
@@ -131,3 +131,20 @@ def test_a_run_that_is_paused_before_it_begins_stops_at_its_first_step(atlas: Lo
     harness.stepper.pause("entry")
     harness.generate(**atlas.tokenizer("one two", return_tensors="pt"), max_new_tokens=1, disable_compile=True)
     assert harness.stops == ["entry: step 0"]
+
+
+def test_an_interruption_that_comes_as_the_run_parks_is_not_lost(atlas: Loaded) -> None:
+    class Interrupted(Interruption):
+        pass
+
+    harness = Walk(atlas, breakpoints=["*.layers.2"])
+    park = harness.stepper.stage.park
+
+    def interrupted_park(parked: Callable[[], None]) -> None:
+        harness.stepper.interrupt(Interrupted())  # after the run was found to go on, before it is parked
+        park(parked)
+
+    harness.stepper.stage.park = interrupted_park  # type: ignore[method-assign]  # between two lines of the stepper
+    with pytest.raises(Interrupted):
+        harness.generate(**atlas.tokenizer("one two", return_tensors="pt"), max_new_tokens=2, disable_compile=True)
+    assert harness.stops == []
