@@ -102,7 +102,7 @@ def llama(layers: int = 12, width: int = 768, words: int = 32_000, tokens: int =
     tokenizer = Tokenizer(vocabulary)
     tokenizer.pre_tokenizer = WhitespaceSplit()
     loaded = Loaded(LlamaForCausalLM(config).eval(), PreTrainedTokenizerFast(tokenizer_object=tokenizer))
-    return Subject(loaded, " ".join(f"word{i}" for i in range(10, 42)), tokens, lap=4)
+    return Subject(loaded, " ".join(f"word{i}" for i in range(10, 42)), tokens, lap=2)
 
 
 def tiny() -> Subject:
