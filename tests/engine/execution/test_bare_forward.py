@@ -40,7 +40,7 @@ def test_back_and_forth_in_a_bare_forward(atlas: Loaded, training: bool) -> None
                 walk.stepper.travel(destination.place, destination.reason)
             else:
                 looked.append(stop.activations[0].args[0])
-                walk.stepper.resume(Motion.NEXT if len(places) < 4 else Motion.RUN)
+                walk.stepper.resume(Motion.NEXT if len(places) == 3 else Motion.RUN)
 
         walk.stepper._stopped = stopped
         torch.manual_seed(3)
@@ -55,6 +55,6 @@ def test_back_and_forth_in_a_bare_forward(atlas: Loaded, training: bool) -> None
     finally:
         attention.attention_dropout = 0.0
         atlas.model.eval()
-    assert places == [f"before model.layers.{i} in step 0" for i in (3, 2, 1, 2)]
+    assert places == [f"before model.layers.{i} in step 0" for i in (3, 2, 1, 2, 3)]
     assert torch.equal(looked[0], looked[2])
     assert torch.equal(actual, expected)
