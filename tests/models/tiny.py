@@ -57,6 +57,7 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "bamba": {**_MAMBA_HEADS, "attn_layer_indices": [1]},
     "falcon_h1": {**_MAMBA_HEADS, "mamba_d_ssm": 64},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
     "llama4_text": {"no_rope_layers": [1, 0], "moe_layers": [1]},
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 1},
     "deepseek_v3": {"num_key_value_heads": 4},

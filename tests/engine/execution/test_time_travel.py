@@ -28,7 +28,7 @@ MODES: dict[str, dict[str, Any]] = {
     "sampled": {"do_sample": True},
     "greedy": {"do_sample": False},
     "static cache": {"do_sample": True, "cache_implementation": "static"},
-    "left-padded batch": {"do_sample": True, "eos_token_id": list(range(3, VOCABULARY, 5))},
+    "left-padded batch": {"do_sample": True, "eos_token_id": list(range(3, VOCABULARY, 9))},
     "bfloat16": {"do_sample": True},
     "no cache": {"do_sample": True, "use_cache": False},
 }
@@ -110,6 +110,11 @@ def how_restored(tape: SamplingLoop) -> str:
     return way if len(tape.timeline.checkpoints) == 1 else f"{way}, and copies of attributes, {many}"
 
 
-def test_what_was_compared_is_told(report: Report) -> None:
-    lines = [f"{kind:20} {how} ({cache}) {what}: {', '.join(m)}" for (kind, cache, how, what), m in _table.items() if m]
-    report("time travel: model, how its cache is restored, what came of it", lines)
+@pytest.mark.parametrize("run", ["quick", pytest.param("sweep", marks=pytest.mark.sweep)])
+def test_what_was_compared_is_told(run: str, report: Report) -> None:
+    lines = [
+        f"{kind:20} {how} ({cache}) {what}: {', '.join(m)}"
+        for (kind, cache, how, what), m in sorted(_table.items())
+        if m
+    ]
+    report(f"time travel, {run}: model, how its cache is restored, what came of it", lines)

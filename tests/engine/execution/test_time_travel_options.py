@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from transformers import (
     StoppingCriteriaList,
     SynthIDTextWatermarkingConfig,
 )
+from transformers.cache_utils import QuantizedLayer
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.stepping import Stop
@@ -82,15 +84,38 @@ class Odd(DynamicCache):  # type: ignore[misc]  # transformers is not typed
         return super().update(keys + 0.001 * self.updates, values, *rest, **more)
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma2", "falcon_h1"])
-@pytest.mark.parametrize("cache", ["dynamic", "static", "own"])
+class Rounding(QuantizedLayer):  # type: ignore[misc]
+    """Quantises as the layers do that need a library for it."""
+
+    def _quantize(self, tensor: Tensor, axis: int) -> tuple[Tensor, float]:
+        return (tensor * 16).round().to(torch.int8), 16.0
+
+    def _dequantize(self, quantised: tuple[Tensor, float]) -> Tensor:
+        return quantised[0].to(torch.float32) / quantised[1]
+
+
+def quantised(config: Any) -> DynamicCache:
+    cache = DynamicCache(config=config)
+    cache.layers = [Rounding(axis_key=0, axis_value=0, residual_length=4) for _ in cache.layers]
+    return cache
+
+
+HANDED_IN: dict[str, Callable[[Any], Any]] = {
+    "dynamic": lambda config: DynamicCache(config=config),
+    "static": lambda config: StaticCache(config=config, max_cache_len=20),
+    "own": Odd,
+    "quantised": quantised,
+}
+CACHES = [("llama", cache) for cache in HANDED_IN] + [("gemma2", "dynamic"), ("gemma2", "static"), ("falcon_h1", "own")]
+
+
+@pytest.mark.parametrize(("kind", "cache"), CACHES)
 def test_a_cache_handed_in_stays_the_same_object_and_ends_in_the_final_state(kind: str, cache: str) -> None:
     model = tiny_model(kind)
     handed_in: list[Any] = []
-    make = {"dynamic": DynamicCache, "static": lambda config: StaticCache(config=config, max_cache_len=20), "own": Odd}
 
     def ask() -> dict[str, Any]:
-        handed_in.append(make[cache](config=model.config))
+        handed_in.append(HANDED_IN[cache](model.config))
         return {**asking(SAMPLED)(), "past_key_values": handed_in[-1]}
 
     there_and_back(model, ask)
