@@ -222,9 +222,9 @@ class ThereAndBack:
 
     def look_around(self, journey: Journey, stop: Stop) -> None:
         before = journey.everything(stop)
-        for step in {stop.place.step, self._draw.randint(0, stop.place.step)}:
+        for step in {self._draw.randint(0, stop.place.step), self._draw.choice([0, stop.place.step])}:
             modules = journey.straight.modules_of(step)
-            journey.look(stop, *self._draw.sample(modules, min(6, len(modules))))
+            journey.look(stop, *self._draw.sample(modules, min(4, len(modules))))
             self.looks += 1
         journey.choice(stop, step)
         assert same(journey.everything(stop), before), f"looking from {stop.place} changed something"

@@ -67,7 +67,7 @@ def asking(options: dict[str, Any], batch: int = 1, steps: int = 10) -> Ask:
     return lambda: {"input_ids": ids.clone(), "attention_mask": mask.clone(), **common, **options}
 
 
-def run_straight(model: Any, ask: Ask, recording: bool = True) -> Straight:
+def run_straight(model: Any, ask: Ask) -> Straight:
     """Runs `generate` from the tests' seed."""
     straight = Straight()
     options = ask()
@@ -75,11 +75,8 @@ def run_straight(model: Any, ask: Ask, recording: bool = True) -> Straight:
     own = _EndOfStep(straight, counts.clear)
     criteria = StoppingCriteriaList([*options.pop("stopping_criteria", []), own])
     set_seed(SEED)
-    if not recording:
+    with _hooked(model, straight, counts):
         straight.result = model.generate(**options, stopping_criteria=criteria)
-    else:
-        with _hooked(model, straight, counts):
-            straight.result = model.generate(**options, stopping_criteria=criteria)
     straight.random = torch.get_rng_state()
     return straight
 

@@ -28,7 +28,7 @@ Turn = tuple[Motion | str, int]
 
 walks = st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 10**6)), min_size=90, max_size=130)
 walking = settings(
-    max_examples=4,
+    max_examples=3,
     deadline=None,
     derandomize=True,
     database=None,
