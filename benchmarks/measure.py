@@ -108,7 +108,7 @@ def table(rows: Iterable[Row]) -> str:
 
 def machine() -> str:
     """What the numbers depend on."""
-    cores = f"{os.cpu_count()} cores of {_processor()}, {torch.get_num_threads()} threads for torch"
+    cores = f"{os.cpu_count()} cores of {_processor()}, torch on {torch.get_num_threads()}"
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "debugpy"))
     return f"{cores}; {platform.system()}, Python {platform.python_version()}, {versions}"
 
