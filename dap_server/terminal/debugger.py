@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -143,11 +146,27 @@ class Debugger:
         self._is_running, self._was_interrupted = True, False
         self._search = search
         try:
-            while self._is_running and not self.is_over:
-                self._show_next(unless)
+            with self._interruptible():
+                while self._is_running and not self.is_over:
+                    self._show_next(unless)
         finally:
             self._is_running = False
             self.screen.progress(None)
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl+C is raised where events are waited for, and nowhere else: elsewhere it could leave a lock held."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        inbox = self.client.inbox
+        before = signal.signal(signal.SIGINT, lambda *_: inbox.fail(KeyboardInterrupt()))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+            with contextlib.suppress(KeyboardInterrupt):
+                inbox.raise_failure()  # one that came as the run stopped by itself
 
     def _show_next(self, unless: Reply[msgspec.Raw] | None) -> None:
         try:
