@@ -40,11 +40,7 @@ class Traveller:
 
     def back(self) -> Destination:
         """The place before this one at its depth; from a step, the step before."""
-        place = self._stop.place
-        if place.path in (STEP, END):
-            return Destination(self._previous_step(), "step")
-        trace = self.trace(place.step)
-        here = self._here(trace)
+        trace, here = self._within_step()
         if here == 0:
             return Destination(self._previous_step(), "step")
         parent = trace[here].parent
@@ -66,15 +62,19 @@ class Traveller:
 
     def back_out(self) -> Destination:
         """The beginning of the module around this one."""
-        place = self._stop.place
-        if place.path in (STEP, END):
-            return Destination(self._previous_step(), "step")
-        trace = self.trace(place.step)
-        here = self._here(trace)
+        trace, here = self._within_step()
         if here == 0:
             return Destination(self._previous_step(), "step")
         parent = trace[here].parent
         return Destination(self._place(trace[parent] if parent != STEP_LEVEL else trace[0]), "step")
+
+    def _within_step(self) -> tuple[list[Event], int]:
+        """The trace of the present step, and where in it the stop is; 0 at its beginning and at the end of the run."""
+        place = self._stop.place
+        if place.path in (STEP, END):
+            return [], 0
+        trace = self.trace(place.step)
+        return trace, self._here(trace)
 
     def beginning_of(self, path: str) -> Destination:
         """The beginning of a running module call."""

@@ -216,11 +216,6 @@ def numbers(values: Tensor) -> list[str]:
     return [str(x) for x in values.detach().cpu().tolist()]
 
 
-def rows(tensor: Tensor, start: int, count: int) -> Iterator[Tensor]:
-    """Views of the first axis, from `start`, at most `count`."""
-    yield from tensor.detach()[start : start + count]
-
-
 def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
