@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from dap_server.modelmap.patterns import PatternError, parse_pattern
-from dap_server.protocol.llm import PlaceBreakpoint, PlaceBreakpointsArguments
+from dap_server.protocol.llm.control import PlaceBreakpoint, PlaceBreakpointsArguments
 from dap_server.protocol.types import Breakpoint, FunctionBreakpoint
 
 LOADING = "the model is not loaded yet"

@@ -14,7 +14,7 @@ from dap_server.protocol.events import (
     ProgressUpdateEventBody,
 )
 from dap_server.protocol.launch import LaunchArguments
-from dap_server.protocol.llm import LoadingEventBody
+from dap_server.protocol.llm.control import LoadingEventBody
 from dap_server.wire.reply import Reply
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dap_server.adapter.session import AdapterSession
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.errors import InvalidArguments, RequestError, Unauthorized
 from dap_server.protocol.launch import parse_launch
-from dap_server.protocol.llm import LLM_REQUESTS
+from dap_server.protocol.llm.tables import LLM_REQUESTS
 from dap_server.protocol.messages import Request
 from dap_server.protocol.requests import (
     CancelArguments,

@@ -27,7 +27,7 @@ from dap_server.protocol.events import (
     OutputEventBody,
 )
 from dap_server.protocol.launch import LaunchArguments
-from dap_server.protocol.llm import LoadingEventBody
+from dap_server.protocol.llm.control import LoadingEventBody
 from dap_server.protocol.messages import Event, Message, Request
 from dap_server.protocol.requests import InitializeRequestArguments, SetFunctionBreakpointsResponseBody
 from dap_server.wire.connection import Connection

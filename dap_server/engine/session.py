@@ -27,7 +27,7 @@ from dap_server.protocol.events import (
     ProgressUpdateEventBody,
     StoppedEventBody,
 )
-from dap_server.protocol.llm import LoadingEventBody
+from dap_server.protocol.llm.control import LoadingEventBody
 from dap_server.protocol.messages import Message, Request
 from dap_server.wire.connection import Connection
 from dap_server.wire.handlers import RequestTable, When

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from dap_server.protocol.launch import LaunchArguments
-from dap_server.protocol.llm import LLM_EVENTS, LLM_REQUESTS
+from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS
 
 
 def own_schema() -> dict[str, Any]:

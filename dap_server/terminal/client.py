@@ -21,7 +21,7 @@ import msgspec
 from dap_server.protocol import tables
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.errors import RequestError
-from dap_server.protocol.llm import LLM_EVENTS, LLM_REQUESTS
+from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS
 from dap_server.protocol.messages import Event, Message, Request, Struct
 from dap_server.protocol.requests import DisconnectArguments
 from dap_server.protocol.types import FunctionBreakpoint

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from dap_server.modelmap.places import Phase
-from dap_server.protocol import llm
 from dap_server.protocol import requests as protocol
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.launch import LaunchArguments
+from dap_server.protocol.llm import control as llm
 from dap_server.protocol.messages import Struct
 from dap_server.protocol.types import (
     Breakpoint,

@@ -8,7 +8,7 @@ import pytest
 from dap_server.adapter.requests import requests as adapter_requests
 from dap_server.engine.requests import requests as engine_requests
 from dap_server.protocol.capabilities import Capabilities
-from dap_server.protocol.llm import LLM_REQUESTS
+from dap_server.protocol.llm.tables import LLM_REQUESTS
 from dap_server.protocol.tables import REQUESTS
 from tests.adapter.conftest import StartAdapter
 from tests.adapter.peer import error_of

@@ -18,7 +18,7 @@ from dap_server.__main__ import USAGE
 from dap_server.adapter.requests import requests
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.launch import LaunchArguments, parse_launch
-from dap_server.protocol.llm import LLM_EVENTS, LLM_REQUESTS
+from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS
 from dap_server.terminal.commands.table import parse
 from dap_server.terminal.main import _parser
 from tests.docs import launch_table

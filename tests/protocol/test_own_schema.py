@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dap_server.protocol.llm import LLM_EVENTS, LLM_REQUESTS
+from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS
 from dap_server.protocol.schema import own_schema
 from tests.schema import validate
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
-from dap_server.protocol.llm import PlaceBreakpointsArguments
+from dap_server.protocol.llm.control import PlaceBreakpointsArguments
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.types import Breakpoint
 

@@ -14,7 +14,7 @@ from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InternalError, RequestError
 from dap_server.protocol.launch import LaunchArguments
-from dap_server.protocol.llm import RunningEventBody
+from dap_server.protocol.llm.control import RunningEventBody
 from dap_server.protocol.requests import DisconnectArguments
 from dap_server.wire.reply import Reply
 

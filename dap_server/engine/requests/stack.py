@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dap_server.engine.analysis.attention_rows import attention_scope
-from dap_server.engine.analysis.lens_rows import lens_scope
+from dap_server.engine.analysis.scopes import analysis_scopes
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import MAX_THREADS, EngineSession
@@ -99,9 +98,7 @@ def scopes(session: EngineSession, args: ScopesArguments) -> ScopesResponseBody:
     debuggee = session.ready
     frame = debuggee.references.frame(args.frame_id)
     made = session.on_model_thread(lambda: debuggee.scopes.of(frame))
-    for analysis in (attention_scope, lens_scope):
-        if (scope := analysis(frame, debuggee.anatomy, debuggee.vocabulary)) is not None:
-            made.append(scope)
+    made.extend(analysis_scopes(frame, debuggee.anatomy, debuggee.vocabulary))
     return ScopesResponseBody(
         scopes=[
             Scope(

@@ -12,7 +12,7 @@ from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Place
 from dap_server.protocol.errors import InvalidArguments, did_you_mean
-from dap_server.protocol.llm import ReverseStepArguments, RunToStepArguments
+from dap_server.protocol.llm.control import ReverseStepArguments, RunToStepArguments
 from dap_server.protocol.requests import (
     GotoArguments,
     GotoTargetsArguments,

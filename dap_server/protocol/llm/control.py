@@ -1,12 +1,10 @@
-"""Messages beyond DAP: requests and events whose names start with `llm/`, typed like the standard ones."""
+"""Own messages that move a run, and tell of it."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from dap_server.protocol.messages import Struct
-from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
-from dap_server.protocol.tables import RequestType
 
 
 class PlaceBreakpoint(Struct):
@@ -52,15 +50,3 @@ class RunningEventBody(Struct):
     device: str
     sequences: int
     """B, how many texts are generated together."""
-
-
-LLM_REQUESTS: dict[str, RequestType] = {
-    "llm/reverseStepIn": RequestType(ReverseStepArguments, None),
-    "llm/reverseStepOut": RequestType(ReverseStepArguments, None),
-    "llm/runToStep": RequestType(RunToStepArguments, None),
-    "llm/placeBreakpoints": RequestType(PlaceBreakpointsArguments, SetFunctionBreakpointsResponseBody),
-}
-LLM_EVENTS: dict[str, type | None] = {
-    "llm/loading": LoadingEventBody,
-    "llm/running": RunningEventBody,
-}

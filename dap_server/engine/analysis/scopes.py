@@ -1,0 +1,23 @@
+"""The scopes of a frame that have to be worked out, each by one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dap_server.engine.analysis.attention_rows import attention_scope
+from dap_server.engine.analysis.lens_rows import lens_scope
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.scopes import Scope
+
+Analysis = Callable[[Frame, Anatomy, Vocabulary], Scope | None]
+"""Gives None where its scope does not fit the frame. It runs nothing: the scope's rows do, when they are opened."""
+
+ANALYSES: list[Analysis] = [attention_scope, lens_scope]
+
+
+def analysis_scopes(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Scope]:
+    """Of a frame, in their order."""
+    made = (analysis(frame, anatomy, vocabulary) for analysis in ANALYSES)
+    return [scope for scope in made if scope is not None]

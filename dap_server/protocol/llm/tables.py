@@ -1,0 +1,16 @@
+"""Which types an own request or event carries, by its name on the wire."""
+
+from dap_server.protocol.llm import control
+from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
+from dap_server.protocol.tables import RequestType
+
+LLM_REQUESTS: dict[str, RequestType] = {
+    "llm/reverseStepIn": RequestType(control.ReverseStepArguments, None),
+    "llm/reverseStepOut": RequestType(control.ReverseStepArguments, None),
+    "llm/runToStep": RequestType(control.RunToStepArguments, None),
+    "llm/placeBreakpoints": RequestType(control.PlaceBreakpointsArguments, SetFunctionBreakpointsResponseBody),
+}
+LLM_EVENTS: dict[str, type | None] = {
+    "llm/loading": control.LoadingEventBody,
+    "llm/running": control.RunningEventBody,
+}
