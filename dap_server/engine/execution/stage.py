@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from dap_server.engine.execution import memory
 from dap_server.engine.execution.progress import Progress
 from dap_server.protocol.errors import Cancelled, NotStopped
 from dap_server.wire.reply import Reply
@@ -34,7 +35,7 @@ class _Job:
         try:
             self.reply.settle(self._function())
         except BaseException as error:  # it belongs to who asked, not to the model thread
-            self.error = error
+            self.error = memory.explained(error)
             self.reply.fail(Cancelled(str(error)))
 
     def cancel(self, why: str) -> None:
