@@ -1,146 +1,308 @@
-"""Attention weights of any layer under any kernel, from what transformers hands to its attention functions.
+"""Attention weights from what a kernel was given: only of the rows asked, whatever kernel ran.
 
-Kernels such as SDPA and flash attention give no weights. They are computed here from the very tensors that the kernel
-was given, before any packing, by the function that the model itself would run eagerly; and only for the rows that are
-asked for.
+Kernels such as SDPA and flash attention give no weights. Three ways lead to them, and a call of attention goes one:
+
+- `DispatchedCall`: transformers handed the call to a kernel. The model's own eager function computes the rows from the
+  very same tensors, before any packing.
+- `FusedCall`: somebody called `scaled_dot_product_attention` directly; the rows are computed by its definition.
+- `OwnSoftmax`: the model computed a softmax itself; the weights are its result.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from types import FrameType
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_utils import AttentionInterface
 
-from dap_server.engine.execution.generation import Tape
-from dap_server.engine.execution.probes import Enough
+from dap_server.engine.analysis.attention_text import AttentionText
+
+NOTHING_LEFT = 1e-4
+"""A share below this is rounding, unless the module is known to have a sink."""
+
+CHUNK_BYTES = 64 * 1024 * 1024
+"""The scores of so many rows are computed at once."""
+
+ALL = slice(None)
+
+Kind = Literal["self", "cross", "encoder"]
 
 
-@dataclass(frozen=True)
-class AttentionCall:
-    """What one attention function was given.
+class Rows(NamedTuple):
+    """Some query rows of one sequence.
+
+    Attributes:
+        weights: (H, T', S); NaN in rows whose every key is masked.
+        sink: (H, T') the share that no key gets because a learnt sink takes it; None without one.
+    """
+
+    weights: Tensor
+    sink: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionCall(ABC):
+    """One call of attention, as it was given.
+
+    Attributes:
+        module: that made it.
+        path: of the module.
+        kernel: what ran, such as `sdpa`.
+        text: which tokens stand behind its queries and keys.
+    """
+
+    source: ClassVar[str]
+    """How it was heard of."""
+
+    module: nn.Module
+    path: str = ""
+    kernel: str = "eager"
+    text: AttentionText = field(default_factory=AttentionText)
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int, int]:
+        """B, H, T, S."""
+
+    @property
+    def window(self) -> int | None:
+        """How many keys a query may look at, itself among them, where the call or its module says so."""
+        size = getattr(self.module, "sliding_window", None)
+        return size if isinstance(size, int) and size > 0 else None
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device: ...
+
+    def kind(self, sequence: int) -> Kind:
+        """`encoder` for queries that see what comes after them, as far as the first row tells that is not masked."""
+        text, queries = self.text, self.shape[2]
+        if text.is_cross:
+            return "cross"
+        row = max(text.start(sequence) - text.first_query, 0)
+        if row >= queries - 1:
+            return "self"
+        weights = self.weights(sequence, slice(row, row + 1))
+        later = text.first_query + row + 1 - text.first_key
+        return "encoder" if bool((weights[..., later:].nan_to_num() > 0).any()) else "self"
+
+    @abstractmethod
+    def rows(self, sequence: int, rows: slice = ALL) -> Rows:
+        """Some query rows of one sequence, all heads. Takes memory for that many rows, and a few times more."""
+
+    def weights(self, sequence: int, rows: slice = ALL) -> Tensor:
+        """(H, T', S)."""
+        return self.rows(sequence, rows).weights
+
+    def rows_at_once(self) -> int:
+        """How many rows `rows` may be asked for so that it stays small."""
+        _, heads, _, keys = self.shape
+        return max(1, CHUNK_BYTES // (4 * heads * max(keys, 1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DispatchedCall(AttentionCall):
+    """What one attention function of transformers was given.
 
     Attributes:
         query: (B, H, T, D).
         key, value: (B, H or fewer when heads share them, S, D).
-        mask: as the kernel takes it: None, boolean, or added to the scores; (B or 1, H or 1, T, S).
+        mask: as the kernel takes it: None, boolean, or added to the scores; (B or 1, H or 1, T, S); (B, S) for flash
+            attention; a BlockMask for flex attention.
         options: scaling, soft-capping, sinks, bias and what else the model passes.
         eager: the model's own function that gives weights.
         is_eager: whether that is also the function that ran.
     """
 
-    module: nn.Module
+    source: ClassVar[str] = "AttentionInterface"
+
     query: Tensor
     key: Tensor
     value: Tensor
-    mask: Tensor | None
+    mask: Any
     options: dict[str, Any]
     eager: Callable[..., Any]
     is_eager: bool
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """B, H, T, S."""
         return self.query.shape[0], self.query.shape[1], self.query.shape[2], self.key.shape[2]
 
-    @torch.no_grad()
-    def weights(self, sequence: int, rows: slice = slice(None)) -> Tensor:
-        """(H, T', S) weights of some query rows of one sequence; NaN in rows whose every key is masked."""
-        one = slice(sequence, sequence + 1)
-        mask = self._added_mask()
-        mask = None if mask is None else (mask[one] if mask.shape[0] > 1 else mask)[..., rows, :]
-        options = {k: _of_rows(v, self.shape, one, rows) for k, v in self.options.items()}
-        query, key, value = self.query[one, :, rows], self.key[one], self.value[one]
-        weights: Tensor = self.eager(self.module, query, key, value, mask, **{**options, "dropout": 0.0})[1]
-        if mask is None:
-            return weights[0]
-        hidden = (mask <= torch.finfo(mask.dtype).min / 2).all(dim=-1, keepdim=True)
-        return weights[0].masked_fill(hidden[0], math.nan)
+    @property
+    def window(self) -> int | None:
+        size = self.options.get("sliding_window")
+        return size if isinstance(size, int) and size > 0 else super().window
 
-    def _added_mask(self) -> Tensor | None:
-        """The mask as eager attention takes it: added to the scores."""
-        lowest = torch.finfo(self.query.dtype).min
+    @property
+    def device(self) -> torch.device:
+        return self.query.device
+
+    @torch.no_grad()
+    def rows(self, sequence: int, rows: slice = ALL) -> Rows:
+        one = slice(sequence, sequence + 1)
+        mask = self._added_mask(sequence, rows)  # (1, H or 1, T', S)
+        options = {k: _of_rows(v, self.shape, one, rows) for k, v in self.options.items()}
+        ones = self.value.new_ones(
+            1, self.value.shape[1], self.value.shape[2], 1
+        )  # what comes out is the sum of weights
+        out, weights = self.eager(
+            self.module, self.query[one, :, rows], self.key[one], ones, mask, **{**options, "dropout": 0.0}
+        )[:2]
+        hidden = (mask <= torch.finfo(mask.dtype).min / 2).all(dim=-1, keepdim=True)[0]  # (H or 1, T', 1)
+        return Rows(
+            weights[0].masked_fill(hidden, math.nan), self._sink(out[0, ..., 0].transpose(0, 1), hidden[..., 0])
+        )
+
+    def _sink(self, mass: Tensor, hidden: Tensor) -> Tensor | None:
+        """`mass`, `hidden`: (H, T')."""
+        left = (1 - mass.float()).clamp_min(0)
+        known = any(x is not None for x in (getattr(self.module, "sinks", None), self.options.get("s_aux")))
+        if not known and not bool(((left > NOTHING_LEFT) & ~hidden).any()):
+            return None
+        return left.masked_fill(hidden, math.nan)
+
+    def _added_mask(self, sequence: int, rows: slice) -> Tensor:
+        """(1, H or 1, T', S) the mask as eager attention takes it: added to the scores."""
         _, _, queries, keys = self.shape
-        if self.mask is None:
-            causal = self.options.get("is_causal")
-            causal = getattr(self.module, "is_causal", True) if causal is None else causal
-            if self.is_eager or queries == 1 or not causal:
-                return None
-            allowed = torch.ones(queries, keys, dtype=torch.bool, device=self.query.device).tril()
-            allowed = allowed[None, None]
-        elif self.mask.dtype is torch.bool:
-            allowed = self.mask
-        elif self.mask.dim() == 2:  # flash attention: which keys are no padding
-            allowed = self.mask.bool()[:, None, None, -keys:].expand(-1, 1, queries, -1)
-            if queries > 1:
-                allowed = allowed & torch.ones(queries, keys, dtype=torch.bool, device=allowed.device).tril(
-                    keys - queries
-                )
+        mask = self.mask
+        if isinstance(mask, Tensor) and mask.dim() == 4:
+            mask = (mask[sequence : sequence + 1] if mask.shape[0] > 1 else mask)[
+                ..., rows if mask.shape[-2] == queries else ALL, :
+            ]
+            if mask.dtype is not torch.bool:
+                return mask
         else:
-            return self.mask
-        zero = torch.zeros((), dtype=self.query.dtype, device=self.query.device)
-        return torch.where(allowed, zero, lowest)
+            mask = self._allowed(sequence, torch.arange(queries, device=self.query.device)[rows])
+        mask = mask.expand(*mask.shape[:3], keys)
+        lowest = torch.finfo(self.query.dtype).min
+        return torch.where(mask, torch.zeros((), dtype=self.query.dtype, device=self.query.device), lowest)
+
+    def _allowed(self, sequence: int, at: Tensor) -> Tensor:
+        """(1, H or 1, T', S) for the rows `at` (T',), where the kernel was given no mask, or its own kind of one."""
+        _, _, queries, keys = self.shape
+        every = torch.arange(keys, device=at.device)
+        if hasattr(self.mask, "mask_mod"):  # flex attention
+            return _of_block_mask(self.mask.mask_mod, sequence, self.query.shape[1], at, every)
+        known, is_flash = keys, "flash" in self.kernel
+        allowed = torch.ones(1, keys, dtype=torch.bool, device=at.device)
+        if isinstance(self.mask, Tensor):  # flash attention: which keys are no padding; a static cache has more slots
+            known = self.mask.shape[-1]
+            allowed = nn.functional.pad(
+                self.mask.bool()[sequence % self.mask.shape[0], None, -keys:], (0, max(keys - known, 0))
+            )
+            known = min(known, keys)
+            is_flash = True
+        causal = self.options.get("is_causal")
+        causal = getattr(self.module, "is_causal", True) if causal is None else causal
+        own = at[:, None] + (
+            known - queries if is_flash else 0
+        )  # SDPA counts from the first key, flash to the last one
+        if causal and queries > 1 and not (self.is_eager and self.mask is None):
+            allowed = allowed & (every[None] <= own)
+        if is_flash and (window := self.window) is not None and known > window:
+            allowed = allowed & ((own - every[None]).abs() < window)
+        return allowed.expand(at.shape[0], keys)[None, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusedCall(AttentionCall):
+    """A call of `torch.nn.functional.scaled_dot_product_attention`.
+
+    Attributes:
+        query: (B, H, T, D).
+        key: (B, H or fewer when heads share them, S, D).
+        mask: boolean or added to the scores, broadcast to (B, H, T, S); None without one.
+        scale: of the scores.
+        is_causal: whether row i sees keys 0 … i only.
+    """
+
+    source: ClassVar[str] = "scaled_dot_product_attention"
+
+    query: Tensor
+    key: Tensor
+    mask: Tensor | None = None
+    scale: float | None = None
+    is_causal: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.query.shape[0], self.query.shape[1], self.query.shape[2], self.key.shape[2]
+
+    @property
+    def device(self) -> torch.device:
+        return self.query.device
+
+    @torch.no_grad()
+    def rows(self, sequence: int, rows: slice = ALL) -> Rows:
+        batch, heads, queries, keys = self.shape
+        query = (
+            self.query[sequence, :, rows].float() if self.query.dtype != torch.double else self.query[sequence, :, rows]
+        )
+        key = self.key[sequence].to(query.dtype).repeat_interleave(heads // self.key.shape[1], dim=0)  # (H, S, D)
+        scale = query.shape[-1] ** -0.5 if self.scale is None else self.scale
+        scores = (query @ key.transpose(1, 2)) * scale  # (H, T', S)
+        if self.is_causal:
+            at = torch.arange(queries, device=query.device)[rows]
+            scores = scores.masked_fill(torch.arange(keys, device=query.device)[None] > at[:, None], -math.inf)
+        if self.mask is not None:
+            mask = self.mask.expand(batch, heads, queries, keys)[sequence, :, rows]
+            scores = scores.masked_fill(~mask, -math.inf) if mask.dtype is torch.bool else scores + mask
+        hidden = (scores <= torch.finfo(self.query.dtype).min / 2).all(dim=-1, keepdim=True)
+        return Rows(scores.softmax(dim=-1).masked_fill(hidden, math.nan), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnSoftmax(AttentionCall):
+    """A softmax that the model computed itself.
+
+    Attributes:
+        values: (B, H, T, S) its result.
+        hidden: (B, H, T) rows whose every key was masked.
+    """
+
+    source: ClassVar[str] = "softmax"
+
+    values: Tensor
+    hidden: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        batch, heads, queries, keys = self.values.shape
+        return batch, heads, queries, keys
+
+    @property
+    def device(self) -> torch.device:
+        return self.values.device
+
+    @torch.no_grad()
+    def rows(self, sequence: int, rows: slice = ALL) -> Rows:
+        hidden = self.hidden[sequence, :, rows, None]
+        return Rows(self.values[sequence, :, rows].masked_fill(hidden, math.nan), None)
 
 
 def _of_rows(value: Any, shape: tuple[int, int, int, int], one: slice, rows: slice) -> Any:
-    """An option that has a value for every query and key, such as a position bias, cut to the rows."""
-    if isinstance(value, Tensor) and value.dim() == 4 and value.shape[-2:] == shape[-2:]:
-        return (value[one] if value.shape[0] == shape[0] and shape[0] > 1 else value)[..., rows, :]
-    return value
+    """An option that has values for every query, such as a position bias or sinks, cut to the rows."""
+    batch, _, queries, keys = shape
+    if (
+        not isinstance(value, Tensor)
+        or value.dim() != 4
+        or value.shape[-2] != queries
+        or value.shape[-1] not in (1, keys)
+    ):
+        return value
+    return (value[one] if value.shape[0] == batch else value)[..., rows, :]
 
 
-@contextmanager
-def reported(report: Callable[[AttentionCall], None]) -> Iterator[None]:
-    """Reports every attention function that runs while this is open, eager ones included."""
-    original = AttentionInterface.get_interface
-
-    def get_interface(self: Any, implementation: str, default: Callable[..., Any]) -> Callable[..., Any]:
-        function = original(self, implementation, default)
-
-        def dispatch(
-            module: nn.Module, q: Tensor, k: Tensor, v: Tensor, mask: Any = None, *rest: Any, **kw: Any
-        ) -> Any:
-            report(AttentionCall(module, q, k, v, mask, kw, default, function is default))
-            return function(module, q, k, v, mask, *rest, **kw)
-
-        return dispatch
-
-    type.__setattr__(AttentionInterface, "get_interface", get_interface)
-    try:
-        yield
-    finally:
-        type.__setattr__(AttentionInterface, "get_interface", original)
-
-
-class _Until:
-    """Ends a replay once a module has returned."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
-        pass
-
-    def ends(self, path: str, module: nn.Module, output: Any) -> None:
-        if path == self._path:
-            raise Enough
-
-
-def attention_calls(tape: Tape, step: int, path: str, modules: dict[str, nn.Module]) -> dict[str, AttentionCall]:
-    """The attention functions that ran inside a module in a step, by the path of their module; found by a replay."""
-    inside = {module: p for p, module in modules.items() if p == path or p.startswith(f"{path}.") or not path}
-    found: dict[str, AttentionCall] = {}
-
-    def report(call: AttentionCall) -> None:
-        if call.module in inside:
-            found[inside[call.module]] = replace(call, options=dict(call.options))
-
-    with reported(report):
-        tape.replay(step, _Until(path))
-    return found
+def _of_block_mask(
+    allows: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], sequence: int, heads: int, at: Tensor, keys: Tensor
+) -> Tensor:
+    """(1, H, T', S) of a flex attention mask, which is a function of batch, head, query and key."""
+    by_key = torch.vmap(allows, in_dims=(None, None, None, 0))
+    by_row = torch.vmap(by_key, in_dims=(None, None, 0, None))
+    by_head = torch.vmap(by_row, in_dims=(None, 0, None, None))
+    head = torch.arange(heads, device=at.device)
+    return by_head(torch.tensor(sequence, device=at.device), head, at, keys).bool()[None]

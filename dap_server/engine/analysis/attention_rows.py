@@ -1,4 +1,4 @@
-"""The Attention scope of a frame: heads, what they are, and where each position looks."""
+"""The Attention scope of a frame: every head with what it does, every position with where it looks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from functools import partial
 
 from torch import Tensor
 
-from dap_server.engine.analysis.attention import AttentionCall, attention_calls
-from dap_server.engine.analysis.heads import HeadSummary, summarize
+from dap_server.engine.analysis.attention import AttentionCall
+from dap_server.engine.analysis.attention_capture import attention_calls
+from dap_server.engine.analysis.attention_text import UNKNOWN
+from dap_server.engine.analysis.heads import HeadSummary, Tally
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.inspection.frames import Frame
@@ -24,85 +26,162 @@ def attention_scope(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> S
     """For frames inside a transformer layer; found by running the step again, when it is opened."""
     if frame.path is None or frame.kind == "forward" or anatomy.layer_of(frame.path) is None:
         return None
-    if frame.stop.generation.tape is None or not frame.stop.generation.is_own_loop:
+    if frame.stop.generation.tape is None:
         return None
     return Scope("Attention", Rows(lambda: _rows(frame, anatomy, vocabulary)), expensive=True)
 
 
-def _rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:
-    tape, path = frame.stop.generation.tape, frame.path or ""
+def calls_in(frame: Frame, path: str, anatomy: Anatomy) -> list[AttentionCall]:
+    """The calls of attention in a module, in the step of a frame."""
+    generation, tape = frame.stop.generation, frame.stop.generation.tape
     assert tape is not None
-    calls = attention_calls(tape, frame.step, path, anatomy.modules)
+    texts = []
+    if generation.is_own_loop and generation.input_ids is not None:
+        texts.append(generation.input_ids[:, : generation.prompt_length + frame.step])
+    suspended = frame.activation if frame.path == path else None
+    return attention_calls(tape, frame.step, path, anatomy, suspended, texts)
+
+
+def _rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:
+    path = frame.path or ""
+    calls = calls_in(frame, path, anatomy)
     if not calls:
-        return [Row("none", f"{anatomy.name_of(path)} dispatches no attention through transformers")]
+        return [Row("none", f"{anatomy.name_of(path)} computes no attention that can be heard of")]
     if len(calls) == 1:
-        return _heads(next(iter(calls.values())), frame, vocabulary)
-    return [Row(p, "", children=Rows(partial(_heads, call, frame, vocabulary))) for p, call in calls.items()]
-
-
-def _heads(call: AttentionCall, frame: Frame, vocabulary: Vocabulary) -> list[Row]:
-    weights = call.weights(frame.sequence)  # (H, T, S)
-    ids = frame.stop.generation.input_ids
-    tokens = [] if ids is None else ids[frame.sequence, : weights.shape[2]].tolist()
-    offset = weights.shape[2] - weights.shape[1]
-    if len(tokens) != weights.shape[2] or offset < 0:  # cross attention, or keys that are no tokens of the text
-        return [
-            Row(f"head {h}", "", children=_Positions(weights[h], 0, [], vocabulary)) for h in range(weights.shape[0])
-        ]
+        return _heads(calls[0], frame.sequence, vocabulary)
+    names = call_names(calls)
     return [
-        Row(f"head {h}", _line(summary), children=_Positions(weights[h], offset, tokens, vocabulary))
-        for h, summary in enumerate(summarize(weights, tokens, offset))
+        Row(name, headline(call, frame.sequence), children=Rows(partial(_heads, call, frame.sequence, vocabulary)))
+        for name, call in zip(names, calls, strict=True)
     ]
 
 
+def call_names(calls: list[AttentionCall]) -> list[str]:
+    """By the path of the module, counted where one module calls attention more than once."""
+    names: list[str] = []
+    for call in calls:
+        before = sum(name.partition(" (")[0] == call.path for name in names)
+        names.append(f"{call.path} (call {before + 1})" if before else call.path)
+    return names
+
+
+def headline(call: AttentionCall, sequence: int) -> str:
+    """`self attention · sdpa · 6 heads · 1 × 19 · window 8`."""
+    _, heads, queries, keys = call.shape
+    window = f" · window {call.window}" if call.window is not None else ""
+    source = "" if call.source == "AttentionInterface" else f" · from {call.source}"
+    return f"{call.kind(sequence)} attention · {call.kernel} · {heads} heads · {queries} × {keys}{window}{source}"
+
+
+def _heads(call: AttentionCall, sequence: int, vocabulary: Vocabulary) -> list[Row]:
+    return [
+        Row("call", headline(call, sequence)),
+        *(
+            Row(f"head {h}", _line(summary), children=_Positions(call, sequence, h, vocabulary))
+            for h, summary in enumerate(summarize(call, sequence))
+        ),
+    ]
+
+
+def summarize(
+    call: AttentionCall, sequence: int, rows: range | None = None, check: Callable[[], None] = lambda: None
+) -> list[HeadSummary]:
+    """Every head over some query rows, all of them when none are named. `check` is called between pieces of work."""
+    rows = range(call.shape[2]) if rows is None else rows
+    tally, size = Tally(call.text, sequence, call.shape[3], call.device), call.rows_at_once()
+    for start in range(rows.start, rows.stop, size):
+        check()
+        tally.add(call.rows(sequence, slice(start, min(start + size, rows.stop))), start)
+    return tally.summaries()
+
+
 def _line(head: HeadSummary) -> str:
-    return f"{head.kind} · entropy {head.entropy:.3f} · first key {head.first:.1%} · {head.distance:.1f} back"
+    distance = "" if head.distance is None else f" · {head.distance:.1f} back"
+    sink = "" if head.sink is None else f" · learnt sink {head.sink:.1%}"
+    kind = f"{head.kind} · " if head.scores else ""
+    return f"{kind}entropy {head.entropy:.3f} · first token {head.first:.1%}{distance}{sink}"
 
 
 class _Positions:
-    """The query positions of one head, each opening to its keys."""
+    """The query positions of one head, each opening to its keys. Rows are computed page by page."""
 
     named = 0
 
-    def __init__(self, weights: Tensor, offset: int, tokens: list[int], vocabulary: Vocabulary) -> None:
-        """`weights`: (T, S)."""
-        self._weights, self._offset, self._tokens, self._vocabulary = weights, offset, tokens, vocabulary
-        self.indexed = weights.shape[0]
+    def __init__(self, call: AttentionCall, sequence: int, head: int, vocabulary: Vocabulary) -> None:
+        self._call, self._sequence, self._head = call, sequence, head
+        self._labels = Labels(call, sequence, vocabulary)
+        self.indexed = call.shape[2]
 
     def named_rows(self) -> list[Row]:
         return []
 
     def indexed_rows(self, start: int, count: int) -> list[Row]:
-        rows = range(start, min(start + count, self.indexed))
-        return [self._row(i) for i in rows]
+        stop = min(start + count, self.indexed)
+        made: list[Row] = []
+        while start < stop:
+            end = min(start + self._call.rows_at_once(), stop)
+            weights, sink = self._call.rows(self._sequence, slice(start, end))
+            for i in range(end - start):
+                took = None if sink is None else float(sink[self._head, i])
+                made.append(self._row(start + i, weights[self._head, i], took))
+            start = end
+        return made
 
-    def _row(self, query: int) -> Row:
-        weights = self._weights[query]  # (S,)
-        at = query + self._offset
+    def _row(self, query: int, weights: Tensor, sink: float | None) -> Row:
+        """`weights`: (S,)."""
+        name, own = f"[{self._call.text.first_query + query}]", self._labels.query(query)
         if math.isnan(float(weights[0])):
-            return Row(f"[{at}]", f"{self._text(at)}  masked")
+            return Row(name, f"{own}  masked")
         best, keys = weights.topk(min(SHOWN, weights.shape[0]))
-        looks = ", ".join(
-            f"{self._text(int(k))} {float(w):.1%}" for w, k in zip(best, keys, strict=True) if float(w) >= 0.005
-        )
-        return Row(f"[{at}]", f"{self._text(at)}  looks at {looks}", children=_Keys(weights, self._text))
-
-    def _text(self, position: int) -> str:
-        return self._vocabulary.quoted(self._tokens[position]) if self._tokens else f"position {position}"
+        looks = [
+            f"{self._labels.key(int(k))} {float(w):.1%}" for w, k in zip(best, keys, strict=True) if float(w) >= 0.005
+        ]
+        if sink is not None:
+            looks.append(f"learnt sink {sink:.1%}")
+        return Row(name, f"{own}  looks at {', '.join(looks)}", children=_Keys(weights.clone(), sink, self._labels))
 
 
 class _Keys:
-    """The weights of one row by key."""
+    """The weights of one row by key, those that are no position of the text left out unless they have weight."""
 
-    named = 0
-
-    def __init__(self, weights: Tensor, text: Callable[[int], str]) -> None:
-        self._weights, self._text = weights, text
-        self.indexed = weights.shape[0]
+    def __init__(self, weights: Tensor, sink: float | None, labels: Labels) -> None:
+        self._weights, self._sink, self._labels = weights, sink, labels
+        self.indexed = labels.known or weights.shape[0]
+        self.named = int(sink is not None)
 
     def named_rows(self) -> list[Row]:
-        return []
+        return [] if self._sink is None else [Row("learnt sink", f"{self._sink:.6g}")]
 
     def indexed_rows(self, start: int, count: int) -> list[Row]:
-        page = self._weights[start : start + count].tolist()
-        return [Row(f"[{start + i}]", f"{self._text(start + i)}  {w:.6g}") for i, w in enumerate(page)]
+        page = self._weights[start : min(start + count, self.indexed)].tolist()
+        return [
+            Row(f"[{self._labels.position(start + i)}]", f"{self._labels.key(start + i)}  {w:.6g}")
+            for i, w in enumerate(page)
+        ]
+
+
+class Labels:
+    """The texts beside queries and keys of one call, for one sequence."""
+
+    def __init__(self, call: AttentionCall, sequence: int, vocabulary: Vocabulary) -> None:
+        self._text, self._sequence, self._vocabulary = call.text, sequence, vocabulary
+        ids = call.text.ids_of_keys(sequence, call.shape[3])
+        self._ids = None if ids is None else ids.tolist()
+        self.known = call.text.known_keys
+
+    def query(self, row: int) -> str:
+        token = self._text.id_of_query(self._sequence, row)
+        return f"position {self._text.first_query + row}" if token == UNKNOWN else self._vocabulary.quoted(token)
+
+    def key(self, key: int) -> str:
+        position = self._text.key_position(key)
+        if position is None:
+            return "empty slot" if self.known else f"key {key}"
+        if self._ids is None or self._ids[key] == UNKNOWN:
+            return f"position {position}"
+        return self._vocabulary.quoted(self._ids[key])
+
+    def position(self, key: int) -> int:
+        """Of a key in its text; its index where it is no token."""
+        position = self._text.key_position(key)
+        return key if position is None else position

@@ -1,73 +1,117 @@
-"""What an attention head does, as numbers and in a word."""
+"""What an attention head does, as numbers and in a word.
+
+The scores are those of the literature on circuits: the weight on the keys that define a kind, averaged over the query
+rows that have such a key. `induction` is the prefix-matching score of Olsson et al., "In-context Learning and
+Induction Heads" (2022): the weight on the tokens that followed earlier occurrences of the query's token; `duplicate`
+the weight on those occurrences (Wang et al., "Interpretability in the Wild", 2022); `previous token` that on the token
+before; `sink` that on the first token (Xiao et al., "Efficient Streaming Language Models with Attention Sinks", 2023),
+together with what a learnt sink takes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from dap_server.engine.analysis.attention import Rows
+from dap_server.engine.analysis.attention_text import UNKNOWN, AttentionText
+
 NAMED_FROM = 0.4
 """A head has the kind of its highest score, if that is at least this."""
+
+MIXED = "mixed"
 
 
 @dataclass(frozen=True)
 class HeadSummary:
-    """One head over the query rows at hand.
+    """One head over the query rows at hand; rows whose every key is masked do not count.
 
     Attributes:
-        entropy: mean over rows, in nats.
-        first: mean share of the first key.
-        distance: mean of how many positions back it looks.
-        scores: by kind: `previous token`, `duplicate`, `induction`, `sink`; mean weight on the keys that define it.
+        entropy: mean over rows, in nats, of the shares of the keys and of a learnt sink.
+        first: mean share of the first token of the text, padding not counted; 0 where a window hides it.
+        distance: mean of how many positions back it looks; None for cross attention.
+        sink: mean share of a learnt sink; None without one.
+        scores: by kind, as far as they are defined here: `previous token`, `duplicate`, `induction`, `sink`.
     """
 
     entropy: float
     first: float
-    distance: float
-    scores: dict[str, float]
+    distance: float | None
+    sink: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
         """The kind with the highest score; `mixed` when none is high."""
-        kind, score = max(self.scores.items(), key=lambda item: item[1])
-        return kind if score >= NAMED_FROM else "mixed"
+        kind, score = max(self.scores.items(), key=lambda item: item[1], default=(MIXED, 0.0))
+        return kind if score >= NAMED_FROM else MIXED
 
 
-def summarize(weights: Tensor, tokens: Sequence[int], offset: int) -> list[HeadSummary]:
-    """Of every head.
+class Tally:
+    """Adds up the rows of one sequence, some at a time."""
 
-    Args:
-        weights: (H, T, S).
-        tokens: the S ids of the keys.
-        offset: position of the first query row among the keys.
-    """
-    _, queries, keys = weights.shape
-    ids = torch.tensor(list(tokens[:keys]), device=weights.device)  # (S,)
-    at = torch.arange(queries, device=weights.device) + offset  # (T,) positions of the queries
-    back = at[:, None] - torch.arange(keys, device=weights.device)[None]  # (T, S)
-    same = (ids[None] == ids[at][:, None]) & (back > 0)
-    after_same = torch.zeros_like(same)
-    after_same[:, 1:] = same[:, :-1]
-    after_same &= back > 0
-    values = weights.double().nan_to_num()
-    masks = {"previous token": back == 1, "duplicate": same, "induction": after_same}
-    scores = {kind: _mean_on(values, mask) for kind, mask in masks.items()}
-    later = at > 0  # the first token has nowhere else to look
-    first = values[:, later, 0].mean(dim=1) if bool(later.any()) else torch.zeros(values.shape[0]).double()
-    scores["sink"] = first
-    entropy = -(values * values.clamp_min(1e-300).log()).sum(-1).mean(1)
-    distance = (values * back.clamp_min(0)).sum(-1).mean(1)
-    return [
-        HeadSummary(float(entropy[h]), float(first[h]), float(distance[h]), {k: float(s[h]) for k, s in scores.items()})
-        for h in range(weights.shape[0])
-    ]
+    def __init__(self, text: AttentionText, sequence: int, keys: int, device: torch.device) -> None:
+        self._text = text
+        self._start = text.start(sequence)
+        self._ids = None if text.is_cross else text.ids_of_keys(sequence, keys)
+        self._own_ids = None if text.query_ids is None else text.query_ids[sequence]
+        self._positions = torch.arange(keys, device=device) + text.first_key  # (S,)
+        self._positions[text.known_keys or keys :] = -1
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, Tensor] = {}
 
+    def add(self, rows: Rows, first_row: int) -> None:
+        """`first_row`: index of the first of the rows among all query rows of the call."""
+        weights = rows.weights.double()  # (H, T', S)
+        shown = ~weights.isnan().all(dim=-1)  # (H, T')
+        weights = weights.nan_to_num()
+        at = torch.arange(weights.shape[1], device=weights.device) + first_row + self._text.first_query  # (T',)
+        sink = torch.zeros_like(weights[..., 0]) if rows.sink is None else rows.sink.double().nan_to_num()
+        shares = torch.cat([weights, sink[..., None]], dim=-1)
+        self._mean("entropy", -torch.special.xlogy(shares, shares).sum(-1), shown)
+        if rows.sink is not None:
+            self._mean("learnt sink", sink, shown)
+        first = weights @ (self._positions == self._start).double()  # (H, T')
+        self._mean("first", first, shown & (at > self._start) if not self._text.is_cross else shown)
+        if self._text.is_cross:
+            return
+        self._mean("sink", first + sink, shown & (at > self._start))
+        back = at[:, None] - self._positions[None]  # (T', S)
+        back = back.masked_fill(self._positions[None] < self._start, -1)
+        self._mean("distance", (weights * back.clamp_min(0)).sum(-1), shown)
+        for kind, keys in self._defining_keys(at, back).items():
+            self._mean(kind, (weights * keys).sum(-1), shown & keys.any(dim=1))
 
-def _mean_on(values: Tensor, mask: Tensor) -> Tensor:
-    """(H,) weight on the marked keys, averaged over the query rows that have one; 0 without any."""
-    rows = mask.any(dim=1)
-    if not bool(rows.any()):
-        return torch.zeros(values.shape[0], dtype=values.dtype, device=values.device)
-    return (values * mask).sum(-1)[:, rows].mean(dim=1)
+    def _defining_keys(self, at: Tensor, back: Tensor) -> dict[str, Tensor]:
+        """(T', S) masks by kind."""
+        found = {"previous token": back == 1}
+        if self._ids is None or self._own_ids is None:
+            return found
+        own = self._own_ids[at]  # (T',)
+        same = (self._ids[None] == own[:, None]) & (back > 0) & (own[:, None] != UNKNOWN)
+        after = torch.zeros_like(same)
+        after[:, 1:] = same[:, :-1]
+        return {**found, "duplicate": same, "induction": after & (back > 0)}
+
+    def _mean(self, name: str, values: Tensor, counted: Tensor) -> None:
+        """`values`, `counted`: (H, T')."""
+        counted = counted.expand_as(values)
+        self._sums[name] = self._sums.get(name, 0) + (values * counted).sum(-1)
+        self._counts[name] = self._counts.get(name, 0) + counted.sum(-1)
+
+    def summaries(self) -> list[HeadSummary]:
+        """Of every head."""
+        means = {name: (total / self._counts[name].clamp_min(1)).tolist() for name, total in self._sums.items()}
+        kinds = [kind for kind in ("previous token", "duplicate", "induction", "sink") if kind in means]
+        return [
+            HeadSummary(
+                entropy=means["entropy"][h],
+                first=means["first"][h],
+                distance=means["distance"][h] if "distance" in means else None,
+                sink=means["learnt sink"][h] if "learnt sink" in means else None,
+                scores={kind: means[kind][h] for kind in kinds},
+            )
+            for h in range(len(means["entropy"]))
+        ]

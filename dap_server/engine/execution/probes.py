@@ -65,7 +65,7 @@ class TraceProbe:
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
         occurrence = self._counts.get(path, -1) + 1
         self._counts[path] = occurrence
-        if self.found is None and _is_again(self.suspended, module, call):
+        if self.found is None and is_again(self.suspended, module, call):
             self.found = len(self.events)
         self._open.append(len(self.events))
         self.events.append(Event(path, "before", occurrence, self._parent(-2)))
@@ -128,7 +128,7 @@ class LastCallProbe:
         self._path, self._suspended = path, suspended
 
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
-        if self.found is not None and _is_again(self._suspended, module, call):
+        if self.found is not None and is_again(self._suspended, module, call):
             raise Enough
         if path == self._path:
             self.found = Captured(by_value(tuple(call.f_locals["args"])), by_value(dict(call.f_locals["kwargs"])))
@@ -143,7 +143,7 @@ class LastCallProbe:
             raise Enough
 
 
-def _is_again(suspended: Activation | None, module: nn.Module, call: FrameType) -> bool:
+def is_again(suspended: Activation | None, module: nn.Module, call: FrameType) -> bool:
     """Whether a call that runs again is the suspended one: it is given the same, to the last bit."""
     if suspended is None or suspended.module is not module:
         return False

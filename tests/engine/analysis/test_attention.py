@@ -11,9 +11,11 @@ from transformers import AutoModelForCausalLM
 from transformers.modeling_utils import AttentionInterface
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
-from dap_server.engine.analysis.attention import AttentionCall, attention_calls
+from dap_server.engine.analysis.attention import DispatchedCall, Rows
+from dap_server.engine.analysis.attention_capture import attention_calls
 from dap_server.engine.analysis.attention_rows import attention_scope
-from dap_server.engine.analysis.heads import summarize
+from dap_server.engine.analysis.attention_text import AttentionText
+from dap_server.engine.analysis.heads import Tally
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.generation import Tape
 from dap_server.engine.execution.stepping import Motion, Stop
@@ -51,14 +53,14 @@ def test_weights_equal_those_of_an_eager_run(atlas: Loaded, eager: Loaded, step:
         inputs = atlas.tokenizer(TEXTS, return_tensors="pt", padding=True)
         options = {"return_dict_in_generate": True, "output_attentions": True, "max_new_tokens": step + 1}
         expected: tuple[Tensor, ...] = eager.model.generate(**inputs, **options).attentions[step]
-        calls = attention_calls(tape, step, "", walk.anatomy.modules)
-        assert list(calls) == [f"model.layers.{i}.self_attn" for i in range(6)]
-        for call, reference in zip(calls.values(), expected, strict=True):
+        calls = attention_calls(tape, step, "", walk.anatomy)
+        assert [call.path for call in calls] == [f"model.layers.{i}.self_attn" for i in range(6)]
+        for call, reference in zip(calls, expected, strict=True):
             for sequence in range(2):
                 weights = call.weights(sequence)
                 masked = weights.isnan().all(-1)
                 assert torch.allclose(weights[~masked], reference[sequence][~masked], atol=5e-6, rtol=0)
-        first = next(iter(calls.values()))
+        first = calls[0]
         shown = ~first.weights(0).isnan().all(-1)
         assert torch.equal(first.weights(0)[shown], expected[0][0][shown])
 
@@ -67,12 +69,12 @@ def test_weights_equal_those_of_an_eager_run(atlas: Loaded, eager: Loaded, step:
 
 def test_rows_of_padding_are_masked_and_no_others(atlas: Loaded) -> None:
     def look(walk: Walk, stop: Stop, tape: Tape) -> None:
-        calls = attention_calls(tape, 0, "model.layers.2", walk.anatomy.modules)
-        assert list(calls) == ["model.layers.2.self_attn"]
+        (call,) = attention_calls(tape, 0, "model.layers.2", walk.anatomy)
+        assert call.path == "model.layers.2.self_attn"
         mask = stop.generation.attention_mask
         assert mask is not None
         for sequence in range(2):
-            masked = calls["model.layers.2.self_attn"].weights(sequence).isnan().all(-1)
+            masked = call.weights(sequence).isnan().all(-1)
             assert torch.equal(masked, (mask[sequence] == 0).expand_as(masked))
 
     at_step(atlas, 0, TEXTS, look)
@@ -80,7 +82,7 @@ def test_rows_of_padding_are_masked_and_no_others(atlas: Loaded) -> None:
 
 def test_only_the_rows_asked_for_are_computed_and_they_are_the_same(atlas: Loaded) -> None:
     def look(walk: Walk, _stop: Stop, tape: Tape) -> None:
-        call = attention_calls(tape, 0, "model.layers.4", walk.anatomy.modules)["model.layers.4.self_attn"]
+        (call,) = attention_calls(tape, 0, "model.layers.4", walk.anatomy)
         rows = call.weights(0, slice(3, 5))
         assert rows.shape[1] == 2
         assert torch.allclose(rows, call.weights(0)[:, 3:5], atol=1e-6, rtol=0)
@@ -101,7 +103,16 @@ def test_every_form_of_mask_means_the_same(atlas: Loaded, kind: str) -> None:
         "padding": torch.ones(1, 4, dtype=torch.long),
     }
     module = atlas.model.model.layers[0].self_attn
-    call = AttentionCall(module, query, key, key, masks[kind], {"scaling": 0.2}, eager_attention_forward, False)
+    call = DispatchedCall(
+        module=module,
+        query=query,
+        key=key,
+        value=key,
+        mask=masks[kind],
+        options={"scaling": 0.2},
+        eager=eager_attention_forward,
+        is_eager=False,
+    )
     scores = torch.einsum("hqd,hkd->hqk", query[0], key[0].repeat_interleave(3, 0)).double() * 0.2
     expected = scores.masked_fill(~allowed[0], float("-inf")).softmax(-1)
     assert torch.allclose(call.weights(0).double(), expected, atol=1e-6, rtol=0)
@@ -115,7 +126,11 @@ def test_heads_made_to_measure_get_their_names() -> None:
         weights[1, q, 0] = 1  # the first
         weights[2, q, q - 2 if q >= 3 else q] = 1  # after the last occurrence
         weights[3, q, q - 3 if q >= 3 else q] = 1  # the last occurrence
-    summaries = summarize(weights, tokens, 0)
+    ids = torch.tensor([tokens])
+    tally = Tally(AttentionText(query_ids=ids, key_ids=ids, known_keys=6), 0, 6, torch.device("cpu"))
+    tally.add(Rows(weights[:, :2], None), 0)
+    tally.add(Rows(weights[:, 2:], None), 2)
+    summaries = tally.summaries()
     assert [s.kind for s in summaries] == ["previous token", "sink", "induction", "duplicate"]
     assert summaries[0].entropy == pytest.approx(0)
     assert summaries[1].distance == pytest.approx(2.5)
@@ -127,10 +142,10 @@ def test_the_induction_heads_of_the_example_model_are_named_as_such(atlas: Loade
         layer = next(f for f in frames if f.path == "model.layers.3")
         scope = attention_scope(layer, walk.anatomy, walk.vocabulary)
         assert scope is not None
-        heads = scope.children.named_rows()
-        assert heads[4].value.startswith("induction")
-        assert heads[4].children is not None
-        last = heads[4].children.indexed_rows(0, 100)[-1]
+        heads = {row.name: row for row in scope.children.named_rows()}
+        assert heads["head 4"].value.startswith("induction")
+        assert heads["head 4"].children is not None
+        last = heads["head 4"].children.indexed_rows(0, 100)[-1]
         assert "' tree'  looks at ' moon'" in last.value
 
     at_step(atlas, 0, TEXTS[:1], look)
@@ -144,7 +159,7 @@ def test_looking_at_attention_leaves_the_run_and_transformers_alone(atlas: Loade
 
     def decide(stop: Stop) -> Motion:
         assert stop.generation.tape is not None
-        attention_calls(stop.generation.tape, stop.place.step, "", walk.anatomy.modules)
+        attention_calls(stop.generation.tape, stop.place.step, "", walk.anatomy)
         return Motion.RUN
 
     walk = Walk(atlas, decide, ["*.layers.3"])
