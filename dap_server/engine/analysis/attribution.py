@@ -1,0 +1,252 @@
+"""Direct attribution of a logit: what each part of the model added to it through the residual stream.
+
+The residual stream after the last layer is a sum: what went into the first layer, and what each layer made of it. With
+the statistics of the final normalisation held at what they were, a logit before capping reads that sum linearly, so it
+is a sum too. Elhage et al., "A Mathematical Framework for Transformer Circuits" (2021), call the terms direct effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dap_server.engine.analysis.affine import Affine, makes, matrix_of, recognised, scaled
+from dap_server.engine.analysis.parts import Kind, Part, layer_parts, stream_of
+from dap_server.engine.analysis.recording import Call, Recording, multiple_of, record, tolerance
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.generation import Tape
+from dap_server.protocol.errors import RequestError
+
+CHECKED = 8
+"""So many logits are computed by hand to know a head from its look-alikes."""
+
+
+class CannotAttribute(RequestError):
+    """A logit of this model is no sum over its layers; the text says why."""
+
+    id = 51
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """A logit and its parts.
+
+    Attributes:
+        token: index of the logit.
+        logit: before capping, as the model computed it.
+        given: as the model gave it: capped, if it caps.
+        parts: embedding, layers in their order, biases behind them.
+        is_split: whether heads, attention and the other modules of layers were looked for.
+    """
+
+    token: int
+    logit: float
+    given: float
+    parts: tuple[Part, ...]
+
+    @property
+    def total(self) -> float:
+        """The sum of the parts."""
+        return sum(part.value for part in self.parts)
+
+    @property
+    def remainder(self) -> float:
+        """What the parts do not explain: the rounding of the model's own arithmetic."""
+        return self.logit - self.total
+
+    @property
+    def is_capped(self) -> bool:
+        return abs(self.given - self.logit) > 1e-6 * max(1.0, abs(self.logit))
+
+    def terms(self) -> list[Part]:
+        """The smallest parts, the one with the largest effect first: heads, then modules, then layers."""
+        found = [term for part in self.parts for term in part.leaves()]
+        return sorted(found, key=lambda term: -abs(term.value))
+
+
+@torch.no_grad()
+def attribution(
+    tape: Tape, step: int, anatomy: Anatomy, sequence: int, token: int | None = None, heads: bool = True
+) -> Attribution:
+    """Of the logit of a token at the last position of a step, in float64; the most likely token when None.
+
+    Runs the step again once. Parts and remainder sum to the logit; in float32 the remainder is below 1e-4 of a logit of
+    ordinary size.
+
+    Args:
+        heads: whether attention is split into its heads.
+
+    Raises:
+        CannotAttribute: no layers; no logits; a residual stream that changes its width; something that is neither a
+            factor, a normalisation nor a matrix between the last layer and the logits.
+    """
+    return of_recording(record(tape, step, anatomy, sequence), anatomy, token, heads)
+
+
+@torch.no_grad()
+def of_recording(recording: Recording, anatomy: Anatomy, token: int | None = None, heads: bool = True) -> Attribution:
+    """The same, of a step that has been followed already. Raises CannotAttribute."""
+    layers = recording.layers
+    if not layers:
+        raise CannotAttribute("no layers ran in this step: there is no residual stream to attribute to")
+    if recording.logits is None:
+        raise CannotAttribute("the model gave no logits for this position")
+    token = int(recording.logits.argmax()) if token is None else token
+    streams = [stream_of(recording.calls[i]) for i in layers]
+    if any(pair is None or pair[0].shape != pair[1].shape for pair in streams) or len({s[0].shape for s in streams if s}) > 1:
+        raise CannotAttribute("the residual stream changes its shape from layer to layer")
+    path = _path(recording, anatomy, token)
+    parts = [*_stream_parts(recording, path, heads), *path.biases]
+    return Attribution(token, path.logit, float(recording.logits[token]), tuple(parts))
+
+
+@dataclass(frozen=True)
+class _Path:
+    """How a logit reads the residual stream.
+
+    Attributes:
+        reader: (D,) in float64; what it reads in the stream after the last layer is the logit without `biases`.
+        entry: (D,) what the first map was given; the stream, unless something is added on the way.
+    """
+
+    reader: Tensor
+    entry: Tensor
+    biases: list[Part]
+    logit: float
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The matrix that makes logits of a row. `output`: (V,) what came of it; None when no module did it."""
+
+    path: str
+    x: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    output: Tensor | None
+
+
+def _path(recording: Recording, anatomy: Anatomy, token: int) -> _Path:
+    """From the logit back to the residual stream. Raises CannotAttribute."""
+    layers = recording.layers
+    behind = recording.calls[recording.calls[layers[-1]].end :]
+    stream = recording.calls[layers[-1]].output
+    assert stream is not None
+    assert recording.logits is not None
+    maps, x = _followed(behind, stream, recording.logits)
+    head = _head(behind, x, recording.logits, anatomy, token)
+    if head is None:
+        raise CannotAttribute(_what_stands_between(behind, x, anatomy))
+    if (factor := multiple_of(head.x, x)) is None:
+        raise CannotAttribute(f"what {head.path} is given is not what the layers made")
+    factor_behind, logit, more = _finish(head, recording.logits, anatomy, token)
+    biases = [Part(name, "bias", value) for name, value in more]
+    reader = factor_behind * head.weight[token].double()
+    if head.bias is not None and float(head.bias[token]):
+        biases.append(Part(f"{head.path}.bias", "bias", factor_behind * float(head.bias[token])))
+    for affine in reversed([*maps, scaled("", factor)]):
+        if affine.bias is not None:
+            biases.append(Part(f"{affine.path}.bias", "bias", affine.constant(reader)))
+        reader = affine.pull(reader)
+    return _Path(reader, stream, biases[::-1], logit)
+
+
+def _followed(behind: list[Call], stream: Tensor, logits: Tensor) -> tuple[list[Affine], Tensor]:
+    """The maps that the stream (D,) goes through on its way to the head, and what comes out of them."""
+    maps: list[Affine] = []
+    x, skip = stream, 0
+    for i, call in enumerate(behind):
+        if i < skip or call.output is None or call.output.shape[0] >= logits.shape[0]:
+            continue
+        given = next((row for row in call.inputs if multiple_of(row, x) is not None), None)
+        if given is None:
+            continue
+        found = recognised(call)
+        if found is None:
+            continue
+        factor = multiple_of(given, x)
+        assert factor is not None
+        maps += [scaled("", factor), found]
+        x = call.output
+        skip = i + 1 + sum(other.path.startswith(f"{call.path}.") for other in behind[i + 1 :])
+    return maps, x
+
+
+def _head(behind: list[Call], x: Tensor, logits: Tensor, anatomy: Anatomy, token: int) -> _Head | None:
+    """The matrix that makes the logits (V,) of x (W,): a module's, or a parameter that no module is called for."""
+    finite = logits.isfinite().nonzero().flatten()
+    rows = torch.cat([torch.tensor([token], device=logits.device), logits.topk(min(CHECKED, len(finite))).indices])
+    for call in reversed(behind):
+        y = call.output
+        if y is None or y.shape[0] < logits.shape[0] or not call.inputs or multiple_of(call.inputs[0], x) is None:
+            continue
+        if (found := matrix_of(call.module, call.inputs[0], y, rows)) is not None:
+            return _Head(call.path, call.inputs[0], *found, y)
+    for name, weight in anatomy.model.named_parameters():
+        if weight.dim() == 2 and weight.shape == (logits.shape[0], x.shape[0]) and makes(weight, None, x, logits, rows):
+            return _Head(name, x, weight.detach(), None, None)
+    return None
+
+
+def _finish(head: _Head, logits: Tensor, anatomy: Anatomy, token: int) -> tuple[float, float, list[tuple[str, float]]]:
+    """What is done to the logits behind the head: a factor, the logit before capping, and biases that are added."""
+    if head.output is None:
+        return 1.0, float(logits[token]), []
+    made = head.output[: logits.shape[0]]
+    both = logits.isfinite() & made.isfinite()
+    if torch.equal(made[both], logits[both].to(made.dtype)):
+        return 1.0, float(made[token]), []
+    if (factor := multiple_of(logits[both], made[both].to(logits.dtype))) is not None:
+        return factor, float(logits[token] if both[token] else factor * made[token]), []
+    added = logits.double() - made.double()
+    for name, bias in [*anatomy.model.named_parameters(), *anatomy.model.named_buffers()]:
+        if bias.numel() == logits.shape[0] and multiple_of(added[both], bias.detach().flatten()[both].double()) == 1.0:
+            return 1.0, float(logits[token]), [(name, float(bias.detach().flatten()[token]))]
+    order = made[both].double().argsort()
+    if bool((logits[both].double()[order].diff() >= -tolerance(logits) * logits[both].abs().max()).all()):
+        return 1.0, float(made[token]), []  # capped: another curve, the same order
+    raise CannotAttribute(f"what {head.path} gives is neither scaled nor capped before it is the logits")
+
+
+def _what_stands_between(behind: list[Call], x: Tensor, anatomy: Anatomy) -> str:
+    """Why there is no way from the last layer to the logits."""
+    for call in behind:
+        if any(multiple_of(row, x) is not None for row in call.inputs) and not list(call.module.children()):
+            name, kind = anatomy.name_of(call.path), type(call.module).__name__
+            return f"{name} ({kind}) stands between the last layer and the logits, and is not linear"
+    return "no matrix of the model makes the logits of what the last layers left in the residual stream"
+
+
+def _stream_parts(recording: Recording, path: _Path, heads: bool) -> Iterator[Part]:
+    """The terms of the stream: what went into the first layer, each layer, and what happened between two of them."""
+    reader, calls = path.reader, recording.calls
+    if reader.shape != path.entry.shape:
+        raise CannotAttribute("the residual stream is not what the head reads")
+    before: Tensor | None = None
+    seen: dict[str, int] = {}
+    for index in recording.layers:
+        call, pair = calls[index], stream_of(calls[index])
+        assert pair is not None
+        given, made = pair
+        name = call.path
+        if before is None:
+            yield Part("embedding", "embedding", _read(reader, given))
+        elif not torch.equal(before, given):
+            yield Part(f"before {name}", "between", _read(reader, given.double() - before.double()))
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            name = f"{name} (call {seen[name]})"
+        value = _read(reader, made.double() - given.double())
+        children, note = layer_parts(recording, index, reader, heads)
+        yield Part(name, "layer", value, tuple(children), note)
+        before = made
+
+
+def _read(reader: Tensor, row: Tensor) -> float:
+    return float(reader @ row.double())
+
+
+__all__ = ["Attribution", "CannotAttribute", "Kind", "Part", "attribution", "of_recording"]
