@@ -18,6 +18,9 @@ from dap_server.engine.analysis.recording import Call, multiple_of, tolerance
 PROBE = 0.37
 """Of the vector that a normalisation's weights are read off with: no element of it is zero, or its mean."""
 
+CHUNK = 1024
+"""Columns of a matrix that are in float64 at a time."""
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -56,7 +59,7 @@ def scaled(path: str, factor: float) -> Affine:
 
 
 def _normalisation(path: str, module: nn.Module, x: Tensor, y: Tensor) -> Affine | None:
-    """y = w (x - m) s + b, with or without the mean m; s is what it was."""
+    """It made y = w (x - m) s + b, with or without the mean m; s is what it was."""
     try:
         weight, weight_centred, bias = _weights(module, x)
     except Exception:  # what is no normalisation may take no such vector
@@ -105,13 +108,15 @@ def _matrix(path: str, module: nn.Module, x: Tensor, y: Tensor) -> Affine | None
     weight, bias = found
 
     def pull(reader: Tensor) -> Tensor:
-        return torch.cat([reader @ columns.double() for columns in weight.split(1024, dim=1)])
+        return torch.cat([reader @ columns.double() for columns in torch.split(weight, CHUNK, dim=1)])
 
     return Affine(path, pull, None if bias is None else bias.double(), is_linear=True)
 
 
 @torch.no_grad()
-def matrix_of(module: nn.Module, x: Tensor, y: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor | None] | None:
+def matrix_of(
+    module: nn.Module, x: Tensor, y: Tensor, rows: Tensor | None = None
+) -> tuple[Tensor, Tensor | None] | None:
     """A module's weight (W_out, W_in) and bias (W_out,), if these make y of x; `rows`: only these are looked at."""
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
     if not isinstance(weight, Tensor) or weight.dim() != 2 or not weight.is_floating_point():

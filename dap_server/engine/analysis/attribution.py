@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dap_server.engine.analysis.affine import Affine, makes, matrix_of, recognised, scaled
-from dap_server.engine.analysis.parts import Kind, Part, layer_parts, stream_of
+from dap_server.engine.analysis.parts import Part, layer_parts, stream_of
 from dap_server.engine.analysis.recording import Call, Recording, multiple_of, record, tolerance
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.generation import Tape
@@ -39,7 +40,6 @@ class Attribution:
         logit: before capping, as the model computed it.
         given: as the model gave it: capped, if it caps.
         parts: embedding, layers in their order, biases behind them.
-        is_split: whether heads, attention and the other modules of layers were looked for.
     """
 
     token: int
@@ -80,8 +80,9 @@ def attribution(
         heads: whether attention is split into its heads.
 
     Raises:
-        CannotAttribute: no layers; no logits; a residual stream that changes its width; something that is neither a
-            factor, a normalisation nor a matrix between the last layer and the logits.
+        CannotAttribute: no layers ran, or no logits came of them (a base model); a residual stream that changes its
+            width or is several streams (hyper-connections); or something that is neither a factor, a normalisation
+            nor a matrix between the last layer and the logits (the GELU in the head of BERT).
     """
     return of_recording(record(tape, step, anatomy, sequence), anatomy, token, heads)
 
@@ -96,7 +97,7 @@ def of_recording(recording: Recording, anatomy: Anatomy, token: int | None = Non
         raise CannotAttribute("the model gave no logits for this position")
     token = int(recording.logits.argmax()) if token is None else token
     streams = [stream_of(recording.calls[i]) for i in layers]
-    if any(pair is None or pair[0].shape != pair[1].shape for pair in streams) or len({s[0].shape for s in streams if s}) > 1:
+    if len({None if pair is None else (pair[0].shape, pair[1].shape) for pair in streams}) > 1 or streams[0] is None:
         raise CannotAttribute("the residual stream changes its shape from layer to layer")
     path = _path(recording, anatomy, token)
     parts = [*_stream_parts(recording, path, heads), *path.biases]
@@ -109,49 +110,53 @@ class _Path:
 
     Attributes:
         reader: (D,) in float64; what it reads in the stream after the last layer is the logit without `biases`.
-        entry: (D,) what the first map was given; the stream, unless something is added on the way.
+        logit: before capping.
     """
 
     reader: Tensor
-    entry: Tensor
     biases: list[Part]
     logit: float
 
 
-@dataclass(frozen=True)
-class _Head:
-    """The matrix that makes logits of a row. `output`: (V,) what came of it; None when no module did it."""
+class _Head(NamedTuple):
+    """The matrix that makes logits of `factor` times a row: a module's, or a parameter that no module is called for."""
 
     path: str
-    x: Tensor
+    factor: float
     weight: Tensor
     bias: Tensor | None
-    output: Tensor | None
+
+
+class _Finish(NamedTuple):
+    """What is done to the logits behind the head: a factor, or a bias of the model's own; or they are capped."""
+
+    logit: float
+    factor: float = 1.0
+    bias: Part | None = None
 
 
 def _path(recording: Recording, anatomy: Anatomy, token: int) -> _Path:
     """From the logit back to the residual stream. Raises CannotAttribute."""
-    layers = recording.layers
-    behind = recording.calls[recording.calls[layers[-1]].end :]
-    stream = recording.calls[layers[-1]].output
-    assert stream is not None
-    assert recording.logits is not None
-    maps, x = _followed(behind, stream, recording.logits)
-    head = _head(behind, x, recording.logits, anatomy, token)
-    if head is None:
-        raise CannotAttribute(_what_stands_between(behind, x, anatomy))
-    if (factor := multiple_of(head.x, x)) is None:
-        raise CannotAttribute(f"what {head.path} is given is not what the layers made")
-    factor_behind, logit, more = _finish(head, recording.logits, anatomy, token)
-    biases = [Part(name, "bias", value) for name, value in more]
-    reader = factor_behind * head.weight[token].double()
+    last, logits = recording.calls[recording.layers[-1]], recording.logits
+    assert last.output is not None
+    assert logits is not None
+    behind = recording.calls[last.end :]
+    maps, x = _followed(behind, last.output, logits)
+    found = _head(behind, x, logits, anatomy, token)
+    if found is None:
+        raise CannotAttribute(_what_stands_between(behind, maps, x, anatomy))
+    head, finish = found
+    biases = [] if finish.bias is None else [finish.bias]
+    reader = finish.factor * head.weight[token].double()
     if head.bias is not None and float(head.bias[token]):
-        biases.append(Part(f"{head.path}.bias", "bias", factor_behind * float(head.bias[token])))
-    for affine in reversed([*maps, scaled("", factor)]):
+        biases.append(Part(f"{head.path}.bias", "bias", finish.factor * float(head.bias[token])))
+    for affine in reversed([*maps, scaled("", head.factor)]):
         if affine.bias is not None:
             biases.append(Part(f"{affine.path}.bias", "bias", affine.constant(reader)))
         reader = affine.pull(reader)
-    return _Path(reader, stream, biases[::-1], logit)
+    if reader.shape != last.output.shape:
+        raise CannotAttribute("the residual stream is not what the head reads")
+    return _Path(reader, biases[::-1], finish.logit)
 
 
 def _followed(behind: list[Call], stream: Tensor, logits: Tensor) -> tuple[list[Affine], Tensor]:
@@ -175,56 +180,55 @@ def _followed(behind: list[Call], stream: Tensor, logits: Tensor) -> tuple[list[
     return maps, x
 
 
-def _head(behind: list[Call], x: Tensor, logits: Tensor, anatomy: Anatomy, token: int) -> _Head | None:
-    """The matrix that makes the logits (V,) of x (W,): a module's, or a parameter that no module is called for."""
-    finite = logits.isfinite().nonzero().flatten()
-    rows = torch.cat([torch.tensor([token], device=logits.device), logits.topk(min(CHECKED, len(finite))).indices])
+def _head(behind: list[Call], x: Tensor, logits: Tensor, anatomy: Anatomy, token: int) -> tuple[_Head, _Finish] | None:
+    """What makes the logits (V,) of x (W,)."""
+    best = logits.nan_to_num(neginf=torch.finfo(logits.dtype).min).topk(min(CHECKED, logits.shape[0])).indices
+    rows = torch.cat([best.new_tensor([token]), best])
     for call in reversed(behind):
         y = call.output
-        if y is None or y.shape[0] < logits.shape[0] or not call.inputs or multiple_of(call.inputs[0], x) is None:
+        if y is None or y.shape[0] < logits.shape[0] or not call.inputs:
             continue
-        if (found := matrix_of(call.module, call.inputs[0], y, rows)) is not None:
-            return _Head(call.path, call.inputs[0], *found, y)
+        factor, matrix = multiple_of(call.inputs[0], x), matrix_of(call.module, call.inputs[0], y, rows)
+        finish = _finish(y[: logits.shape[0]], logits, anatomy, token)
+        if factor is not None and matrix is not None and finish is not None:
+            return _Head(call.path, factor, *matrix), finish
     for name, weight in anatomy.model.named_parameters():
         if weight.dim() == 2 and weight.shape == (logits.shape[0], x.shape[0]) and makes(weight, None, x, logits, rows):
-            return _Head(name, x, weight.detach(), None, None)
+            return _Head(name, 1.0, weight.detach(), None), _Finish(float(logits[token]))
     return None
 
 
-def _finish(head: _Head, logits: Tensor, anatomy: Anatomy, token: int) -> tuple[float, float, list[tuple[str, float]]]:
-    """What is done to the logits behind the head: a factor, the logit before capping, and biases that are added."""
-    if head.output is None:
-        return 1.0, float(logits[token]), []
-    made = head.output[: logits.shape[0]]
+def _finish(made: Tensor, logits: Tensor, anatomy: Anatomy, token: int) -> _Finish | None:
+    """How logits (V,) come of what the head made (V,); None when it is not known."""
     both = logits.isfinite() & made.isfinite()
     if torch.equal(made[both], logits[both].to(made.dtype)):
-        return 1.0, float(made[token]), []
+        return _Finish(float(made[token]))
     if (factor := multiple_of(logits[both], made[both].to(logits.dtype))) is not None:
-        return factor, float(logits[token] if both[token] else factor * made[token]), []
+        return _Finish(float(logits[token] if both[token] else factor * made[token]), factor)
     added = logits.double() - made.double()
     for name, bias in [*anatomy.model.named_parameters(), *anatomy.model.named_buffers()]:
         if bias.numel() == logits.shape[0] and multiple_of(added[both], bias.detach().flatten()[both].double()) == 1.0:
-            return 1.0, float(logits[token]), [(name, float(bias.detach().flatten()[token]))]
-    order = made[both].double().argsort()
-    if bool((logits[both].double()[order].diff() >= -tolerance(logits) * logits[both].abs().max()).all()):
-        return 1.0, float(made[token]), []  # capped: another curve, the same order
-    raise CannotAttribute(f"what {head.path} gives is neither scaled nor capped before it is the logits")
+            own = Part(name, "bias", float(bias.detach().flatten()[token]))
+            return _Finish(float(logits[token]), bias=own)
+    in_order = logits[both].double()[made[both].double().argsort()]
+    if bool((in_order.diff() >= -tolerance(logits) * in_order.abs().max()).all()):
+        return _Finish(float(made[token]))  # capped: another curve, the same order
+    return None
 
 
-def _what_stands_between(behind: list[Call], x: Tensor, anatomy: Anatomy) -> str:
+def _what_stands_between(behind: list[Call], maps: list[Affine], x: Tensor, anatomy: Anatomy) -> str:
     """Why there is no way from the last layer to the logits."""
-    for call in behind:
-        if any(multiple_of(row, x) is not None for row in call.inputs) and not list(call.module.children()):
-            name, kind = anatomy.name_of(call.path), type(call.module).__name__
-            return f"{name} ({kind}) stands between the last layer and the logits, and is not linear"
-    return "no matrix of the model makes the logits of what the last layers left in the residual stream"
+    onward = [call for call in behind if call.path and any(multiple_of(row, x) is not None for row in call.inputs)]
+    if onward:
+        name = f"{anatomy.name_of(onward[-1].path)} ({type(onward[-1].module).__name__})"
+        return f"between the last layer and the logits stands {name}, which is not linear"
+    last = next((f"behind {affine.path}" for affine in reversed(maps) if affine.path), "behind the last layer")
+    return f"{last} the model does something on the way to the logits that no module does, and that is not known"
 
 
 def _stream_parts(recording: Recording, path: _Path, heads: bool) -> Iterator[Part]:
     """The terms of the stream: what went into the first layer, each layer, and what happened between two of them."""
     reader, calls = path.reader, recording.calls
-    if reader.shape != path.entry.shape:
-        raise CannotAttribute("the residual stream is not what the head reads")
     before: Tensor | None = None
     seen: dict[str, int] = {}
     for index in recording.layers:
@@ -247,6 +251,3 @@ def _stream_parts(recording: Recording, path: _Path, heads: bool) -> Iterator[Pa
 
 def _read(reader: Tensor, row: Tensor) -> float:
     return float(reader @ row.double())
-
-
-__all__ = ["Attribution", "CannotAttribute", "Kind", "Part", "attribution", "of_recording"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -51,16 +51,17 @@ class Part:
             yield from child.leaves()
 
 
-class _Update(NamedTuple):
+@dataclass(frozen=True)
+class _Update:
     """What one module inside a layer adds to the stream.
 
     Attributes:
-        index: of the call.
+        call: its index.
         delta: (D,) in float64.
         factor: of its output in `delta`; None when `delta` is what it made of the stream that it was given.
     """
 
-    index: int
+    call: int
     delta: Tensor
     factor: float | None
 
@@ -93,7 +94,7 @@ def _updates(recording: Recording, index: int) -> list[_Update] | None:
         return None
     found = _summed(recording, inside, *pair) or _handed_on(recording, inside, *pair)
     if found is not None and len(found) == 1 and found[0].factor is None:
-        return _updates(recording, found[0].index) or found  # a wrapper: what is inside it says more
+        return _updates(recording, found[0].call) or found  # a wrapper: what is inside it says more
     return found
 
 
@@ -105,7 +106,9 @@ def _summed(recording: Recording, inside: list[int], given: Tensor, made: Tensor
         return None
     outputs = torch.stack([given, *(_output(calls[i]) for i in ends)]).double()  # (N, D)
     change = made.double() - given.double()
-    factors = torch.linalg.lstsq(outputs.T.cpu(), change[:, None].cpu(), driver="gelsd").solution[:, 0].to(change.device)
+    factors = (
+        torch.linalg.lstsq(outputs.T.cpu(), change[:, None].cpu(), driver="gelsd").solution[:, 0].to(change.device)
+    )
     factors = torch.where((factors - 1).abs() < 100 * tolerance(made), 1.0, factors)
     factors[0] = factors[0] if abs(float(factors[0])) > 100 * tolerance(made) else 0.0
     error = float((factors @ outputs - change).norm())
@@ -130,7 +133,7 @@ def _handed_on(recording: Recording, inside: list[int], given: Tensor, made: Ten
     for _ in inside:
         longer: list[tuple[Tensor, list[_Update]]] = []
         for at, way in ways:
-            before = way[0].index if way else len(calls)
+            before = way[0].call if way else len(calls)
             for i in inside:
                 output = calls[i].output
                 if i >= before or output is None or output.shape != at.shape or not torch.equal(output, at):
@@ -141,6 +144,8 @@ def _handed_on(recording: Recording, inside: list[int], given: Tensor, made: Ten
                     step = [_Update(i, at.double() - row.double(), None), *way]
                     if torch.equal(row, given):
                         return step
+                    if (first := _summed(recording, [j for j in inside if j < i], given, row)) is not None:
+                        return [*first, *step]
                     longer.append((row, step))
         ways = longer[:64]
     return None
@@ -157,7 +162,7 @@ def _scaled_stream(recording: Recording, index: int, updates: list[_Update]) -> 
 def _part(recording: Recording, update: _Update, reader: Tensor, heads: bool) -> Part:
     """The term of one update: named after the module behind normalisations and dropout, opened to its heads."""
     calls, value = recording.calls, float(reader @ update.delta)
-    index, read, constant = update.index, reader, 0.0
+    index, read, constant = update.call, reader, 0.0
     siblings = recording.children(calls[index].parent)
     delta = update.delta
     if update.factor is not None:
@@ -174,7 +179,7 @@ def _part(recording: Recording, update: _Update, reader: Tensor, heads: bool) ->
         return Part(name, "module", value)
     children = _heads(recording, index, delta, read) if heads else []
     if children and constant:
-        children.append(Part(f"{calls[update.index].path}.bias", "bias", constant))
+        children.append(Part(f"{calls[update.call].path}.bias", "bias", constant))
     note = "" if children or not heads else "its heads do not stand in columns of one output projection"
     return Part(name, "attention", value, tuple(children), note)
 
@@ -198,14 +203,14 @@ def _heads(recording: Recording, index: int, delta: Tensor, reader: Tensor) -> l
     assert heads is not None
     for i in reversed((index, *recording.inside(index))):
         call = recording.calls[i]
-        if not call.inputs or call.output is None or call.inputs[0].shape[0] != heads.count * heads.width:
+        if not call.inputs or call.output is None or call.inputs[0].shape[0] != heads.number * heads.width:
             continue
         factor = multiple_of(delta.to(call.output.dtype), call.output)
         found = matrix_of(call.module, call.inputs[0], call.output)
         if factor is None or found is None:
             continue
         read = factor * (reader @ found[0].double())  # (H times width,)
-        terms = (read * call.inputs[0].double()).reshape(heads.count, heads.width).sum(-1)
+        terms = (read * call.inputs[0].double()).reshape(heads.number, heads.width).sum(-1)
         parts = [Part(f"head {h}", "head", value) for h, value in enumerate(terms.tolist())]
         if found[1] is not None:
             parts.append(Part(f"{call.path}.bias", "bias", factor * float(reader @ found[1].double())))

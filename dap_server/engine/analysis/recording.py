@@ -22,9 +22,9 @@ from dap_server.engine.execution.probes import Enough
 
 
 class Heads(NamedTuple):
-    """How the input of an attention's output projection is made up: `count` heads of `width` columns each."""
+    """How the input of an attention's output projection is made up: `number` heads of `width` columns each."""
 
-    count: int
+    number: int
     width: int
 
 
@@ -90,6 +90,7 @@ class Recording:
         self._layer_paths = set(anatomy.layer_paths)
         self._open: list[int] = []
         self._rows: Rows | None = None
+        self._sequences: int | None = None
 
     @property
     def layers(self) -> list[int]:
@@ -119,10 +120,12 @@ class Recording:
     # --- as a probe
 
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
+        args, kwargs = call.f_locals["args"], dict(call.f_locals["kwargs"])
         if path == "":  # of a prefill in pieces, the last piece is what makes the logits
             self.calls.clear()
             self._open.clear()
-        args, kwargs = call.f_locals["args"], dict(call.f_locals["kwargs"])
+            ids = kwargs.get("input_ids", args[0] if args else None)
+            self._sequences = ids.shape[0] if isinstance(ids, Tensor) and ids.dim() == 2 else None
         stream = kwargs.pop("hidden_states", None)
         given = list(_floats([*args, stream, *kwargs.values()]))
         if path in self._layer_paths and given:
@@ -150,6 +153,8 @@ class Recording:
         if hidden.dim() < 3:
             return
         count, length = hidden.shape[:2]
+        if self._sequences == length != count:  # a few models have the position in front
+            count, length = length, count
         position = self._position if self._position >= 0 else length + self._position
         self._rows = Rows(self._sequence, position, count, length) if position < length else None
 
