@@ -206,6 +206,24 @@ class _Hearing:
         return text_of(self._running, shape, self._texts, self._others)
 
 
+@contextlib.contextmanager
+def heads_heard(report: Callable[[int], None]) -> Iterator[None]:
+    """Reports how many heads a call of attention has, as it is made; keeps nothing of it."""
+
+    def dispatched(_name: str, given: dict[str, Any], *_: Any) -> None:
+        if given["query"].dim() == 4:
+            report(given["query"].shape[1])
+
+    def computed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        query = args[0] if args else kwargs.get("query")
+        is_attention = function in _SOFTMAX or function is functional.scaled_dot_product_attention
+        if is_attention and isinstance(query, Tensor) and query.dim() == 4:
+            report(query.shape[1])
+
+    with _dispatched(dispatched), _Mode(computed):
+        yield
+
+
 class _Mode(TorchFunctionMode):
     """Reports functions of torch after they ran, except inside a dispatched attention function."""
 

@@ -167,7 +167,7 @@ def _part(recording: Recording, update: _Update, reader: Tensor, heads: bool) ->
     delta = update.delta
     if update.factor is not None:
         read = update.factor * reader
-        while recording.dispatched(index) is None and (source := _source(calls, siblings, index)) is not None:
+        while recording.heads(index) is None and (source := _source(calls, siblings, index)) is not None:
             affine = recognised(calls[index])
             if affine is None or affine.is_linear:
                 break
@@ -175,7 +175,7 @@ def _part(recording: Recording, update: _Update, reader: Tensor, heads: bool) ->
             read, index = affine.pull(read), source
         delta = _output(calls[index]).double()
     name = calls[index].path
-    if recording.dispatched(index) is None:
+    if recording.heads(index) is None:
         return Part(name, "module", value)
     children = _heads(recording, index, delta, read) if heads else []
     if children and constant:
@@ -199,18 +199,18 @@ def _heads(recording: Recording, index: int, delta: Tensor, reader: Tensor) -> l
 
     `delta` (D,): what the attention adds where `reader` (D,) reads it.
     """
-    heads = recording.dispatched(index)
+    heads = recording.heads(index)
     assert heads is not None
     for i in reversed((index, *recording.inside(index))):
         call = recording.calls[i]
-        if not call.inputs or call.output is None or call.inputs[0].shape[0] != heads.number * heads.width:
+        if not call.inputs or call.output is None or call.inputs[0].shape[0] % heads:
             continue
         factor = multiple_of(delta.to(call.output.dtype), call.output)
         found = matrix_of(call.module, call.inputs[0], call.output)
         if factor is None or found is None:
             continue
-        read = factor * (reader @ found[0].double())  # (H times width,)
-        terms = (read * call.inputs[0].double()).reshape(heads.number, heads.width).sum(-1)
+        read = factor * (reader @ found[0].double())  # (W,)
+        terms = (read * call.inputs[0].double()).reshape(heads, -1).sum(-1)
         parts = [Part(f"head {h}", "head", value) for h, value in enumerate(terms.tolist())]
         if found[1] is not None:
             parts.append(Part(f"{call.path}.bias", "bias", factor * float(reader @ found[1].double())))

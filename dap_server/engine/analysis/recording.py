@@ -15,17 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dap_server.engine.analysis.attention import AttentionCall, reported
+from dap_server.engine.analysis.attention_capture import heads_heard
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.generation import Tape
 from dap_server.engine.execution.probes import Enough
-
-
-class Heads(NamedTuple):
-    """How the input of an attention's output projection is made up: `number` heads of `width` columns each."""
-
-    number: int
-    width: int
 
 
 @dataclass
@@ -36,7 +29,7 @@ class Call:
         parent: index of the call around it; -1 for the model's.
         inputs: rows (W,) of the tensors that it was given, in order.
         output: row (W,) of the first tensor that it returned; None when it has none for the position.
-        heads: of the attention that was dispatched in this very module.
+        heads: of the attention that this very module computed.
     """
 
     path: str
@@ -44,7 +37,7 @@ class Call:
     parent: int
     inputs: list[Tensor] = field(default_factory=list)
     output: Tensor | None = None
-    heads: Heads | None = None
+    heads: int | None = None
     end: int = 0
 
 
@@ -112,8 +105,8 @@ class Recording:
         """All calls inside one."""
         return range(index + 1, self.calls[index].end)
 
-    def dispatched(self, index: int) -> Heads | None:
-        """The heads of the attention in a call or anywhere inside it; None when there is none, or several kinds."""
+    def heads(self, index: int) -> int | None:
+        """How many heads the attention in a call or inside it has; None when there is none, or they are several."""
         found = {self.calls[i].heads for i in (index, *self.inside(index))} - {None}
         return found.pop() if len(found) == 1 else None
 
@@ -144,10 +137,10 @@ class Recording:
             self.logits = self._row(logits) if isinstance(logits, Tensor) else None
             raise Enough
 
-    def attended(self, attention: AttentionCall) -> None:
+    def attended(self, heads: int) -> None:
         """An attention function runs."""
         if self._open:
-            self.calls[self._open[-1]].heads = Heads(attention.query.shape[1], attention.value.shape[-1])
+            self.calls[self._open[-1]].heads = heads
 
     def _look_at(self, hidden: Tensor) -> None:
         if hidden.dim() < 3:
@@ -165,7 +158,7 @@ class Recording:
 def record(tape: Tape, step: int, anatomy: Anatomy, sequence: int, position: int = -1) -> Recording:
     """Runs a step again and follows one position through it."""
     recording = Recording(anatomy, sequence, position)
-    with reported(recording.attended):
+    with heads_heard(recording.attended):
         tape.replay(step, recording)
     return recording
 
