@@ -12,6 +12,7 @@ from dap_server.protocol import requests as protocol
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.llm import control as llm
+from dap_server.protocol.llm.sampling import SamplingResponseBody
 from dap_server.protocol.messages import Struct
 from dap_server.protocol.types import (
     Breakpoint,
@@ -183,6 +184,12 @@ class Requests(ABC):
         """
         references = {scope.name: scope.variables_reference for scope in self.scopes(frame_id)}
         return {variable.name: variable for variable in self.variables(references[name])}
+
+    def sampling(self, frame_id: int, top: int | None = None) -> SamplingResponseBody:
+        """How the token of a frame's step is chosen; of a past step it takes about a forward pass."""
+        arguments = {"frameId": frame_id, "top": top}
+        body: SamplingResponseBody = self.ask("llm/sampling", {k: v for k, v in arguments.items() if v is not None})
+        return body
 
     def variables(
         self, reference: int, filter: str | None = None, start: int | None = None, count: int | None = None

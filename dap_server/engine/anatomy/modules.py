@@ -114,7 +114,12 @@ _sources: dict[type[nn.Module], SourceLine | None] = {}
 
 
 def _find_source(kind: type[nn.Module]) -> SourceLine | None:
-    code = getattr(forward_of(kind), "__code__", None)
+    return source_of_function(forward_of(kind))
+
+
+def source_of_function(function: object) -> SourceLine | None:
+    """The line of a function's `def`, without its decorators; None for what is not written in Python."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
     if code is None:
         return None
     line: int = code.co_firstlineno

@@ -61,6 +61,18 @@ def call_frame(frame: FrameType) -> FrameType:
     return next(f for f in _frames(frame) if f.f_code is _CALL)
 
 
+def running_processor(call: FrameType) -> tuple[Any, FrameType] | None:
+    """The logits processor that calls the model, as guidance does, and the frame of its `__call__`.
+
+    `call` is the outermost module call, which is made while a token is chosen.
+    """
+    for frame in _frames(call.f_back):
+        owner = frame.f_locals.get("self")
+        if frame.f_code.co_name == "__call__" and owner is not None and not isinstance(owner, (list, nn.Module)):
+            return owner, frame
+    return None
+
+
 def is_live(call: FrameType, frame: FrameType) -> bool:
     """Whether a call is still on the stack that `frame` is the top of."""
     return any(f is call for f in _frames(frame))

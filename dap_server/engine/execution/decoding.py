@@ -26,7 +26,7 @@ from transformers.generation.utils import (
 from dap_server.engine.execution import caches, randomness
 from dap_server.engine.execution.arguments import Growing
 from dap_server.engine.execution.collected import Collected
-from dap_server.engine.execution.generation import Generation, Selection, StepRecord
+from dap_server.engine.execution.generation import Generation, Processed, Selection, StepRecord
 from dap_server.engine.execution.holders import Holders
 from dap_server.engine.execution.kernels import Kernels
 from dap_server.engine.execution.probes import Enough, LastCallProbe, Probe, TraceProbe, instrumented
@@ -131,7 +131,7 @@ class SamplingLoop:
         """One forward and one token; returns whether it was the last."""
         step = self.generation.step
         self.timeline.record(
-            step, self._cache, self.model_kwargs, self.unfinished, self._elapsed, self._arguments_changed
+            step, self.cache, self.model_kwargs, self.unfinished, self._elapsed, self._arguments_changed
         )
         self.stepper.step_begins()
         outputs, logits = self._forward(step)
@@ -141,7 +141,9 @@ class SamplingLoop:
 
     def _select(self, logits: Tensor, outputs: Any = None) -> Selection:
         """Chooses tokens from logits (B, V); the model's outputs are collected, unless it is a replay."""
-        selection = self.generation.selection = Selection(logits, logits)
+        waiting = len(self.logits_processor)
+        selection = Selection(logits, logits, waiting=waiting, unfinished=self.unfinished)
+        self.generation.selection = selection
         with self._reported(LOGITS):
             pass
         self._process(selection)
@@ -176,17 +178,24 @@ class SamplingLoop:
         return self.model(**inputs, return_dict=True)
 
     def _process(self, selection: Selection) -> None:
-        """Runs the logits processors; one by one, as places, when somebody may want to stop between them."""
-        processors = self.logits_processor
-        if not self._watcher.watching or type(processors) is not LogitsProcessorList:
+        """Runs the logits processors; one by one, as places, when somebody may want to stop between them or looks."""
+        processors, is_replay = self.logits_processor, self._watcher is not self.stepper
+        if type(processors) is not LogitsProcessorList or not (self._watcher.watching or is_replay):
             selection.scores = processors(self.input_ids, selection.logits)
-            selection.processors = [type(processor).__name__ for processor in processors]
-            return
-        for processor in processors:
-            name = type(processor).__name__
-            with self._reported(name):
-                selection.scores = LogitsProcessorList([processor])(self.input_ids, selection.scores)
-                selection.processors.append(name)
+            selection.processed = [Processed(type(processor).__name__, processor, None) for processor in processors]
+        elif processors:
+            selection.logits = selection.logits.clone()  # processors may write into what they are given
+            for processor in processors:
+                self._process_one(processor, selection)
+        selection.waiting = 0
+
+    def _process_one(self, processor: Any, selection: Selection) -> None:
+        selection.running = processor
+        with self._reported(name := type(processor).__name__):
+            selection.scores = LogitsProcessorList([processor])(self.input_ids, selection.scores)
+            selection.processed.append(Processed(name, processor, selection.scores.clone()))
+            selection.waiting -= 1
+        selection.running = None
 
     @contextlib.contextmanager
     def _reported(self, name: str) -> Iterator[None]:
@@ -230,6 +239,14 @@ class SamplingLoop:
 
     # --- the past
 
+    @property
+    def is_sampled(self) -> bool:
+        return bool(self.config.do_sample)
+
+    @property
+    def cache(self) -> Any:
+        return self.model_kwargs.get(self._cache_name) if self._cache_name else None
+
     def replay(self, step: int, probe: Probe | None = None) -> Selection | None:
         """Runs a past or the present step again beside the suspended one, which notices nothing.
 
@@ -251,7 +268,7 @@ class SamplingLoop:
 
     def _at(self, step: int, probe: Probe | None) -> SamplingLoop:
         """Another loop that stands at the start of a step, on a view of the cache. Holders are set to that time."""
-        cache = self._cache
+        cache = self.cache
         start, checkpoint = self.timeline.start_for(step, cache)
         past = copy.copy(self)
         past.generation, past._watcher = Generation(step=start), _InReplay(probe)
@@ -276,7 +293,7 @@ class SamplingLoop:
 
     def _go_back(self, step: int) -> None:
         """Stands at the start of an earlier step again. The forward that was suspended is gone."""
-        ids, cache = self.input_ids, self._cache
+        ids, cache = self.input_ids, self.cache
         start, checkpoint = self.timeline.start_for(step, cache)
         mark = checkpoint.cache if start == checkpoint.step else self.timeline.steps[start].cache
         self._place(start, checkpoint, caches.rewind(checkpoint.cache_object, mark))
@@ -313,10 +330,6 @@ class SamplingLoop:
     @property
     def _cache_name(self) -> str | None:
         return next((name for name in ALL_CACHE_NAMES if name in self.model_kwargs), None)
-
-    @property
-    def _cache(self) -> Any:
-        return self.model_kwargs.get(self._cache_name) if self._cache_name else None
 
     @property
     def _elapsed(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -28,20 +28,50 @@ class StepRecord:
 
 
 @dataclass
+class Processed:
+    """A logits processor that has run.
+
+    Attributes:
+        name: its class.
+        scores: (B, V) as it gave them, by value; None where nobody watched.
+    """
+
+    name: str
+    processor: Any
+    scores: Tensor | None
+
+
+@dataclass
 class Selection:
     """The choice of one token, while it is being made.
 
     Attributes:
         logits: (B, V) of the last position in float32, as the model gave them.
         scores: (B, V) after the logits processors that have run so far.
-        processors: class names of the logits processors that have run.
+        waiting: how many logits processors have not run yet.
+        processed: those that have, in order.
+        running: the one that is at work; before and after it too, while it is a place.
+        unfinished: (B,) 1 for sequences that go on; the others get padding.
         tokens: (B,) the chosen ids, None before the draw.
     """
 
     logits: Tensor
     scores: Tensor
-    processors: list[str] = field(default_factory=list)
+    waiting: int = 0
+    processed: list[Processed] = field(default_factory=list)
+    running: Any = None
+    unfinished: Tensor | None = None
     tokens: Tensor | None = None
+
+    @property
+    def processors(self) -> list[str]:
+        """Class names of the logits processors that have run."""
+        return [processed.name for processed in self.processed]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all logits processors have run, and what each of them gave was kept."""
+        return not self.waiting and all(processed.scores is not None for processed in self.processed)
 
     @property
     def probs(self) -> Tensor:
@@ -52,6 +82,16 @@ class Selection:
 class Tape(Protocol):
     """What can run the steps of a call again."""
 
+    @property
+    def is_sampled(self) -> bool:
+        """Whether tokens are drawn at random; else the highest score wins."""
+        ...
+
+    @property
+    def cache(self) -> Any:
+        """What holds the keys, values or states of earlier tokens, as it is now; None where nothing is known of it."""
+        ...
+
     def choose(self, scores: Tensor) -> Tensor:
         """(B,) tokens drawn from scores (B, V)."""
         ...
@@ -59,7 +99,8 @@ class Tape(Protocol):
     def replay(self, step: int, probe: Probe | None = None) -> Selection | None:
         """Runs a past step again beside the suspended one, which notices nothing.
 
-        Returns the choice of its token, made with the random state of then; None when another loop decodes.
+        Returns the choice of its token, made with the random state of then, with the scores after every logits
+        processor; None when another loop decodes.
         `probe` is called at every module call of that step, and may end the replay by raising Enough.
         """
         ...

@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import Activation, call_frame
 from dap_server.engine.execution.values import by_value
-from dap_server.modelmap.places import LOGITS, STEP, Phase
+from dap_server.modelmap.places import LOGITS, PSEUDO_MODULES, STEP, Phase
 
 STEP_LEVEL = -1
 """The parent of what belongs to the step itself."""
@@ -77,10 +77,14 @@ class TraceProbe:
     def at(self, name: str, phase: Phase) -> None:
         """The step itself begins, or a part of token selection begins or ends."""
         if phase == "after":
-            self._open.pop()
-        elif name != STEP:
+            occurrence = self.events[self._open.pop()].occurrence
+        elif name in PSEUDO_MODULES:
+            occurrence = 0
+        else:
+            occurrence = self._counts[name] = self._counts.get(name, -1) + 1
+        if phase == "before" and name != STEP:
             self._open.append(len(self.events))
-        self.events.append(Event(name, phase, 0, STEP_LEVEL))
+        self.events.append(Event(name, phase, occurrence, STEP_LEVEL))
 
     def _parent(self, depth: int) -> int:
         return self._open[depth] if len(self._open) >= -depth else STEP_LEVEL

@@ -27,7 +27,7 @@ from dap_server.engine.execution.motions import Motion as Motion
 from dap_server.engine.execution.motions import Plan, plan_from
 from dap_server.engine.execution.returns import ReturnWatch
 from dap_server.engine.execution.stage import Stage
-from dap_server.modelmap.places import END, STEP, Phase, Place
+from dap_server.modelmap.places import END, PSEUDO_MODULES, STEP, Phase, Place
 from dap_server.protocol.errors import NotStopped
 
 NOTHING = object()
@@ -229,11 +229,20 @@ class Stepper:
         """The decode loop is at a pseudo-module."""
         self._raise_interruption()
         hits = self.breakpoints.at_pseudo(name, phase)
+        place = Place(self.generation.step, name, phase, self._occurrence_at(name, phase))
         if self._plan.motion is Motion.TO:
-            if self._leads_to(place := Place(self.generation.step, name, phase)):
+            if self._leads_to(place):
                 self._stop_there(place, hits, [])
         elif hits or (phase == "before" and self._plan_ends_at(name)):
-            self._stop(Place(self.generation.step, name, phase), hits, [])
+            self._stop(place, hits, [])
+
+    def _occurrence_at(self, name: str, phase: Phase) -> int:
+        """Two logits processors may be of one class; the other pseudo-modules come once a step."""
+        if name in PSEUDO_MODULES:
+            return 0
+        if phase == "before":
+            self._flags.occurrences[name] = self._flags.occurrences.get(name, -1) + 1
+        return self._flags.occurrences.get(name, 0)
 
     def at_end(self) -> None:
         """The last token is chosen, and the run should stop once more."""
@@ -289,7 +298,8 @@ class Stepper:
         if plan.motion is Motion.IN:
             return plan.target is None or plan.target is module
         if plan.parent is None:
-            return plan.motion is Motion.NEXT and enclosing_call(call) is None
+            within_selection = self.generation.selection is not None  # a logits processor calls the model
+            return plan.motion is Motion.NEXT and enclosing_call(call) is None and not within_selection
         outer = enclosing_call(call)
         if plan.motion is Motion.NEXT and outer is plan.parent:
             return True

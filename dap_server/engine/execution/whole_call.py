@@ -76,6 +76,14 @@ class WholeCall(Generic[T]):
             settings.clear()
             settings.update(value)
 
+    @property
+    def is_sampled(self) -> bool:
+        return False
+
+    @property
+    def cache(self) -> Any:
+        return None
+
     def choose(self, scores: Tensor) -> Tensor:
         raise NotImplementedError("another loop chooses")
 

@@ -1,6 +1,7 @@
 """The call stack of a stopped model, top down, in pages.
 
     modules by nesting, each followed by its Python `forward`
+    a place of token selection; a logits processor is followed by its Python `__call__`
     the generation step
     ── history ──                 a label; everything below has happened
     earlier layers of this step, earlier steps, the prompt
@@ -12,15 +13,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from types import FrameType
+from typing import Any, Literal
 
-from dap_server.engine.anatomy.modules import SourceLine, source_of_class
+from dap_server.engine.anatomy.modules import SourceLine, source_of_class, source_of_function
 from dap_server.engine.anatomy.tokens import Vocabulary
-from dap_server.engine.execution.activations import Activation
+from dap_server.engine.execution.activations import Activation, running_processor
 from dap_server.engine.execution.stepping import Stepper, Stop
 from dap_server.modelmap.places import END, STEP
 
-Kind = Literal["module", "forward", "selection", "step", "label", "past layer", "past step", "prompt"]
+Kind = Literal["module", "forward", "selection", "call", "step", "label", "past layer", "past step", "prompt"]
 
 
 @dataclass
@@ -32,6 +34,8 @@ class Frame:
         activation: the running call, for module and forward frames.
         step: that the frame belongs to.
         sequence: index in the batch that the frame is shown for.
+        processor: the logits processor, for frames of one.
+        running: the Python frame of its `__call__`, when it has called the model.
     """
 
     kind: Kind
@@ -42,6 +46,8 @@ class Frame:
     sequence: int
     path: str | None = None
     activation: Activation | None = None
+    processor: Any = None
+    running: FrameType | None = None
 
     @property
     def is_top(self) -> bool:
@@ -77,10 +83,34 @@ class CallStack:
             frames.append(self._module_frame(path, activation))
             if activation.forward is not None or activation is stop.activations[0]:
                 frames.append(self._forward_frame(activation))
-        if not stop.activations and stop.place.path not in (STEP, END):
-            name = f"{stop.place.path} ({stop.place.phase})"
-            frames.append(self._make("selection", name, self._model_source))
+        frames.extend(self._selection_frames(stop))
         frames.append(self._make("step", self._step_name(stop), self._model_source))
+        return frames
+
+    def _selection_frames(self, stop: Stop) -> list[Frame]:
+        """Where in the choice of a token it is, also when a logits processor calls the model."""
+        selection, place = stop.generation.selection, stop.place
+        if stop.activations:
+            found = running_processor(stop.activations[-1].frame) if selection is not None else None
+            if found is None:
+                return []
+            processor, running = found
+            return self._processor_frames(type(processor).__name__, processor, running)
+        if place.path in (STEP, END):
+            return []
+        again = f", call {place.occurrence + 1}" if place.occurrence else ""
+        name = f"{place.path} ({place.phase}{again})"
+        if selection is None or selection.running is None:
+            return [self._make("selection", name, self._model_source)]
+        return self._processor_frames(name, selection.running, None)
+
+    def _processor_frames(self, name: str, processor: Any, running: FrameType | None) -> list[Frame]:
+        source = source_of_function(type(processor).__call__)
+        here = source if running is None else SourceLine(running.f_code.co_filename, running.f_lineno)
+        call = self._make("call", f"{type(processor).__name__}.__call__", here)
+        frames = [self._make("selection", name, source), call]
+        for frame in frames:
+            frame.processor, frame.running = processor, running
         return frames
 
     @cached_property

@@ -6,19 +6,17 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from dap_server.engine.anatomy.modules import Anatomy, forward_of
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation
-from dap_server.engine.execution.generation import Generation, Selection
 from dap_server.engine.execution.stepping import NOTHING, Stop
+from dap_server.engine.inspection.choices import Choices
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.past import Past
+from dap_server.engine.inspection.selection_rows import choice_rows, processor_rows
 from dap_server.engine.inspection.variables import Children, ModuleChildren, Positions, Row, Rows, describe
-
-TOP_K = 10
 
 
 @dataclass
@@ -37,6 +35,7 @@ class Scopes:
     def __init__(self, anatomy: Anatomy, vocabulary: Vocabulary) -> None:
         self._anatomy, self._vocabulary = anatomy, vocabulary
         self._past = Past()
+        self.choices = Choices(self._past)
 
     def of(self, frame: Frame) -> list[Scope]:
         """The scopes that fit a frame. Nothing is computed before a scope is opened."""
@@ -46,15 +45,15 @@ class Scopes:
             case "forward":
                 return self._locals(frame)
             case "selection" | "step":
-                sampling = [self._sampling(frame)] if frame.stop.generation.selection else []
-                return [*sampling, *self._returned(frame.stop), self._tokens(frame)]
+                return [*self._selection(frame), *self._returned(frame.stop), self._tokens(frame)]
+            case "call":
+                return self._call_locals(frame)
             case "past layer":
                 path = frame.path or ""
                 return [*self._past_call(frame, path), self._parameters(self._anatomy.modules[path])]
             case "past step":
                 token = Scope("Token", Rows(lambda: self._past_token(frame)))
-                choice = Scope("Sampling", Rows(lambda: self._past_sampling(frame)), expensive=True)
-                return [token, choice, *self._past_call(frame, ""), self._tokens(frame)]
+                return [token, *self._selection(frame), *self._past_call(frame, ""), self._tokens(frame)]
             case "prompt":
                 return [self._tokens(frame)]
         return []
@@ -91,12 +90,6 @@ class Scopes:
             Scope("Output", Rows(output), "returnValue", expensive=True),
         ]
 
-    def _past_sampling(self, frame: Frame) -> list[Row]:
-        selection = self._past.selection(frame.stop, frame.step)
-        if selection is None or selection.tokens is None:
-            return []
-        return selection_rows(selection, selection.tokens, frame.sequence, self._vocabulary)
-
     def _returned(self, stop: Stop) -> list[Scope]:
         """What the module gave that was stepped over to come here."""
         if stop.returned is None:
@@ -119,9 +112,24 @@ class Scopes:
     def _tokens(self, frame: Frame) -> Scope:
         return Scope("Tokens", TokenRows(frame, self._vocabulary))
 
-    def _sampling(self, frame: Frame) -> Scope:
-        generation, sequence = frame.stop.generation, frame.sequence
-        return Scope("Sampling", Rows(lambda: sampling_rows(generation, sequence, self._vocabulary)))
+    def _selection(self, frame: Frame) -> list[Scope]:
+        """The choice of a token, and what the logits processor of the frame makes of it."""
+        choices, vocabulary = self.choices, self._vocabulary
+        scopes: list[Scope] = []
+        if choices.has_stage(frame):
+            rows = Rows(lambda: processor_rows(choices.stage(frame), choices.token(frame), vocabulary))
+            scopes.append(Scope("Processor", rows, expensive=not choices.is_stage_kept(frame)))
+        if choices.has_choice(frame):
+            is_present = choices.is_kept(frame)
+            rows = Rows(lambda: choice_rows(choices.choice(frame), vocabulary, is_present))
+            scopes.append(Scope("Sampling", rows, expensive=not is_present))
+        return scopes
+
+    def _call_locals(self, frame: Frame) -> list[Scope]:
+        """Of the `__call__` of a logits processor: its local names, or what it is called with."""
+        names = processor_locals(frame)
+        rows = Rows(lambda: [describe(name, value, None, name) for name, value in names.items()], len(names))
+        return [Scope("Locals", rows, "locals")]
 
     def _past_token(self, frame: Frame) -> list[Row]:
         record = frame.stop.generation.records[frame.step]
@@ -203,47 +211,19 @@ def frame_locals(activation: Activation) -> dict[str, Any]:
     return {"self": activation.module, **bound_arguments(activation)}
 
 
+def processor_locals(frame: Frame) -> dict[str, Any]:
+    """Local names of the `__call__` of a logits processor; while it is not running, what it is called with."""
+    if frame.running is not None:
+        return dict(frame.running.f_locals)
+    given = frame.stop.generation.selection
+    if given is None or frame.stop.place.phase == "after":
+        return {"self": frame.processor, "input_ids": frame.stop.generation.input_ids}
+    return {"self": frame.processor, "input_ids": frame.stop.generation.input_ids, "scores": given.scores}
+
+
 def _argument_rows(activation: Activation, positions: Positions | None) -> list[Row]:
     return [describe(name, value, positions, name) for name, value in bound_arguments(activation).items()]
 
 
 def _output_rows(output: object, positions: Positions | None) -> list[Row]:
     return [describe("output", output, positions, "output")]
-
-
-def sampling_rows(generation: Generation, sequence: int, vocabulary: Vocabulary) -> list[Row]:
-    """The choice of the present step's token, for one sequence."""
-    selection, tokens = generation.selection, generation.next_tokens()
-    return [] if selection is None or tokens is None else selection_rows(selection, tokens, sequence, vocabulary)
-
-
-@torch.no_grad()
-def selection_rows(selection: Selection, tokens: Tensor, sequence: int, vocabulary: Vocabulary) -> list[Row]:
-    """The choice of one sequence's token: the token, how likely it is, and what else could be.
-
-    `rank` counts from 1. `entropy` is in nats, of the distribution that is drawn from; `top` is of that one too. All of
-    it in float64: close to certainty the entropy is the difference of nearly equal numbers.
-    """
-    probs = torch.softmax(selection.scores[sequence].double(), dim=-1)  # (V,)
-    token = int(tokens[sequence])
-    probability = float(probs[token])
-    rank = int((probs > probs[token]).sum()) + 1
-    entropy = float(-(probs * probs.clamp_min(torch.finfo(probs.dtype).tiny).log()).sum())
-    best, ids = probs.topk(min(TOP_K, probs.numel()))
-    top = [
-        Row(f"[{i}]", f"{vocabulary.quoted(int(t))}  id {int(t)}  {float(p):.6g}")
-        for i, (p, t) in enumerate(zip(best, ids, strict=True))
-    ]
-    state = "chosen" if selection.tokens is not None else "will be chosen"
-    return [
-        Row("token", f"{vocabulary.quoted(token)}", "str"),
-        Row("id", str(token), "int"),
-        Row("state", state),
-        Row("probability", f"{probability:.9g}", "float"),
-        Row("rank", str(rank), "int"),
-        Row("entropy", f"{entropy:.9g}", "float"),
-        Row("top", f"{len(top)} most likely", children=Rows(lambda: top, len(top))),
-        describe("logits", selection.logits[sequence], expression="logits"),
-        describe("scores", selection.scores[sequence], expression="scores"),
-        Row("processors", ", ".join(selection.processors) or "none"),
-    ]

@@ -1,6 +1,6 @@
 """Which types an own request or event carries, by its name on the wire."""
 
-from dap_server.protocol.llm import control
+from dap_server.protocol.llm import control, sampling
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.tables import RequestType
 
@@ -8,6 +8,7 @@ LLM_REQUESTS: dict[str, RequestType] = {
     "llm/reverseStepIn": RequestType(control.ReverseStepArguments, None),
     "llm/reverseStepOut": RequestType(control.ReverseStepArguments, None),
     "llm/runToStep": RequestType(control.RunToStepArguments, None),
+    "llm/sampling": RequestType(sampling.SamplingArguments, sampling.SamplingResponseBody),
     "llm/placeBreakpoints": RequestType(control.PlaceBreakpointsArguments, SetFunctionBreakpointsResponseBody),
 }
 LLM_EVENTS: dict[str, type | None] = {

@@ -15,6 +15,7 @@ TOPICS = {
     "moving": "Go on",
     "travelling": "Go back",
     "looking": "Look",
+    "choosing": "Look at the choice of a token",
     "breaking": "Breakpoints",
     "session": "Session",
 }

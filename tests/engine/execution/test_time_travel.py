@@ -96,7 +96,7 @@ class Inspector(ThereAndBack):
         super().look_around(journey, stop)
         tape = stop.generation.tape
         assert isinstance(tape, SamplingLoop)
-        self.cache, self.restoring = classes_of(tape._cache), how_restored(tape)
+        self.cache, self.restoring = classes_of(tape.cache), how_restored(tape)
 
 
 def classes_of(cache: Any) -> str:
@@ -112,9 +112,9 @@ def classes_of(cache: Any) -> str:
 def how_restored(tape: SamplingLoop) -> str:
     """How the start of a step is brought back."""
     many = f"{len(tape.timeline.checkpoints)} in {len(tape.timeline.steps)} steps"
-    if caches.needs_copies(tape._cache):
+    if caches.needs_copies(tape.cache):
         return f"copies, {many}"
-    way = "rewind" if "Static" in classes_of(tape._cache) else "crop" if tape._cache is not None else "nothing to do"
+    way = "rewind" if "Static" in classes_of(tape.cache) else "crop" if tape.cache is not None else "nothing to do"
     return way if len(tape.timeline.checkpoints) == 1 else f"{way}, and copies of attributes, {many}"
 
 

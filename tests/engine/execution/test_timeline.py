@@ -330,7 +330,7 @@ def test_no_step_is_more_than_a_few_forwards_away(kind: str) -> None:
     model, ask = tiny_model(kind), asking({"do_sample": True}, steps=40)
     loop, _ = at_the_end(model, ask)
     for step in range(40):
-        start, checkpoint = loop.timeline.start_for(step, loop._cache)
+        start, checkpoint = loop.timeline.start_for(step, loop.cache)
         assert checkpoint.step <= start <= step
         assert step - start < timeline.SPACING
 
