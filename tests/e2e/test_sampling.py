@@ -128,5 +128,3 @@ def test_frames_without_a_choice_say_so(run: Run) -> None:
     prompt = client.frames()[-1]
     with pytest.raises(Refused, match="no choice of a token is known in this frame"):
         client.ask("llm/sampling", frameId=prompt["id"])
-    with pytest.raises(Refused, match=r"\$\.top"):
-        client.ask("llm/sampling", frameId=prompt["id"], top=-1)

@@ -96,7 +96,7 @@ def frame_at(walk: Walk, stop: Stop, sequence: int = 0, index: int = 0) -> Frame
 
 def softmax(scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     weights = np.exp(scores - scores.max())
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def check(choice: Choice, recorded: list[tuple[str, Tensor]], sequence: int, token: int) -> None:
@@ -309,7 +309,7 @@ def test_a_processor_that_calls_the_model_is_seen_around_it_and_stepped_over(atl
 
 
 def test_a_processor_that_writes_into_its_scores_is_shown_as_it_was(atlas: Loaded) -> None:
-    class InPlace(LogitsProcessor):
+    class InPlace(LogitsProcessor):  # type: ignore[misc]
         def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
             scores[:, 100:] = -math.inf
             return scores
