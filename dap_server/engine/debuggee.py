@@ -8,9 +8,10 @@ from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.breakpoints import Breakpoint, resolve
+from dap_server.engine.execution.forward_run import ForwardRun
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.hooks import hooked_modules
-from dap_server.engine.execution.prompting import PromptRun
+from dap_server.engine.execution.prompting import PromptRun, Run
 from dap_server.engine.execution.stepping import Stepper, Stop
 from dap_server.engine.inspection.evaluation import Evaluator
 from dap_server.engine.inspection.frames import CallStack
@@ -40,7 +41,7 @@ class Debuggee:
         self.scopes = Scopes(self.anatomy, self.vocabulary)
         self.evaluator = Evaluator(self.anatomy, loaded.tokenizer)
         self.references = References()
-        self.run: PromptRun | None = None
+        self.run: Run | None = None
         self.goto_targets: list[Place] = []
         """What `gotoTargets` has offered at this stop, by number."""
         self._tell, self._write, self._say = stopped, write, say
@@ -48,9 +49,10 @@ class Debuggee:
         self._diverged: Generation | None = None
         self._hooked: set[str] = set()
 
-    def prepare(self, launch: LaunchArguments) -> PromptRun:
+    def prepare(self, launch: LaunchArguments) -> Run:
         """A run of a launch configuration. Raises ConfigurationError."""
-        return PromptRun(self.loaded, launch, self.stepper, self._write)
+        kind = PromptRun if self.loaded.task.generates else ForwardRun
+        return kind(self.loaded, launch, self.stepper, self._write)
 
     def set_breakpoints(self, wanted: list[tuple[int, str]]) -> list[Breakpoint]:
         """Replaces all breakpoints by these, each an id and a name."""
@@ -63,7 +65,7 @@ class Debuggee:
 
     def _stopped(self, stop: Stop) -> None:
         if self.run is not None:
-            self.run.transcript.flush()
+            self.run.flush()
         self.references.forget()
         self.goto_targets = []
         self._warn_of_divergence(stop.generation)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from dap_server.modelmap.places import END
 from dap_server.protocol.control_requests import CancelArguments
 from dap_server.protocol.errors import Cancelled, InternalError, NotStopped, RequestError
 from dap_server.protocol.events import (
@@ -137,13 +138,15 @@ class EngineSession:
     def stopped(self, stop: Stop) -> None:
         """The model thread is parked."""
         at_end = stop.reason == "pause" and stop.generation.is_over
-        description = "generation finished" if at_end else f"{stop.reason}: {stop.place}"
+        what = "forward pass" if stop.generation.is_forward else "generation"
+        text = f"end of the {what}" if stop.place.path == END else str(stop.place)
+        description = f"{what} finished" if at_end else f"{stop.reason}: {text}"
         self.connection.event(
             "stopped",
             StoppedEventBody(
                 reason=stop.reason,
                 description=description,
-                text=str(stop.place),
+                text=text,
                 thread_id=1,
                 all_threads_stopped=True,
                 hit_breakpoint_ids=stop.hits or None,

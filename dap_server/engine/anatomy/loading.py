@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dap_server.engine.anatomy.tasks import Task, UnknownTask, task_of
 from dap_server.protocol.errors import RequestError, did_you_mean
 from dap_server.protocol.launch import LaunchArguments
 
@@ -27,6 +28,7 @@ class Loaded:
 
     model: Any
     tokenizer: Any
+    task: Task = Task.CAUSAL
 
 
 def load(launch: LaunchArguments, progress: Progress) -> Loaded:
@@ -45,16 +47,19 @@ def load(launch: LaunchArguments, progress: Progress) -> Loaded:
     try:
         progress("reading the configuration", 40)
         config = transformers.AutoConfig.from_pretrained(launch.model, **common)
-        tokenizer = _tokenizer(launch, common)
+        task = task_of(config)
+        tokenizer = _tokenizer(launch, common, task)
         progress("loading the weights", 50)
         with _weights_progress(progress):
-            model = _model_class(config).from_pretrained(launch.model, config=config, **common, **_placement(launch))
+            model = task.auto_class.from_pretrained(launch.model, config=config, **common, **_placement(launch))
+    except UnknownTask as error:
+        raise LoadError(f"'{launch.model}' cannot be loaded: {error}") from error
     except Exception as error:
         raise LoadError(_explain(error, launch)) from error
     if launch.device:
         model = model.to(launch.device)
     progress("ready", 100)
-    return Loaded(model.eval(), tokenizer)
+    return Loaded(model.eval(), tokenizer, task)
 
 
 def _check_folder(model: str) -> None:
@@ -85,19 +90,12 @@ def _check_device(launch: LaunchArguments, torch: Any) -> None:
         raise LoadError(f"device '{launch.device}' cannot be used here: {first_line}") from error
 
 
-def _tokenizer(launch: LaunchArguments, common: dict[str, Any]) -> Any:
+def _tokenizer(launch: LaunchArguments, common: dict[str, Any], task: Task) -> Any:
+    """What goes on where the prompt ends has to be padded on its left; an encoder's positions count from the left."""
     import transformers
 
-    return transformers.AutoTokenizer.from_pretrained(launch.model, padding_side="left", **common)
-
-
-def _model_class(config: Any) -> Any:
-    import transformers
-    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
-
-    if config.is_encoder_decoder and config.model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
-        return transformers.AutoModelForSeq2SeqLM
-    return transformers.AutoModelForCausalLM
+    side = {"padding_side": "left"} if task is Task.CAUSAL else {}
+    return transformers.AutoTokenizer.from_pretrained(launch.model, **side, **common)
 
 
 def _placement(launch: LaunchArguments) -> dict[str, Any]:

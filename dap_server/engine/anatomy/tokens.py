@@ -32,6 +32,22 @@ class Vocabulary:
             return " ".join(f"<{token}>" for token in tokens)
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
 
+    def readable(self, tokens: Sequence[int]) -> str:
+        """The text of a sequence without special tokens, but with its masks."""
+        if self.tokenizer is None:
+            return self.decode(tokens)
+        hidden = set(self.tokenizer.all_special_ids) - {self.mask_token_id}
+        return str(self.tokenizer.decode([token for token in tokens if token not in hidden]))
+
+    @property
+    def mask_token(self) -> str | None:
+        """How a mask is written, None when there is none."""
+        return getattr(self.tokenizer, "mask_token", None)
+
+    @property
+    def mask_token_id(self) -> int | None:
+        return getattr(self.tokenizer, "mask_token_id", None)
+
     def _decode_one(self, token: int) -> str:
         if self.tokenizer is None:
             return f"<{token}>"

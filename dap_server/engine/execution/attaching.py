@@ -19,8 +19,8 @@ from dap_server.engine.execution.stepping import Stepper
 def own_decoding(stepper: Stepper, listener: Listener) -> Iterator[None]:
     """While this is open, sampling and greedy decoding of this thread run in a `SamplingLoop`.
 
-    Calls of other threads, of an assistant model, or inside a running call, and decoding in lock-step with other ranks,
-    run in transformers' own loop.
+    Calls of other threads, of an assistant model, inside a running call or in a replay, and decoding in lock-step with
+    other ranks, run in transformers' own loop.
     """
     original = GenerationMixin._sample
     thread = threading.get_ident()
@@ -37,7 +37,8 @@ def own_decoding(stepper: Stepper, listener: Listener) -> Iterator[None]:
         streamer: Any = None,
         **model_kwargs: Any,
     ) -> Any:
-        is_inner = getattr(running, "now", False) or getattr(generation_config, "is_assistant", False)
+        is_inner = getattr(running, "now", False) or stepper.is_replaying
+        is_inner = is_inner or getattr(generation_config, "is_assistant", False)
         if is_inner or synced_gpus or threading.get_ident() != thread:
             return original(
                 self, input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, streamer,

@@ -11,6 +11,7 @@ from torch import Tensor
 from dap_server.engine.execution import randomness
 
 if TYPE_CHECKING:
+    from dap_server.engine.execution.answers import Answer
     from dap_server.engine.execution.probes import Probe
 
 
@@ -115,10 +116,13 @@ class Generation:
         attention_mask: (B, T_prompt) which positions of the prompt are no padding; None when it has none.
         prompt_length: T of the padded prompt.
         step: index of the current step, 0 is the prefill.
+        calls: how many calls of the whole model have begun, where another loop than ours makes them.
         unfinished: (B,) 1 for sequences that go on.
         selection: the choice of this step's token, between the forward and the next step.
         tape: runs steps again; None while there is nothing to run.
         is_own_loop: whether our loop decodes, and tells its places.
+        is_forward: whether it is one forward of a model that does not generate.
+        answers: what such a model says about each sequence, when it is over.
         diverged_at: step that chose another token when it ran again: the run does not repeat itself.
     """
 
@@ -126,12 +130,15 @@ class Generation:
     attention_mask: Tensor | None = None
     prompt_length: int = 0
     step: int = 0
+    calls: int = 0
     unfinished: Tensor | None = None
     records: list[StepRecord] = field(default_factory=list)
     selection: Selection | None = None
     tape: Tape | None = None
     is_own_loop: bool = False
+    is_forward: bool = False
     is_over: bool = False
+    answers: list[list[Answer]] = field(default_factory=list)
     diverged_at: int | None = None
 
     @property

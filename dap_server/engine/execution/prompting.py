@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -84,36 +85,74 @@ class Transcript:
             self._write(text)
 
 
-class PromptRun:
+class Run(ABC):
     """What `launch` asked for, ready to be run any number of times on one loaded model."""
 
     def __init__(self, loaded: Loaded, launch: LaunchArguments, stepper: Stepper, write: Write) -> None:
-        """Raises ConfigurationError for a prompt or generation options that the model cannot take."""
+        """Raises ConfigurationError for a prompt that the model cannot take."""
         self.model, self.tokenizer = loaded.model, loaded.tokenizer
         self.launch, self.stepper = launch, stepper
-        self.config = generation_config(self.model, launch.generation)
         self.inputs = encode(self.tokenizer, launch, self.model.device)
-        continues = not self.model.config.is_encoder_decoder
-        self.transcript = Transcript(Vocabulary(self.tokenizer), write, continues)
+        self._write = write
         self._is_printed = False
 
     def run(self) -> Tensor:
-        """Generates. Returns ids (B, T); raises what the model raises, and Interruption."""
+        """Runs it. Returns what it made; raises what the model raises, and Interruption."""
         if self.launch.seed is not None:
             set_seed(self.launch.seed)
-        ids: Tensor = self.inputs["input_ids"]
-        mask: Tensor | None = self.inputs.get("attention_mask")
-        self.transcript.begin((ids[0] if mask is None else ids[0][mask[0].bool()]).tolist())
+        self._begin()
         if self.launch.stop_on_entry and not self.launch.no_debug:
             self.stepper.pause("entry")
         self._is_printed = False
+        ids: Tensor = self.inputs["input_ids"]
+        mask: Tensor | None = self.inputs.get("attention_mask")
         generation = Generation(input_ids=ids, attention_mask=mask, prompt_length=ids.shape[1])
         self.stepper.begin(generation)
         try:
-            with own_decoding(self.stepper, self):
-                return self._generate() if self._is_own_loop else self._generate_untouched(generation)
+            return self._carry_out(generation)
         finally:
             self.stepper.end()
+
+    def flush(self) -> None:  # noqa: B027  # most runs hold nothing back
+        """Writes what is known; called before every stop."""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Writes the prompt."""
+
+    @abstractmethod
+    def _carry_out(self, generation: Generation) -> Tensor: ...
+
+    def _prompts(self) -> Iterator[list[int]]:
+        """Ids of every sequence, without padding."""
+        ids, mask = self.inputs["input_ids"], self.inputs.get("attention_mask")
+        for i, row in enumerate(ids):
+            yield (row if mask is None else row[mask[i].bool()]).tolist()
+
+
+class PromptRun(Run):
+    """A run that generates."""
+
+    def __init__(self, loaded: Loaded, launch: LaunchArguments, stepper: Stepper, write: Write) -> None:
+        """Raises ConfigurationError for a prompt or generation options that the model cannot take."""
+        self.config = generation_config(loaded.model, launch.generation)
+        super().__init__(loaded, launch, stepper, write)
+        self.transcript = Transcript(Vocabulary(self.tokenizer), write, continues=not self._has_encoder)
+
+    def flush(self) -> None:
+        self.transcript.flush()
+
+    def _begin(self) -> None:
+        self.transcript.begin(next(self._prompts()))
+
+    def _carry_out(self, generation: Generation) -> Tensor:
+        """Returns ids (B, T)."""
+        with own_decoding(self.stepper, self):
+            if not self._is_own_loop:
+                return self._generate_untouched(generation)
+            if self._has_encoder:  # it runs before our loop, which cannot run it again
+                return WholeCall(self.stepper, generation, self.model.device, self._generate, counts=False).run()
+            return self._generate()
 
     def _generate(self) -> Tensor:
         output = self.model.generate(**self.inputs, **self._extras(), generation_config=self.config)
@@ -146,6 +185,10 @@ class PromptRun:
             self.transcript.finish(generation.input_ids, generation.prompt_length)
         if self.launch.stops_at_end:
             self.stepper.at_end()
+
+    @property
+    def _has_encoder(self) -> bool:
+        return bool(self.model.config.is_encoder_decoder)
 
     @property
     def _is_own_loop(self) -> bool:

@@ -89,6 +89,8 @@ class Stepper:
         self.generation = Generation()
         self.watching = False
         """Whether token selection has to report its places; read once per step by the decode loop."""
+        self.is_replaying = False
+        """Whether something runs beside the suspended run just now."""
         self.seconds_stopped = 0.0
         """How long the model thread has been parked, in all."""
         self.replays: Callable[[], None] = lambda: None
@@ -182,13 +184,14 @@ class Stepper:
     def undisturbed(self) -> Iterator[None]:
         """Nothing that runs on this thread meanwhile is seen, or stops: a replay beside the suspended run."""
         self.replays()
+        outer, self.is_replaying = self.is_replaying, True
         thread, self._hooks.thread = self._hooks.thread, None
         handle = register_module_forward_pre_hook(lambda *_: self._replay_goes_on(thread))
         try:
             yield
         finally:
             handle.remove()
-            self._hooks.thread = thread
+            self._hooks.thread, self.is_replaying = thread, outer
 
     def _replay_goes_on(self, thread: int | None) -> None:
         if threading.get_ident() == thread:
@@ -217,8 +220,10 @@ class Stepper:
         """A loop that tells no steps calls the whole model, which is one. Said by whichever hook sees it first."""
         if not self._is_in_call and self._hooks.thread is not None:
             self._is_in_call = True
-            self.generation.step += 1
-            self._flags.occurrences.clear()
+            if self.generation.calls:  # what ran before the first call belongs to its step
+                self.generation.step += 1
+                self._flags.occurrences.clear()
+            self.generation.calls += 1
 
     def call_ends(self) -> None:
         """That call is over, or will not end."""

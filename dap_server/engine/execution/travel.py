@@ -110,7 +110,10 @@ class Traveller:
         return self._traces[step]
 
     def _start_of(self, step: int) -> Place:
-        return Place(step, STEP if self._stop.generation.is_own_loop else "")
+        """Its first place. Another loop than ours may run a part of the model, an encoder, before the whole."""
+        if self._stop.generation.is_own_loop:
+            return Place(step, STEP)
+        return Place(step, "") if step else self._place(self.trace(0)[0], 0)
 
     def _previous_step(self) -> Place:
         place = self._stop.place

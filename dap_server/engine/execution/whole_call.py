@@ -1,6 +1,7 @@
 """Calls that decode in another loop than ours: beam search, assisted decoding, a user's own. They run again as a whole.
 
-A step of such a call is one call of the whole model.
+A step of such a call is one call of the whole model. What runs before the first one, such as the encoder of a beam
+search, belongs to step 0.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from dap_server.engine.execution import randomness
 from dap_server.engine.execution.generation import Generation
@@ -30,11 +32,12 @@ class WholeCall(Generic[T]):
         generation: Generation,
         device: torch.device,
         call: Callable[[], T],
-        finish: Callable[[T], None],
+        finish: Callable[[T], None] = lambda _result: None,
+        counts: bool = True,
     ) -> None:
-        """`finish` gets the result of `call` while one can still go back."""
+        """`finish` gets the result of `call` while one can still go back. `counts`: a call of the model is a step."""
         self._stepper, self._generation, self._device = stepper, generation, device
-        self._call, self._finish = call, finish
+        self._call, self._finish, self._counts = call, finish, counts
         self._holders = Holders(stepper.anatomy.model, [])
         self._configurations = _configurations(stepper.anatomy.model)
         self._random = randomness.capture(device)
@@ -44,12 +47,8 @@ class WholeCall(Generic[T]):
     def run(self) -> T:
         """Runs it; again from the start whenever somebody goes back."""
         self._generation.tape = self
-        model = self._stepper.anatomy.model
-        handles = [
-            model.register_forward_pre_hook(lambda *_: self._stepper.call_begins(), prepend=True),
-            model.register_forward_hook(lambda *_: self._stepper.call_ends(), always_call=True),
-        ]
-        self._generation.step = -1
+        handles = self._count_calls() if self._counts else []
+        self._generation.step = self._generation.calls = 0
         try:
             while True:
                 try:
@@ -63,11 +62,19 @@ class WholeCall(Generic[T]):
             for handle in handles:
                 handle.remove()
 
+    def _count_calls(self) -> list[RemovableHandle]:
+        model, stepper = self._stepper.anatomy.model, self._stepper
+        return [
+            model.register_forward_pre_hook(lambda *_: stepper.call_begins(), prepend=True),
+            model.register_forward_hook(lambda *_: stepper.call_ends(), always_call=True),
+        ]
+
     def back_to_start(self) -> None:
         self._holders.restore(self._attributes)
         self._set(self._settings)
         randomness.restore(self._random, self._device)
-        self._generation.step, self._generation.is_over = -1, False
+        self._generation.step = self._generation.calls = 0
+        self._generation.is_over = False
         self._stepper.call_ends()
 
     def _set(self, values: list[dict[str, Any]]) -> None:
@@ -89,7 +96,8 @@ class WholeCall(Generic[T]):
 
     def replay(self, step: int, probe: Probe | None = None) -> None:
         """Runs the call again beside the suspended one, as far as the end of one of its steps."""
-        now, over = self._generation.step, self._generation.is_over
+        generation = self._generation
+        now = generation.step, generation.calls, generation.is_over
         settings = [dict(settings) for settings in self._configurations]
         with self._stepper.undisturbed(), randomness.kept(self._device), self._holders.kept():
             try:
@@ -99,7 +107,7 @@ class WholeCall(Generic[T]):
             except Enough:
                 return
             finally:
-                self._generation.step, self._generation.is_over = now, over
+                generation.step, generation.calls, generation.is_over = now
                 self._set(settings)
 
 
@@ -116,11 +124,12 @@ class _OneStep:
     def __init__(self, step: int, probe: Probe | None, reached: Callable[[int, int], None]) -> None:
         """`reached` is told how many of so many steps have begun."""
         self._step, self._probe, self._reached = step, probe, reached
-        self._now = -1
+        self._now = self._calls = 0
 
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
         if path == "":
-            self._now += 1
+            self._now = self._calls
+            self._calls += 1
             self._reached(self._now, self._step + 1)
         if self._now == self._step and self._probe is not None:
             self._probe.begins(path, module, call)

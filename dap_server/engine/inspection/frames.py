@@ -117,7 +117,7 @@ class CallStack:
     def _past_layers(self) -> list[str]:
         """Layers of this step that have run, nearest first."""
         stop = self._stop
-        if stop.place.path in (STEP, END):
+        if stop.place.path == STEP or (self._is_at_end and not stop.generation.is_forward):
             return []
         if not stop.activations:
             return list(reversed(self._anatomy.layer_paths))
@@ -176,6 +176,8 @@ class CallStack:
         return f"prompt  {shown!r}  {len(ids)} tokens"
 
     def _step_name(self, stop: Stop) -> str:
+        if stop.generation.is_forward:
+            return f"step {stop.place.step} ({'end of the forward pass' if self._is_at_end else 'forward pass'})"
         if self._is_at_end:
             return f"step {stop.place.step} (end of the generation)"
         return f"step {stop.place.step}" + (" (prefill)" if stop.place.step == 0 else "")

@@ -12,6 +12,7 @@ from dap_server.engine.anatomy.modules import Anatomy, forward_of
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.stepping import NOTHING, Stop
+from dap_server.engine.inspection.answer_rows import answer_rows
 from dap_server.engine.inspection.choices import Choices
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.past import Past
@@ -44,6 +45,10 @@ class Scopes:
                 return [*self._module(frame), self._tokens(frame)]
             case "forward":
                 return self._locals(frame)
+            case "step" if frame.stop.generation.answers and frame.stop.generation.is_over:
+                said = frame.stop.generation.answers[frame.sequence]
+                result = Scope("Result", Rows(lambda: answer_rows(said), len(said)), "returnValue")
+                return [result, *self._past_call(frame, ""), self._tokens(frame)]
             case "selection" | "step":
                 return [*self._selection(frame), *self._returned(frame.stop), self._tokens(frame)]
             case "call":

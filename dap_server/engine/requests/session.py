@@ -8,7 +8,7 @@ import traceback
 
 from dap_server.engine.anatomy.loading import load
 from dap_server.engine.debuggee import Debuggee
-from dap_server.engine.execution.prompting import PromptRun
+from dap_server.engine.execution.prompting import Run
 from dap_server.engine.execution.stepping import Interruption
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
@@ -22,7 +22,7 @@ from dap_server.wire.reply import Reply
 class Restarted(Interruption):
     """The present run ends, another one begins."""
 
-    def __init__(self, run: PromptRun) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__("restarted")
         self.run = run
 
@@ -64,7 +64,7 @@ def _load(session: EngineSession, args: LaunchArguments) -> None:
     _announce(session, debuggee.run)
 
 
-def _announce(session: EngineSession, run: PromptRun) -> None:
+def _announce(session: EngineSession, run: Run) -> None:
     sequences = run.inputs["input_ids"].shape[0]
     body = RunningEventBody(model=type(run.model).__name__, device=str(run.model.device), sequences=sequences)
     session.connection.event("llm/running", body)
