@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import nn
 
+from dap_server.engine.anatomy.layers import layer_stacks
+
 
 class SourceLine(NamedTuple):
     """A line of a Python file; 1-based."""
@@ -20,19 +22,16 @@ class SourceLine(NamedTuple):
 class Anatomy:
     """The modules of one model by path, and which of them are its layers.
 
-    Layers are found from the tree: the largest `ModuleList` (by parameters) whose members share one kind of class is a
-    stack of layers, and so is every other one of comparable weight that lies outside it (an encoder beside a decoder).
+    Layers are the largest repeated blocks, as `layer_stacks` finds them.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.modules: dict[str, nn.Module] = dict(model.named_modules())
         self.paths: dict[nn.Module, str] = {module: path for path, module in self.modules.items()}
-        self.stacks = _layer_stacks(self.modules)
-        self.layer_paths: list[str] = [
-            f"{stack}.{i}" if stack else str(i) for stack, n in self.stacks for i in range(n)
-        ]
-        self._layer_index = {path: int(path.rpartition(".")[2]) for path in self.layer_paths}
+        self.stacks = layer_stacks(self.modules)
+        self.layer_paths: list[str] = [path for stack in self.stacks for path in stack]
+        self._layer_index = {path: i for stack in self.stacks for i, path in enumerate(stack)}
 
     def path_of(self, module: nn.Module) -> str | None:
         """The path of a module of this model, None for a stranger. A shared module has the first of its paths."""
@@ -43,10 +42,14 @@ class Anatomy:
         return path or type(self.model).__name__
 
     def layer_of(self, path: str) -> int | None:
-        """Index of the layer that a path is or lies in."""
+        """Index, in its stack, of the layer that a path is or lies in."""
+        layer = self._layer_around(path)
+        return None if layer is None else self._layer_index[layer]
+
+    def _layer_around(self, path: str) -> str | None:
         while path:
             if path in self._layer_index:
-                return self._layer_index[path]
+                return path
             path = path.rpartition(".")[0]
         return None
 
@@ -65,42 +68,14 @@ class Anatomy:
         Inside a stack these are the layers below. Elsewhere registration order decides whether the stack lies behind,
         which holds for what stands around a stack (embedding, final norm, head).
         """
-        for stack, count in self.stacks:
-            prefix = f"{stack}." if stack else ""
-            if path.startswith(prefix) and path[len(prefix) :].partition(".")[0].isdigit():
-                index = int(path[len(prefix) :].partition(".")[0])
-                return [f"{prefix}{i}" for i in reversed(range(min(index, count)))]
+        if (layer := self._layer_around(path)) is not None:
+            stack = next(stack for stack in self.stacks if layer in stack)
+            return list(reversed(stack[: stack.index(layer)]))
         order = list(self.modules)
         if path not in self.modules or not self.layer_paths:
             return []
         behind = [layer for layer in self.layer_paths if order.index(layer) < order.index(path)]
         return list(reversed(behind))
-
-
-def _layer_stacks(modules: dict[str, nn.Module]) -> list[tuple[str, int]]:
-    candidates = [
-        (path, module, sum(p.numel() for p in module.parameters()))
-        for path, module in modules.items()
-        if isinstance(module, (nn.ModuleList, nn.Sequential)) and len(module) > 0 and _repeats(module)
-    ]
-    if not candidates:
-        return []
-    largest = max(size for _, _, size in candidates)
-    stacks: list[tuple[str, int]] = []
-    for path, module, size in candidates:
-        inside = any(path.startswith(f"{outer}.") for outer, _ in stacks)
-        if not inside and size >= largest / 10:
-            stacks.append((path, len(module)))
-    return stacks
-
-
-def _repeats(module: nn.ModuleList | nn.Sequential) -> bool:
-    """Whether the members are blocks of one family: a hybrid model alternates a few classes of its own."""
-    if any(not list(block.children()) for block in module):
-        return False
-    if isinstance(module, nn.ModuleList):
-        return True
-    return len({type(block) for block in module}) == 1 and len(module) > 1
 
 
 def source_of_class(kind: type[nn.Module]) -> SourceLine | None:

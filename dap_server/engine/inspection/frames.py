@@ -70,7 +70,8 @@ class CallStack:
         return [self._frame(i) for i in range(start, end)]
 
     def __len__(self) -> int:
-        return len(self._running) + len(self._past_layers) + self._past_steps + 2
+        has_prompt = self._stop.generation.input_ids is not None
+        return len(self._running) + 1 + len(self._past_layers) + self._past_steps + has_prompt
 
     @cached_property
     def _running(self) -> list[Frame]:

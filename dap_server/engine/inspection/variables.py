@@ -95,10 +95,7 @@ def _describe(name: str, value: object, positions: Positions | None) -> Row:
         items: Any = value
         return Row(name, _sequence_line(items), kind, SequenceChildren(items, positions))
     if isinstance(value, Cache):
-        tokens = value.get_seq_length() if value.layers else 0
-        return Row(
-            name, f"{kind} · {len(value.layers)} layers · {tokens} tokens", kind, ObjectChildren(value, positions)
-        )
+        return Row(name, cache_line(value), kind, ObjectChildren(value, positions))
     if inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value):
         return Row(name, short_repr(value), kind)
     return Row(name, short_repr(value), kind, ObjectChildren(value, positions))
@@ -113,6 +110,18 @@ def module_line(module: nn.Module) -> str:
     """`LlamaMLP · 98,304 parameters`: parameters of submodules included."""
     count = sum(p.numel() for p in module.parameters())
     return f"{type(module).__name__} · {count:,} parameters"
+
+
+def cache_line(cache: Cache) -> str:
+    """`DynamicCache · 2 layers · 12 tokens`; without tokens where the layers keep a state that does not count them."""
+    kind = type(cache).__name__
+    layers = getattr(getattr(cache, "self_attention_cache", cache), "layers", None)
+    if not layers:
+        return kind
+    try:
+        return f"{kind} · {len(layers)} layers · {cache.get_seq_length()} tokens"
+    except ValueError:
+        return f"{kind} · {len(layers)} layers"
 
 
 def _sequence_line(value: Any) -> str:

@@ -18,6 +18,7 @@ from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.probes import CaptureProbe
 from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from dap_server.engine.execution.travel import NoWay, Traveller
+from dap_server.engine.execution.whole_call import WholeCall
 from dap_server.modelmap.places import END, LOGITS, SAMPLE, STEP, Phase, Place
 from tests.engine.execution.straight import SEED, Ask, Straight, cloned, returned, run_straight, same, state_of
 
@@ -46,12 +47,22 @@ class Journey:
         options = ask()
         counter = self.model.register_forward_pre_hook(self._count)
         set_seed(SEED)
-        self.stepper.begin(Generation())
+        generation = Generation()
+        call = WholeCall(
+            self.stepper, generation, self.model.device, lambda: self.model.generate(**options), counts=False
+        )
         try:
             with own_decoding(self.stepper, self):
-                return self.model.generate(**options)
+                return self.run(generation, call.run)
         finally:
             counter.remove()
+
+    def run(self, generation: Generation, call: Callable[[], Any]) -> Any:
+        """A call under the debugger; what failed at a stop fails here."""
+        self.stepper.begin(generation)
+        try:
+            return call()
+        finally:
             self.stepper.end()
             self.stepper.release()
             if self._error is not None:
@@ -120,11 +131,17 @@ class Journey:
             assert self._heading in (None, stop.place), f"went to {self._heading}, came to {stop.place}"
             self._heading = None
             self.check(stop)
-            move: Move = Motion.RUN if stop.generation.tape is None else self.guide(self, stop)
-            self._go(stop, move)
+            self._go(stop, self.move(stop))
         except BaseException as error:
             self._error = error
             self.stepper.release()
+
+    def move(self, stop: Stop) -> Move:
+        return Motion.RUN if self.is_before_steps(stop) else self.guide(self, stop)
+
+    def is_before_steps(self, stop: Stop) -> bool:
+        """Whether it is in an encoder that `generate` runs before the steps of our loop."""
+        return bool(self.straight.before) and not stop.generation.is_own_loop
 
     def _go(self, stop: Stop, move: Move) -> None:
         if isinstance(move, Motion):
@@ -164,23 +181,23 @@ class Journey:
     def check(self, stop: Stop) -> None:
         """Holds what can be seen at a stop against the straight run."""
         place, selection = stop.place, stop.generation.selection
-        if stop.generation.tape is None:  # an encoder, before the first step
-            return
         if place.path in self.anatomy.modules:
             live = stop.activations[0]
-            self._hold(place, (live.args, live.kwargs) if place.phase == "before" else stop.output)
+            seen = self.straight.before if self.is_before_steps(stop) else self.straight.seen
+            self._hold(place, (live.args, live.kwargs) if place.phase == "before" else stop.output, seen)
         elif place.path == SAMPLE and place.phase == "after":
             assert selection is not None
             assert same(selection.tokens, self.straight.tokens[place.step]), str(place)
-        elif place.path in (STEP, END):
+        elif place.path in (STEP, END) and stop.generation.input_ids is not None:
             made = self.straight.tokens[: place.step + (place.path == END)]
-            ids: Any = stop.generation.input_ids
+            ids = stop.generation.input_ids
             assert ids.shape[1] == stop.generation.prompt_length + len(made)
             assert all(same(ids[:, stop.generation.prompt_length + i], tokens) for i, tokens in enumerate(made))
 
-    def _hold(self, place: Place, value: Any) -> None:
-        assert place in self.straight.seen, f"{place} is not passed by the straight run"
-        assert same(cloned(value), self.straight.seen[place]), f"{place} differs from the straight run"
+    def _hold(self, place: Place, value: Any, seen: dict[Place, Any] | None = None) -> None:
+        seen = self.straight.seen if seen is None else seen
+        assert place in seen, f"{place} is not passed by the straight run"
+        assert same(cloned(value), seen[place]), f"{place} differs from the straight run"
 
 
 OWN = frozenset(vars(nn.Module()))

@@ -27,12 +27,14 @@ class Straight:
     Attributes:
         result: what it returned.
         seen: by place, `(args, kwargs)` before a module and its output after it, cloned; in the order of the run.
+        before: the same of what `generate` calls before the first step, an encoder.
         tokens: (B,) per step.
         random: torch's state afterwards.
     """
 
     result: Any = None
     seen: dict[Place, Any] = field(default_factory=dict)
+    before: dict[Place, Any] = field(default_factory=dict)
     tokens: list[Tensor] = field(default_factory=list)
     random: Tensor = field(default_factory=torch.get_rng_state)
 
@@ -92,26 +94,27 @@ def run_straight_by_calls(model: Any, call: Callable[[], Any]) -> Straight:
 
 @contextmanager
 def _hooked(model: nn.Module, straight: Straight, counts: dict[str, int], by_calls: bool = False) -> Iterator[None]:
-    """Only calls inside a call of the whole model belong to a step: not an encoder that runs before."""
-    open_calls: list[Place] = []
+    """By calls, an encoder that runs before the first call of the whole model belongs to its step."""
+    open_calls: list[tuple[dict[Place, Any], Place]] = []
+    counts_before: dict[str, int] = {}
     calls = 0
 
     def before(path: str, args: Any, kwargs: Any) -> None:
         nonlocal calls
-        if path == "" and by_calls:
-            counts.clear()
+        if path == "":
             calls += 1
-        if path == "" or open_calls:
-            counts[path] = counts.get(path, -1) + 1
-            place = Place(calls - 1 if by_calls else straight.steps, path, "before", counts[path])
-            open_calls.append(place)
-            straight.seen[place] = cloned((args, kwargs))
+        if path == "" and by_calls and calls > 1:
+            counts.clear()
+        seen, counted = (straight.seen, counts) if calls or by_calls else (straight.before, counts_before)
+        counted[path] = counted.get(path, -1) + 1
+        place = Place(max(calls - 1, 0) if by_calls else straight.steps, path, "before", counted[path])
+        open_calls.append((seen, place))
+        seen[place] = cloned((args, kwargs))
 
     def after(path: str, output: Any) -> None:
-        if open_calls:
-            place = open_calls.pop()
-            assert place.path == path
-            straight.seen[place._replace(phase="after")] = cloned(output)
+        seen, place = open_calls.pop()
+        assert place.path == path
+        seen[place._replace(phase="after")] = cloned(output)
 
     handles = []
     for path, module in model.named_modules():

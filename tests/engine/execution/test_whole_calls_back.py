@@ -35,7 +35,7 @@ class WholeJourney(Journey):
         self.written: list[str] = []
         self._run = PromptRun(loaded, launch, self.stepper, self.written.append)
 
-    def run(self) -> Any:
+    def launched(self) -> Any:
         try:
             return self._run.run()
         finally:
@@ -104,7 +104,7 @@ def test_every_place_again_after_going_back_from_the_end(
 
     journey = WholeJourney(atlas, launch, straight, guide)
     journey.break_everywhere()
-    assert same(returned(journey.run()), straight.result)
+    assert same(returned(journey.launched()), straight.result)
     assert not turns
     assert "".join(journey.written) == plain_text(atlas, straight)
     assert journey.places.count(Place(journey.places[-1].step, END)) == 2
@@ -128,6 +128,6 @@ def test_walking_at_random_agrees_with_a_straight_run(
 
     journey = WholeJourney(atlas, launch, straight, guide)
     journey.stepper.pause()
-    assert same(returned(journey.run()), straight.result)
+    assert same(returned(journey.launched()), straight.result)
     assert "".join(journey.written) == plain_text(atlas, straight)
     assert len(journey.places) > 30

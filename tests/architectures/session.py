@@ -1,0 +1,183 @@
+"""One debug session on one model, as a person would have it, every stop of it held against a run without debugger.
+
+The model is stopped before every layer, looked at from top to bottom, stepped over, into and out of, and back; it runs
+to its end, goes back to its first step, and runs to its end again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dap_server.engine.analysis.scopes import analysis_scopes
+from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.stepping import Motion, Stop
+from dap_server.engine.execution.whole_call import WholeCall
+from dap_server.engine.inspection.frames import CallStack, Frame
+from dap_server.engine.inspection.scopes import Scopes
+from dap_server.engine.inspection.variables import Children, Row
+from dap_server.modelmap.places import END, Place
+from tests.engine.execution.journey import Journey, Move
+from tests.engine.execution.straight import Straight, returned, run_straight, run_straight_by_calls, same
+
+STEPS = 4
+"""Tokens that a session generates: after a dozen of the prompt, windows and chunks of 8 have wrapped."""
+
+Turns = Generator[Move, Stop, None]
+
+
+@dataclass
+class Found:
+    """What a session found out.
+
+    Attributes:
+        layers: paths of the layers.
+        attention: calls of attention in a step, and the largest error of their weights; None without any.
+        replayed: how many outputs of modules were made again, all bit for bit the same.
+        rows: how many rows were looked at.
+        unreadable: rows that show an error instead of a value.
+    """
+
+    layers: list[str] = field(default_factory=list)
+    attention: tuple[int, float] | None = None
+    replayed: int = 0
+    rows: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+class Session(Journey):
+    """A session on one call: of `generate`, or of the model itself where it does not generate."""
+
+    def __init__(self, model: Any, inputs: dict[str, Any], generates: bool) -> None:
+        self.inputs, self.generates = inputs, generates
+        self.model = model
+        super().__init__(model, self.plain(), lambda _journey, _stop: Motion.RUN)
+        self.found = Found(layers=self.anatomy.layer_paths)
+        self.scopes = Scopes(self.anatomy, Vocabulary(None))
+        self.is_finished = False
+        self._turns = self._script()
+        next(self._turns)
+
+    def plain(self) -> Straight:
+        """The call without a debugger."""
+        return (
+            run_straight(self.model, self._asked) if self.generates else run_straight_by_calls(self.model, self._call)
+        )
+
+    def result(self) -> Any:
+        """What the call gives under the debugger."""
+        if self.generates:
+            return self.generate(self._asked)
+        ids = self.inputs.get("input_ids")
+        generation = Generation(input_ids=ids, prompt_length=0 if ids is None else ids.shape[1], is_forward=True)
+        call = WholeCall(self.stepper, generation, torch.device("cpu"), self._call, lambda _: self.finished(generation))
+        return self.run(generation, call.run)
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether the call makes the same under the debugger, to the last bit."""
+        return same(returned(self.result()), returned(self.straight.result))
+
+    def _asked(self) -> dict[str, Any]:
+        options = {"max_new_tokens": STEPS, "disable_compile": True, "eos_token_id": None, "do_sample": False}
+        return {**self._given(), **options, "return_dict_in_generate": True, "output_logits": True}
+
+    @torch.no_grad()
+    def _call(self) -> Any:
+        logits: Tensor = self.model(**self._given(), return_dict=True).logits
+        return logits
+
+    def _given(self) -> dict[str, Any]:
+        return {name: value.clone() if isinstance(value, Tensor) else value for name, value in self.inputs.items()}
+
+    # --- the script
+
+    def move(self, stop: Stop) -> Move:
+        return self._turns.send(stop)
+
+    def _script(self) -> Turns:
+        places = [place for seen in (self.straight.before, self.straight.seen) for place in seen]
+        layers = [place for place in places if self._is_layer(place)]
+        self.break_at(*[(path, "before") for path in {place.path for place in layers}])
+        stop: Stop = yield Motion.RUN  # taken by the first stop
+        for layer in layers:
+            assert stop.place == layer, f"stopped {stop.place}, not {layer}"
+            if layer == layers[0]:
+                stop = yield from self._around(stop)
+            stop = yield Motion.RUN
+        self.break_at()
+        while stop.place.path != END:
+            stop = yield Motion.RUN
+        yield from self._from_the_end(stop)
+
+    def _is_layer(self, place: Place) -> bool:
+        return place.step == 0 and place.phase == "before" and place.path in self.found.layers
+
+    def _around(self, stop: Stop) -> Generator[Move, Stop, Stop]:
+        """From the first layer into it, out of it, over the next one, and back before it. Gives the stop there again."""
+        self._look_at_everything(stop)
+        layer = stop.place
+        stop = yield Motion.IN
+        stop = yield from self._back(stop, "back_in", layer)
+        stop = yield Motion.NEXT
+        self._look_at_everything(stop)
+        stop = yield from self._back(stop, "back", layer)
+        stop = yield Motion.IN
+        stop = yield Motion.OUT
+        assert stop.place.step == 0
+        stop = yield layer
+        assert stop.place == layer
+        return stop
+
+    def _back(self, stop: Stop, way: str, to: Place) -> Generator[Move, Stop, Stop]:
+        """From a place soon after another one, which was left by one motion, back to it."""
+        assert stop.place != to
+        for _ in range(4):
+            stop = yield way
+            if stop.place == to:
+                return stop
+        raise AssertionError(f"{way} came to {stop.place}, not {to}")
+
+    def _from_the_end(self, stop: Stop) -> Turns:
+        self._look_at_everything(stop)
+        last = stop.place.step
+        for step in sorted({0, last}):
+            modules = self.straight.modules_of(step)
+            self.look(stop, *modules)
+            self.found.replayed += len(modules)
+            self._read_attention(stop, step)
+        stop = yield "back"
+        self._look_at_everything(stop)
+        while stop.place.path != END:
+            stop = yield Motion.RUN
+        self.is_finished = True
+        yield Motion.RUN
+
+    # --- what is looked at
+
+    def _look_at_everything(self, stop: Stop) -> None:
+        vocabulary = Vocabulary(None)
+        stack = CallStack(stop, self.stepper, vocabulary, 0)
+        frames = [*stack.page(0, 4), *stack.page(max(len(stack) - 4, 4), None)]
+        for frame in frames:
+            for scope in [*self.scopes.of(frame), *analysis_scopes(frame, self.anatomy, vocabulary)]:
+                for row in _rows(scope.children, 2):
+                    self.found.rows += 1
+                    if re.match(r"<\w+(Error|Exception)\b", row.value):
+                        self.found.unreadable.append(f"{frame.name}: {scope.name}: {row.name}: {row.value}")
+
+    def _read_attention(self, stop: Stop, step: int | None = None) -> None:
+        pass
+
+
+def _rows(children: Children, depth: int) -> Iterator[Row]:
+    for row in [*children.named_rows(), *(children.indexed_rows(0, 5) if children.indexed else [])]:
+        yield row
+        if depth > 1 and row.children:
+            yield from _rows(row.children, depth - 1)
