@@ -7,7 +7,7 @@ to its end, goes back to its first step, and runs to its end again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.execution.whole_call import WholeCall
-from dap_server.engine.inspection.frames import CallStack, Frame
+from dap_server.engine.inspection.frames import CallStack
 from dap_server.engine.inspection.scopes import Scopes
 from dap_server.engine.inspection.variables import Children, Row
 from dap_server.modelmap.places import END, Place
@@ -120,7 +120,7 @@ class Session(Journey):
         return place.step == 0 and place.phase == "before" and place.path in self.found.layers
 
     def _around(self, stop: Stop) -> Generator[Move, Stop, Stop]:
-        """From the first layer into it, out of it, over the next one, and back before it. Gives the stop there again."""
+        """From the first layer into it, over it, out of what is around it, and back each time. Gives the stop there."""
         self._look_at_everything(stop)
         layer = stop.place
         stop = yield Motion.IN

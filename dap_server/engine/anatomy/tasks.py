@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+import transformers
+
 
 class Task(enum.Enum):
     """What a model does with a text; the value is the auto class that loads it."""
@@ -21,8 +23,6 @@ class Task(enum.Enum):
 
     @property
     def auto_class(self) -> Any:
-        import transformers
-
         return getattr(transformers, self.value)
 
 
@@ -39,8 +39,6 @@ def task_of(config: Any) -> Task:
     Raises:
         UnknownTask: it was saved from a class of another kind, or its type has none of these.
     """
-    import transformers
-
     own_code = getattr(config, "auto_map", None) or {}
     names: list[str] = config.architectures or []
     for task in _preferred(config):
