@@ -28,14 +28,15 @@ class CacheMark:
     Attributes:
         lengths: per layer, EMPTY for an untouched one, None for one whose past needs a copy.
         is_updated: of an EncoderDecoderCache, which layers have their cross attention.
+        needs_copies: whether the past of the cache was no prefix of its present.
         copies: by layer index, what cannot be rewound; `whole` for a cache of an unknown class.
     """
 
     lengths: tuple[int | None, ...] = ()
     is_updated: dict[int, bool] | None = None
+    needs_copies: bool = False
     copies: dict[int, dict[str, Any]] = field(default_factory=dict)
     whole: Any = None
-    has_copies: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -54,14 +55,15 @@ def mark(cache: Any, with_copies: bool) -> CacheMark:
     if cache is None:
         return CacheMark()
     if not _is_known(cache):
-        return CacheMark(whole=_copied(_state(cache)), has_copies=True) if with_copies else CacheMark()
+        whole = _copied(_state(cache)) if with_copies else None
+        return CacheMark(needs_copies=True, whole=whole)
     layers = list(_layers(cache))
     lengths = tuple(_length(layer) for layer in layers)
     is_updated = dict(cache.is_updated) if isinstance(cache, EncoderDecoderCache) else None
     copies: dict[int, dict[str, Any]] = {}
     if with_copies:
         copies = {i: _copied(vars(layers[i])) for i, length in enumerate(lengths) if length is None}
-    return CacheMark(_compact(lengths), is_updated, copies, has_copies=with_copies)
+    return CacheMark(_compact(lengths), is_updated, None in lengths, copies)
 
 
 def rewind(cache: Any, to: CacheMark) -> Any:

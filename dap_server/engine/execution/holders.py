@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import is_, itemgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +45,19 @@ class _Kept(NamedTuple):
         return self.version >= 0 and _version(self.tensor) == self.version
 
 
+class _Fingerprint(NamedTuple):
+    """What tells two states apart: the objects themselves, and for tensors how often they were written to."""
+
+    objects: list[tuple[Any, ...]]
+    versions: list[int]
+
+    def is_as(self, other: _Fingerprint) -> bool:
+        """Whether it is of an equal state. Objects are not compared by value: tensors have no one answer to that."""
+        if self.versions != other.versions or [*map(len, self.objects)] != [*map(len, other.objects)]:
+            return False
+        return all(map(is_, chain.from_iterable(self.objects), chain.from_iterable(other.objects)))
+
+
 @dataclass
 class Snapshot:
     """What holders had at a moment. Tensors that have not changed since an earlier snapshot are shared with it.
@@ -73,11 +88,12 @@ class Holders:
         self._shared |= {id(c): c for m in modules if (c := getattr(m, "config", None)) is not None}
         self._shared |= {id(v): v for held in self._others for v in held.values() if _is_tool(v)}
         self._watched = [
-            (held, [name for name in held if name not in _OWN])
+            held
             for module, held in zip(modules, self._held, strict=False)
             if not type(module).__module__.startswith("torch.nn.modules.")
-        ]
-        self._watched += [(buffers, list(buffers)) for buffers in self._held[len(modules) :]]
+        ] + self._held[len(modules) :]
+        self._sizes = [len(held) for held in self._watched]
+        self._readers = _readers(self._watched)
         self._kept: dict[int, _Kept] = {}  # of the last snapshot, by identity
         self._containers: dict[int, Any] = {}  # the dictionaries and lists that the last snapshot copied
         self._lent: list[_Kept] = []  # tensors that the last restored state shares with the state before it
@@ -95,7 +111,7 @@ class Holders:
     def have_changed(self) -> bool:
         """Whether an attribute or buffer is another object, or was written to, since this was last asked."""
         now = self._fingerprint()
-        changed = self._has_moved or now != self._seen
+        changed = self._has_moved or not now.is_as(self._seen)
         self._seen, self._has_moved = now, False
         return changed
 
@@ -144,16 +160,18 @@ class Holders:
         memo: dict[int, Any] = {}
         return [{k: self._keep(v, known, memo) for k, v in held.items() if k not in _OWN} for held in self._held]
 
-    def _fingerprint(self) -> list[Any]:
-        """Equal for equal states. Identities stand for objects, and versions for what is written into tensors."""
-        marks: list[Any] = []
-        for held, names in self._watched:
-            marks.append(len(held))
-            marks.extend(map(id, map(held.get, names)))
-        marks.extend([_version(kept.tensor) for kept in self._kept.values()])
+    def _fingerprint(self) -> _Fingerprint:
+        sizes = [len(held) for held in self._watched]
+        try:
+            if sizes != self._sizes:
+                raise KeyError
+            objects = [read(held) for held, read in self._readers]
+        except KeyError:  # there is an attribute more, or one less
+            self._readers, self._sizes = _readers(self._watched), sizes
+            objects = [read(held) for held, read in self._readers]
         for container in self._containers.values():
-            marks.extend(map(id, container.values() if isinstance(container, dict) else container))
-        return marks
+            objects.append(tuple(container.values() if isinstance(container, dict) else container))
+        return _Fingerprint(objects, [_version(kept.tensor) for kept in self._kept.values()])
 
     def _keep(self, value: Any, known: dict[int, _Kept], memo: dict[int, Any]) -> Any:
         """A copy of what a step can change in place; anything but tensors and plain containers is the object itself.
@@ -209,6 +227,12 @@ class Holders:
                 if name not in self.unknown:
                     self.unknown.append(name)
         return copies
+
+
+def _readers(watched: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Callable[[Any], tuple[Any, ...]]]]:
+    """For each dictionary a function that gives all its values that a step may change; quick, it runs every step."""
+    names = [(held, [name for name in held if name not in _OWN]) for held in watched]
+    return [(held, itemgetter(*some, some[0])) for held, some in names if some]  # of one name it would be no tuple
 
 
 def _put(held: dict[str, Any], values: dict[str, Any]) -> None:

@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+HOST_MOMENTS = 3
+"""A model that draws from Python's or NumPy's generators does so in its first steps; else they are not asked again."""
+
 
 @dataclass(slots=True)
 class RandomState:
@@ -23,26 +26,51 @@ class RandomState:
     numpy: Any
 
 
-def capture(device: torch.device, last: RandomState | None = None, host: bool = True) -> RandomState:
-    """The present moment; parts that have not moved since `last` are shared with it.
-
-    `host` False takes Python's and NumPy's state from `last`: asking for them costs more than a small model's layer.
-    """
-    cpu = _pack(torch.get_rng_state())
+def capture(device: torch.device) -> RandomState:
+    """The present moment."""
     accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    if last is None:
-        return RandomState(cpu, accelerator, random.getstate(), np.random.get_state())
-    cpu = last.cpu if torch.equal(cpu, last.cpu) else cpu
-    accelerator = last.accelerator if _same(accelerator, last.accelerator) else accelerator
-    if not host:
-        return RandomState(cpu, accelerator, last.python, last.numpy)
-    python, numpy = random.getstate(), np.random.get_state()
-    return RandomState(
-        cpu,
-        accelerator,
-        last.python if python == last.python else python,
-        last.numpy if _same_numpy(numpy, last.numpy) else numpy,
-    )
+    return RandomState(_pack(torch.get_rng_state()), accelerator, random.getstate(), np.random.get_state())
+
+
+class Recorder:
+    """Captures one moment after another; parts that have not moved since the one before are shared with it.
+
+    Python's and NumPy's generators are asked only if they move in the first moments: asking costs more than a small
+    model's layer.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._last: RandomState | None = None
+        self._raw = b""  # torch's state as torch gives it, which is quick to compare
+        self._count = 0
+        self._host_moves = False
+
+    def capture(self) -> RandomState:
+        """The present moment."""
+        last, raw = self._last, torch.get_rng_state().numpy().tobytes()
+        if last is None:
+            moment = capture(self._device)
+        else:
+            cpu = last.cpu if raw == self._raw else _pack(torch.get_rng_state())
+            moment = RandomState(cpu, self._accelerator(last), last.python, last.numpy)
+            if self._host_moves or self._count <= HOST_MOMENTS:
+                self._ask_host(moment)
+        self._last, self._raw, self._count = moment, raw, self._count + 1
+        return moment
+
+    def _accelerator(self, last: RandomState) -> Tensor | None:
+        if last.accelerator is None:
+            return None
+        now = torch.cuda.get_rng_state(self._device)
+        return last.accelerator if torch.equal(now, last.accelerator) else now
+
+    def _ask_host(self, moment: RandomState) -> None:
+        python, numpy = random.getstate(), np.random.get_state()
+        if python != moment.python:
+            moment.python, self._host_moves = python, True
+        if not _same_numpy(numpy, moment.numpy):
+            moment.numpy, self._host_moves = numpy, True
 
 
 def restore(state: RandomState, device: torch.device) -> None:
@@ -79,10 +107,6 @@ def _unpack(packed: Tensor) -> Tensor:
     rest = packed[: -4 * count].view(torch.int64)
     twister = packed[-4 * count :].clone().view(torch.int32).to(torch.int64) & 0xFFFFFFFF
     return torch.cat([rest[: _TWISTER.start], twister, rest[_TWISTER.start :]]).view(torch.uint8)
-
-
-def _same(a: Tensor | None, b: Tensor | None) -> bool:
-    return a is b or (a is not None and b is not None and torch.equal(a, b))
 
 
 def _same_numpy(a: Any, b: Any) -> bool:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dap_server.engine.execution import caches, randomness
+from dap_server.engine.execution import caches
 from dap_server.engine.execution.caches import CacheMark
 from dap_server.engine.execution.holders import Holders, Snapshot
-from dap_server.engine.execution.randomness import RandomState
+from dap_server.engine.execution.randomness import RandomState, Recorder
 
 SPACING = 4
 """Steps between checkpoints: a step back runs at most this many forwards."""
@@ -25,9 +25,6 @@ CHECKPOINT_BYTES = 512 * 1024 * 1024
 """What all checkpoints of a run may take together."""
 
 MIN_CHECKPOINTS = 4
-
-HOST_RANDOM_STEPS = 3
-"""A model that draws from Python's or NumPy's generators does so in its first steps; else they are not asked again."""
 
 
 @dataclass(slots=True)
@@ -77,7 +74,7 @@ class Timeline:
         self.checkpoints: list[Checkpoint] = []
         self.ends: list[float] = []
         """Seconds that the run had taken, stops not counted, when a step's token was chosen."""
-        self._host_random = True
+        self._randomness = Recorder(device)
         self._is_stale = False  # the state outside the cache has moved since the last checkpoint
 
     def record(
@@ -90,12 +87,8 @@ class Timeline:
         changed |= self.holders.have_changed() or self.holders.change_every_step
         if step < len(self.steps):
             return
-        last = self.steps[-1].random if self.steps else None
-        random = randomness.capture(self.device, last, self._host_random)
-        if step == HOST_RANDOM_STEPS:
-            first = self.steps[0].random
-            self._host_random = random.python is not first.python or random.numpy is not first.numpy
-        self.steps.append(StepState(random, unfinished, caches.mark(cache, with_copies=False), elapsed))
+        mark = caches.mark(cache, with_copies=False)
+        self.steps.append(StepState(self._randomness.capture(), unfinished, mark, elapsed))
         self._check(step, cache, kwargs, changed)
 
     def start_for(self, step: int, cache: Any) -> tuple[int, Checkpoint]:
@@ -127,7 +120,7 @@ class Timeline:
     def _check(self, step: int, cache: Any, kwargs: dict[str, Any], changed: bool) -> None:
         last = self.checkpoints[-1] if self.checkpoints else None
         self._is_stale |= changed or (last is not None and last.cache_object is not cache)
-        if last is not None and not self._is_stale and not caches.needs_copies(cache):
+        if last is not None and not self._is_stale and not self.steps[step].cache.needs_copies:
             last.good_until = step
             return
         if last is None or step - last.step >= self._spacing:

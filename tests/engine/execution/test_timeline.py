@@ -215,11 +215,15 @@ def test_arguments_that_grow_are_cropped_and_others_are_told() -> None:
 
 def test_random_states_come_back_and_equal_parts_are_shared() -> None:
     device = torch.device("cpu")
-    first = randomness.capture(device)
+    recorder = randomness.Recorder(device)
+    first = recorder.capture()
     drawn = torch.rand(3), random.random(), np.random.rand()
-    second = randomness.capture(device, first)
+    second = recorder.capture()
     assert second.cpu is not first.cpu
-    assert randomness.capture(device, second).cpu is second.cpu
+    third = recorder.capture()
+    assert third.cpu is second.cpu
+    assert third.python is second.python
+    assert third.numpy is second.numpy
     randomness.restore(first, device)
     assert same([torch.rand(3), random.random(), float(np.random.rand())], [drawn[0], drawn[1], float(drawn[2])])
 
