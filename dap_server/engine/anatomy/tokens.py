@@ -26,6 +26,16 @@ class Vocabulary:
         """`' Paris'`: the text as a Python literal, so that blanks and line ends show."""
         return repr(self.text(token))
 
+    def token_of(self, text: str) -> int | None:
+        """The one token that has this text, as it stands or after a blank; None when it takes several."""
+        if self.tokenizer is None:
+            return None
+        for form in (text, f" {text}"):
+            ids = self.tokenizer.encode(form, add_special_tokens=False)
+            if len(ids) == 1:
+                return int(ids[0])
+        return None
+
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of a sequence as `tokenizer.decode(…, skip_special_tokens=True)` gives it."""
         if self.tokenizer is None:

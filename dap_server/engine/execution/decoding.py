@@ -29,9 +29,10 @@ from dap_server.engine.execution.collected import Collected
 from dap_server.engine.execution.generation import Generation, Processed, Selection, StepRecord
 from dap_server.engine.execution.holders import Holders
 from dap_server.engine.execution.kernels import Kernels
-from dap_server.engine.execution.probes import Enough, LastCallProbe, Probe, TraceProbe, instrumented
+from dap_server.engine.execution.probes import Enough, Probe, StepProbe, instrumented
 from dap_server.engine.execution.stepping import Rewind, Stepper
 from dap_server.engine.execution.timeline import Checkpoint, Timeline
+from dap_server.engine.execution.values import of_sequence
 from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Phase
 
 
@@ -260,6 +261,20 @@ class SamplingLoop:
             except Enough:
                 return None
 
+    def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None) -> Any:
+        """What the model gives for a whole text (1, T) at once, without a cache, beside the suspended run."""
+        given: dict[str, Any] = {"input_ids": ids}
+        if self._is_encoder_decoder:
+            names = ("encoder_outputs", "attention_mask")
+            encoded = {name: self.model_kwargs[name] for name in names if name in self.model_kwargs}
+            given = {"decoder_input_ids": ids, **of_sequence(encoded, sequence)}
+        holders, kernels = self.timeline.holders, self._kernels
+        with self.stepper.undisturbed(), randomness.kept(self.input_ids.device), kernels.kept(), holders.kept():
+            kernels.use(decode=False)
+            seen = contextlib.nullcontext() if probe is None else instrumented(self._anatomy, probe)
+            with seen:
+                return self.model(**given, use_cache=False, return_dict=True)
+
     def _replay_here(self, step: int, probe: Probe | None) -> Selection:
         seen = contextlib.nullcontext() if probe is None else instrumented(self._anatomy, probe)
         with seen:
@@ -383,7 +398,7 @@ class _InReplay:
     """Hears of token selection in a replay, where nobody stops."""
 
     def __init__(self, probe: Probe | None) -> None:
-        self._trace = probe if isinstance(probe, TraceProbe | LastCallProbe) else None
+        self._trace = probe if isinstance(probe, StepProbe) else None
         self.watching = self._trace is not None
 
     def at(self, name: str, phase: Phase) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,13 @@ class Probe(Protocol):
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None: ...
 
     def ends(self, path: str, module: nn.Module, output: Any) -> None: ...
+
+
+@runtime_checkable
+class StepProbe(Probe, Protocol):
+    """Hears of token selection too."""
+
+    def at(self, name: str, phase: Phase) -> None: ...
 
 
 class Event(NamedTuple):

@@ -27,6 +27,7 @@ from dap_server.engine.execution.motions import Motion as Motion
 from dap_server.engine.execution.motions import Plan, plan_from
 from dap_server.engine.execution.returns import ReturnWatch
 from dap_server.engine.execution.stage import Stage
+from dap_server.engine.execution.values import by_value
 from dap_server.modelmap.places import END, PSEUDO_MODULES, STEP, Phase, Place
 from dap_server.protocol.errors import NotStopped
 
@@ -393,7 +394,7 @@ class Stepper:
             if ends:
                 self._stop_after(activation.module, activation.frame, output, [])
             else:
-                self._returned = (path, output)
+                self._returned = (path, by_value(output))  # models write into it later on
 
         self._returns.watch(activation.frame, returned)
 

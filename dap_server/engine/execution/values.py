@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
+from transformers.utils import ModelOutput
 
 
 def by_value(value: Any) -> Any:
@@ -16,8 +17,21 @@ def by_value(value: Any) -> Any:
         return {name: by_value(item) for name, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)(by_value(item) for item in value)
-    if isinstance(value, dict):  # what a whole model or an encoder returns
+    if isinstance(value, ModelOutput):
         return type(value)(**{name: by_value(item) for name, item in value.items()})
+    return value
+
+
+def of_sequence(value: Any, sequence: int) -> Any:
+    """Of a batch, one sequence: the tensors (B, …) of a value become (1, …)."""
+    if isinstance(value, Tensor):
+        return value[sequence : sequence + 1]
+    if type(value) in (list, tuple):
+        return type(value)(of_sequence(item, sequence) for item in value)
+    if type(value) is dict:
+        return {name: of_sequence(item, sequence) for name, item in value.items()}
+    if isinstance(value, ModelOutput):
+        return type(value)(**{name: of_sequence(item, sequence) for name, item in value.items()})
     return value
 
 

@@ -94,6 +94,9 @@ class WholeCall(Generic[T]):
     def choose(self, scores: Tensor) -> Tensor:
         raise NotImplementedError("another loop chooses")
 
+    def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None) -> Any:
+        raise NotImplementedError("the text of another loop is not known")
+
     def replay(self, step: int, probe: Probe | None = None) -> None:
         """Runs the call again beside the suspended one, as far as the end of one of its steps."""
         generation = self._generation

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
 from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution import memory
 from dap_server.engine.inspection import tensors
+from dap_server.protocol.errors import RequestError
 
 MAX_REPR = 200
 
@@ -139,7 +141,15 @@ class Rows:
         self._make, self.named = make, count
 
     def named_rows(self) -> list[Row]:
-        return self._make()
+        """What raises while they are made, such as a model that runs again, is a row too."""
+        try:
+            return self._make()
+        except RequestError:
+            raise
+        except Exception as error:
+            if memory.explained(error) is not error:
+                raise
+            return [Row("error", f"{type(error).__name__}: {error}")]
 
     def indexed_rows(self, start: int, count: int) -> list[Row]:
         return []

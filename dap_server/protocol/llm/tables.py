@@ -1,6 +1,6 @@
 """Which types an own request or event carries, by its name on the wire."""
 
-from dap_server.protocol.llm import control, sampling
+from dap_server.protocol.llm import control, gradients, sampling
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.tables import RequestType
 
@@ -9,6 +9,8 @@ LLM_REQUESTS: dict[str, RequestType] = {
     "llm/reverseStepOut": RequestType(control.ReverseStepArguments, None),
     "llm/runToStep": RequestType(control.RunToStepArguments, None),
     "llm/sampling": RequestType(sampling.SamplingArguments, sampling.SamplingResponseBody),
+    "llm/gradients": RequestType(gradients.GradientsArguments, gradients.GradientsResponseBody),
+    "llm/saliency": RequestType(gradients.SaliencyArguments, gradients.SaliencyResponseBody),
     "llm/placeBreakpoints": RequestType(control.PlaceBreakpointsArguments, SetFunctionBreakpointsResponseBody),
 }
 LLM_EVENTS: dict[str, type | None] = {

@@ -1,0 +1,124 @@
+"""Gradients of what the model says, and how much each token bears on it."""
+
+from __future__ import annotations
+
+from dap_server.engine.analysis.gradient_rows import gradient_row, objective_of
+from dap_server.engine.analysis.gradients import (
+    Gradients,
+    Objective,
+    Text,
+    differentiate,
+    norm,
+    step_of,
+    tap,
+    text_of,
+)
+from dap_server.engine.analysis.saliency import saliency
+from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.tensors import dtype_name
+from dap_server.engine.requests.table import requests
+from dap_server.engine.session import EngineSession
+from dap_server.protocol.errors import InvalidArguments, did_you_mean
+from dap_server.protocol.llm import gradients as messages
+from dap_server.wire.handlers import When
+
+
+@requests.request(when=When.STOPPED, command="llm/gradients")
+def gradients(session: EngineSession, args: messages.GradientsArguments) -> messages.GradientsResponseBody:
+    """Of one number, with respect to what goes into a module, comes out of it, or is held by it."""
+    debuggee = session.ready
+    frame = debuggee.references.frame(args.frame_id)
+    path = frame.path if args.path is None else args.path
+    if path is None:
+        raise InvalidArguments("'llm/gradients': this frame has no module: name one at `$.path`")
+    if path not in debuggee.anatomy.modules:
+        raise InvalidArguments(
+            f"'llm/gradients': no module '{path}' at `$.path`{did_you_mean(path, debuggee.anatomy.modules)}"
+        )
+
+    def job() -> tuple[Gradients, Text]:
+        objective = _objective(session, frame, args.of)
+        text = _text(frame, objective)
+        parts = [part for part in args.with_respect_to if part != "parameters"]
+        taps = [tap(debuggee.anatomy, path, *parts)] if parts else []
+        held = list(debuggee.anatomy.modules[path].parameters()) if "parameters" in args.with_respect_to else []
+        suspended = None if text.is_recomputed or path != frame.path else frame.activation
+        return differentiate(debuggee.anatomy, text, objective, taps, held, suspended), text
+
+    found, text = session.on_model_thread(job)
+    return _body(session, found, text, path)
+
+
+def _body(session: EngineSession, found: Gradients, text: Text, path: str) -> messages.GradientsResponseBody:
+    def rows() -> list[messages.GradientRow]:
+        return [
+            messages.GradientRow(
+                name=name.removeprefix(f"{path} "),
+                shape=list(tensor.shape),
+                dtype=dtype_name(tensor.dtype),
+                norm=None if gradient is None else norm(gradient),
+                variables_reference=session.ready.references.add_children(gradient_row(name, gradient).children),
+            )
+            for name, (tensor, gradient) in found.tensors.items()
+        ]
+
+    return messages.GradientsResponseBody(
+        value=found.value,
+        token=found.token,
+        recomputed=text.is_recomputed,
+        losses=None if found.losses is None else found.losses.tolist(),
+        gradients=session.on_model_thread(rows),
+    )
+
+
+@requests.request(when=When.STOPPED, command="llm/saliency")
+def saliency_(session: EngineSession, args: messages.SaliencyArguments) -> messages.SaliencyResponseBody:
+    """Gradient times input, at the embeddings, for every token of the text."""
+    debuggee = session.ready
+    frame = debuggee.references.frame(args.frame_id)
+    generation, vocabulary = frame.stop.generation, debuggee.vocabulary
+
+    def job() -> messages.SaliencyResponseBody:
+        objective = _objective(session, frame, args.of)
+        found = saliency(debuggee.anatomy, generation, frame.step, frame.sequence, objective)
+        return messages.SaliencyResponseBody(
+            value=found.value,
+            token=found.token,
+            token_text=None if found.token is None else vocabulary.text(found.token),
+            recomputed=found.is_recomputed,
+            tokens=[
+                messages.SaliencyToken(
+                    position=token.position,
+                    id=token.id,
+                    text=None if token.id is None else vocabulary.text(token.id),
+                    score=token.score,
+                    norm=token.norm,
+                    encoded=token.is_encoded,
+                )
+                for token in found.tokens
+            ],
+        )
+
+    return session.on_model_thread(job)
+
+
+def _text(frame: Frame, objective: Objective) -> Text:
+    """The frame's step; for the loss the text, which one step does not tell about."""
+    generation = frame.stop.generation
+    if objective.kind == "loss" and generation.is_own_loop:
+        return text_of(generation, frame.step, frame.sequence)
+    return step_of(generation, frame.step, frame.sequence)
+
+
+def _objective(session: EngineSession, frame: Frame, of: messages.GradientObjective) -> Objective:
+    position = -1 if of.position is None else of.position
+    if of.kind == "loss":
+        return Objective("loss", None, position)
+    if of.token is None:
+        return Objective(of.kind, objective_of(frame).token if of.position is None else None, position)
+    if isinstance(of.token, int):
+        return Objective(of.kind, of.token, position)
+    token = session.ready.vocabulary.token_of(of.token)
+    if token is None:
+        raise InvalidArguments(f"'{of.token}' is not one token at `$.of.token`: give an id, or the text of one token")
+    return Objective(of.kind, token, position)

@@ -1,0 +1,84 @@
+"""Own messages about gradients."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from dap_server.protocol.messages import Struct
+
+
+class GradientObjective(Struct):
+    """What is differentiated."""
+
+    kind: Literal["logit", "logprob", "loss"] = "logit"
+    """`loss`: the mean cross entropy of every token of the text, given those before it."""
+    token: int | str | None = None
+    """Id, or text of one token. By default the token of the frame's step, or the likeliest while it is not chosen."""
+    position: int | None = None
+    """Of the forward whose logits are meant; the last one by default."""
+
+
+class GradientsArguments(Struct):
+    """`llm/gradients`: of one number, with respect to the tensors of a module."""
+
+    frame_id: int
+    of: GradientObjective = msgspec.field(default_factory=GradientObjective)
+    path: str | None = None
+    """Of the module; the frame's own by default."""
+    with_respect_to: Annotated[list[Literal["inputs", "output", "parameters"]], msgspec.Meta(min_length=1)] = (
+        msgspec.field(default_factory=lambda: ["inputs", "output"])
+    )
+
+
+class GradientRow(Struct):
+    """The gradient with respect to one tensor, of the same shape."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    variables_reference: int
+    """Opens like a tensor; 0 where there is no gradient."""
+    norm: float | None = None
+    """Euclidean; missing where nothing leads from the tensor to the number."""
+
+
+class GradientsResponseBody(Struct):
+    value: float
+    """Of what was differentiated."""
+    recomputed: bool
+    """By one forward over the whole text, rather than by the step as it was."""
+    gradients: list[GradientRow]
+    token: int | None = None
+    losses: list[float] | None = None
+    """For the loss: of every token but the first, in nats."""
+
+
+class SaliencyArguments(Struct):
+    """`llm/saliency`: how much every token bears on what the model says next."""
+
+    frame_id: int
+    of: GradientObjective = msgspec.field(default_factory=GradientObjective)
+
+
+class SaliencyToken(Struct):
+    """One token of the text before the frame's token."""
+
+    position: int
+    score: float
+    """Gradient times input, summed over the width of the embedding."""
+    norm: float
+    """Euclidean, of the gradient with respect to the embedding."""
+    id: int | None = None
+    text: str | None = None
+    encoded: bool = False
+    """Whether it is a position of an encoder's output rather than a token of the text."""
+
+
+class SaliencyResponseBody(Struct):
+    value: float
+    recomputed: bool
+    tokens: list[SaliencyToken]
+    token: int | None = None
+    token_text: str | None = None
