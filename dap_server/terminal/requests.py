@@ -12,6 +12,7 @@ from dap_server.protocol import requests as protocol
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.llm import control as llm
+from dap_server.protocol.llm import gradients as llm_gradients
 from dap_server.protocol.llm.sampling import SamplingResponseBody
 from dap_server.protocol.messages import Struct
 from dap_server.protocol.types import (
@@ -213,6 +214,27 @@ class Requests(ABC):
         arguments = protocol.CompletionsArguments(text=text, column=column, frame_id=frame_id)
         body: protocol.CompletionsResponseBody = self.ask("completions", arguments, timeout=5.0)
         return body.targets
+
+    def gradients(
+        self,
+        of: llm_gradients.GradientObjective | None = None,
+        frame_id: int | None = None,
+        path: str | None = None,
+        **options: Any,
+    ) -> llm_gradients.GradientsResponseBody:
+        """`options` are the other fields of `GradientsArguments`."""
+        of = of or llm_gradients.GradientObjective()
+        arguments = llm_gradients.GradientsArguments(frame_id=self._frame(frame_id), of=of, path=path, **options)
+        body: llm_gradients.GradientsResponseBody = self.ask("llm/gradients", arguments)
+        return body
+
+    def saliency(
+        self, of: llm_gradients.GradientObjective | None = None, frame_id: int | None = None
+    ) -> llm_gradients.SaliencyResponseBody:
+        of = of or llm_gradients.GradientObjective()
+        arguments = llm_gradients.SaliencyArguments(frame_id=self._frame(frame_id), of=of)
+        body: llm_gradients.SaliencyResponseBody = self.ask("llm/saliency", arguments)
+        return body
 
     def modules(self) -> list[Any]:
         body: protocol.ModulesResponseBody = self.ask("modules", protocol.ModulesArguments())
