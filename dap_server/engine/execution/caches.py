@@ -27,12 +27,14 @@ class CacheMark:
 
     Attributes:
         lengths: per layer, EMPTY for an untouched one, None for one whose past needs a copy.
+        seen: per layer, the tokens that it had been given, None where it does not count them; empty where lengths tell.
         is_updated: of an EncoderDecoderCache, which layers have their cross attention.
         needs_copies: whether the past of the cache was no prefix of its present.
         copies: by layer index, what cannot be rewound; `whole` for a cache of an unknown class.
     """
 
     lengths: tuple[int | None, ...] = ()
+    seen: tuple[int | None, ...] = ()
     is_updated: dict[int, bool] | None = None
     needs_copies: bool = False
     copies: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -63,7 +65,16 @@ def mark(cache: Any, with_copies: bool) -> CacheMark:
     copies: dict[int, dict[str, Any]] = {}
     if with_copies:
         copies = {i: _copied(vars(layers[i])) for i, length in enumerate(lengths) if length is None}
-    return CacheMark(_compact(lengths), is_updated, None in lengths, copies)
+    seen = tuple(map(_seen, layers)) if None in lengths else ()
+    return CacheMark(_compact(lengths), _compact(seen), is_updated, None in lengths, copies)
+
+
+def seen_at(mark: CacheMark, cache: Any) -> list[int | None]:
+    """The tokens that every layer had been given, cross attention behind self attention; empty where nobody knows."""
+    if cache is None or not _is_known(cache):
+        return []
+    counts = _expanded(mark.seen or mark.lengths, cache)
+    return [None if count is None else max(count, 0) for count in counts]
 
 
 def rewind(cache: Any, to: CacheMark) -> Any:
@@ -75,7 +86,7 @@ def rewind(cache: Any, to: CacheMark) -> Any:
         return None
     if not _is_known(cache):
         return _with_state(cache, _copied(to.whole))
-    for i, (layer, length) in enumerate(zip(_layers(cache), _expanded(to, cache), strict=True)):
+    for i, (layer, length) in enumerate(zip(_layers(cache), _expanded(to.lengths, cache), strict=True)):
         if length is None:
             vars(layer).clear()
             vars(layer).update(_copied(to.copies[i]))
@@ -134,6 +145,15 @@ def _length(layer: Any) -> int | None:
     return None
 
 
+def _seen(layer: Any) -> int | None:
+    """Counts of layers that hold a part of what they were given; only those that need no look at a device."""
+    length = _length(layer)
+    if length is not None:
+        return length
+    count = getattr(layer, "cumulative_length_int", getattr(layer, "cumulative_length", None))
+    return count if isinstance(count, int) else None
+
+
 def _rewind_layer(layer: Any, length: int) -> None:
     if length == EMPTY:
         layer.keys = layer.values = None
@@ -154,14 +174,14 @@ def _compact(lengths: tuple[int | None, ...]) -> tuple[int | None, ...]:
     return lengths[:1] if len(set(lengths)) == 1 else lengths
 
 
-def _expanded(mark: CacheMark, cache: Any) -> list[int | None]:
+def _expanded(lengths: tuple[int | None, ...], cache: Any) -> list[int | None]:
     """A length per layer. Layers that were added since are empty."""
     count = sum(1 for _ in _layers(cache))
-    if not mark.lengths:
+    if not lengths:
         return [EMPTY] * count
-    if len(mark.lengths) == 1:
-        return [mark.lengths[0]] * count
-    return [*mark.lengths, *[EMPTY] * (count - len(mark.lengths))]
+    if len(lengths) == 1:
+        return [lengths[0]] * count
+    return [*lengths, *[EMPTY] * (count - len(lengths))]
 
 
 def _state(cache: Any) -> Any:

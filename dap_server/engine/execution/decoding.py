@@ -248,6 +248,9 @@ class SamplingLoop:
     def cache(self) -> Any:
         return self.model_kwargs.get(self._cache_name) if self._cache_name else None
 
+    def cache_began_with(self, step: int) -> list[int | None]:
+        return caches.seen_at(self.timeline.steps[step].cache, self.cache)
+
     def replay(self, step: int, probe: Probe | None = None) -> Selection | None:
         """Runs a past or the present step again beside the suspended one, which notices nothing.
 

@@ -93,6 +93,10 @@ class Tape(Protocol):
         """What holds the keys, values or states of earlier tokens, as it is now; None where nothing is known of it."""
         ...
 
+    def cache_began_with(self, step: int) -> list[int | None]:
+        """The tokens that every layer of the cache had been given when a step began; empty where nobody knows."""
+        ...
+
     def choose(self, scores: Tensor) -> Tensor:
         """(B,) tokens drawn from scores (B, V)."""
         ...

@@ -91,6 +91,9 @@ class WholeCall(Generic[T]):
     def cache(self) -> Any:
         return None
 
+    def cache_began_with(self, step: int) -> list[int | None]:
+        return []
+
     def choose(self, scores: Tensor) -> Tensor:
         raise NotImplementedError("another loop chooses")
 

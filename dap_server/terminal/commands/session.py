@@ -16,6 +16,7 @@ TOPICS = {
     "travelling": "Go back",
     "looking": "Look",
     "choosing": "Look at the choice of a token",
+    "keeping": "Look at what is kept",
     "analysing": "Work out",
     "breaking": "Breakpoints",
     "session": "Session",
