@@ -13,6 +13,7 @@ from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.llm import control as llm
 from dap_server.protocol.llm import gradients as llm_gradients
+from dap_server.protocol.llm.attention import AttentionArguments, AttentionResponseBody
 from dap_server.protocol.llm.sampling import SamplingResponseBody
 from dap_server.protocol.messages import Struct
 from dap_server.protocol.types import (
@@ -156,6 +157,11 @@ class Requests(ABC):
         arguments = protocol.GotoTargetsArguments(source=SourceFile(path=path), line=line)
         body: protocol.GotoTargetsResponseBody = self.ask("gotoTargets", arguments)
         return body.targets
+
+    def attention(self, frame_id: int, **options: Any) -> AttentionResponseBody:
+        """`options` are further fields of `AttentionArguments`."""
+        body: AttentionResponseBody = self.ask("llm/attention", AttentionArguments(frame_id=frame_id, **options))
+        return body
 
     def threads(self) -> list[Thread]:
         body: protocol.ThreadsResponseBody = self.ask("threads")

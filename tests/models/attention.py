@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from dap_server.engine.analysis.attention import AttentionCall, DispatchedCall, FusedCall, OwnSoftmax
+from dap_server.engine.analysis.attention import AttentionCall, DispatchedCall, FusedCall, MultiheadCall, OwnSoftmax
 from dap_server.engine.analysis.attention_capture import attention_calls
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.generation import Tape
@@ -27,7 +27,7 @@ class Differences(NamedTuple):
 
     Attributes:
         calls: how many calls of attention there were; 0 for a model without attention.
-        sources: how they were heard of: `AttentionInterface`, `scaled_dot_product_attention`, `softmax`.
+        sources: how they were heard of: `AttentionInterface`, `scaled_dot_product_attention`, `softmax` …
         largest: of all of them.
     """
 
@@ -55,6 +55,8 @@ def largest_difference(call: AttentionCall) -> float:
         return _dispatched(call, ours)
     if isinstance(call, FusedCall):
         return _fused(call, ours)
+    if isinstance(call, MultiheadCall):
+        return _multihead(call, ours)
     assert isinstance(call, OwnSoftmax)
     sums = ours.double().sum(-1)
     return _largest(sums - 1) if bool((sums > 0.999).any()) else 0.0
@@ -125,6 +127,15 @@ def _fused(call: FusedCall, ours: Tensor) -> float:
         )
         found.append(weights[..., : min(width, keys - start)])
     return _largest(ours - torch.cat(found, dim=-1))
+
+
+@torch.no_grad()
+def _multihead(call: MultiheadCall, ours: Tensor) -> float:
+    """From what torch's function returns for all rows and sequences at once."""
+    given = {**call.arguments, "need_weights": True, "average_attn_weights": False, "is_causal": False}
+    theirs = nn.functional.multi_head_attention_forward(**given)[1]
+    assert theirs is not None
+    return _largest(ours - theirs)
 
 
 def _shared(states: Tensor, heads: int) -> Tensor:

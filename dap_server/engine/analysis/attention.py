@@ -1,10 +1,11 @@
 """Attention weights from what a kernel was given: only of the rows asked, whatever kernel ran.
 
-Kernels such as SDPA and flash attention give no weights. Three ways lead to them, and a call of attention goes one:
+Kernels such as SDPA and flash attention give no weights. Four ways lead to them, and a call of attention goes one:
 
 - `DispatchedCall`: transformers handed the call to a kernel. The model's own eager function computes the rows from the
   very same tensors, before any packing.
 - `FusedCall`: somebody called `scaled_dot_product_attention` directly; the rows are computed by its definition.
+- `MultiheadCall`: so did `torch.nn.MultiheadAttention`; torch's own function is asked for the weights.
 - `OwnSoftmax`: the model computed a softmax itself; the weights are its result.
 """
 
@@ -253,6 +254,47 @@ class FusedCall(AttentionCall):
             scores = scores.masked_fill(~mask, -math.inf) if mask.dtype is torch.bool else scores + mask
         hidden = (scores <= torch.finfo(self.query.dtype).min / 2).all(dim=-1, keepdim=True)
         return Rows(scores.softmax(dim=-1).masked_fill(hidden, math.nan), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiheadCall(AttentionCall):
+    """A call of `torch.nn.functional.multi_head_attention_forward`, as `torch.nn.MultiheadAttention` makes it.
+
+    Attributes:
+        arguments: by name; `query` (T, B, D), `key` and `value` (S, B, D).
+    """
+
+    source: ClassVar[str] = "multi_head_attention_forward"
+
+    arguments: dict[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        given = self.arguments
+        keys = given["key"].shape[0] + (given["bias_k"] is not None) + bool(given["add_zero_attn"])
+        return given["query"].shape[1], given["num_heads"], given["query"].shape[0], keys
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.arguments["query"].device
+        return device
+
+    @torch.no_grad()
+    def rows(self, sequence: int, rows: slice = ALL) -> Rows:
+        given, heads = dict(self.arguments), self.arguments["num_heads"]
+        one, of_heads = slice(sequence, sequence + 1), slice(sequence * heads, (sequence + 1) * heads)
+        given["query"] = given["query"][rows, one]
+        given["key"], given["value"] = given["key"][:, one], given["value"][:, one]
+        if given["key_padding_mask"] is not None:
+            given["key_padding_mask"] = given["key_padding_mask"][one]
+        if (mask := given["attn_mask"]) is not None:
+            given["attn_mask"] = mask[rows] if mask.dim() == 2 else mask[of_heads, rows]
+        for name in ("static_k", "static_v"):
+            given[name] = None if given[name] is None else given[name][of_heads]
+        given |= {"need_weights": True, "average_attn_weights": False, "is_causal": False, "training": False}
+        weights = nn.functional.multi_head_attention_forward(**given)[1]
+        assert weights is not None
+        return Rows(weights[0], None)
 
 
 @dataclass(frozen=True, kw_only=True)

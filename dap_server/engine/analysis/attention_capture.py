@@ -9,10 +9,12 @@ dispatched is not looked into.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,21 +22,27 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from transformers.modeling_utils import AttentionInterface
 
-from dap_server.engine.analysis.attention import AttentionCall, DispatchedCall, FusedCall, OwnSoftmax
+from dap_server.engine.analysis.attention import AttentionCall, DispatchedCall, FusedCall, MultiheadCall, OwnSoftmax
 from dap_server.engine.analysis.attention_text import AttentionText, RunningCall, text_of
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import Activation
-from dap_server.engine.execution.generation import Tape
-from dap_server.engine.execution.probes import Enough, is_again
+from dap_server.engine.execution.probes import Enough, Probe, is_again
 from dap_server.engine.inspection.scopes import bind
 
+_MULTIHEAD = inspect.signature(functional.multi_head_attention_forward)
 _SOFTMAX = frozenset([torch.softmax, Tensor.softmax, functional.softmax, torch.special.softmax])
 _GIVEN = ("module", "query", "key", "value", "attention_mask")
 """The leading parameters of every attention function of transformers."""
 
 
+class Replays(Protocol):
+    """What can run a module again: the tape of a call, or the call of an encoder."""
+
+    def replay(self, step: int, probe: Probe | None = None) -> object: ...
+
+
 def attention_calls(
-    tape: Tape,
+    tape: Replays,
     step: int,
     path: str,
     anatomy: Anatomy,
@@ -132,6 +140,8 @@ class _Hearing:
     def _computed(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         if function is functional.scaled_dot_product_attention:
             self._fused(*args, **kwargs)
+        elif function is functional.multi_head_attention_forward:
+            self._multihead(_MULTIHEAD.bind(*args, **kwargs))
         elif function in _SOFTMAX and isinstance(result, Tensor) and args:
             self._softmax(args[0], kwargs.get("dim", args[1] if len(args) > 1 else None), result)
 
@@ -164,6 +174,18 @@ class _Hearing:
                 is_causal=is_causal,
             )
         )
+
+    def _multihead(self, given: inspect.BoundArguments) -> None:
+        given.apply_defaults()
+        arguments = dict(given.arguments)
+        if arguments["query"].dim() == 2:  # without a batch
+            for name in ("query", "key", "value"):
+                arguments[name] = arguments[name][:, None]
+            if arguments["key_padding_mask"] is not None:
+                arguments["key_padding_mask"] = arguments["key_padding_mask"][None]
+        module, path = self._caller()
+        call = MultiheadCall(module=module, path=path, kernel="torch.nn.MultiheadAttention", arguments=arguments)
+        self.calls.append(replace(call, text=self._text(call.shape)))
 
     def _softmax(self, scores: Tensor, dim: int | None, result: Tensor) -> None:
         """Scores over the last axis are attention if they are (B, H, T, S) or (B · H, T, S) for the states at hand."""

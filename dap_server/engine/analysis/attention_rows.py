@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor
 
 from dap_server.engine.analysis.attention import AttentionCall
-from dap_server.engine.analysis.attention_capture import attention_calls
+from dap_server.engine.analysis.attention_capture import Replays, attention_calls
 from dap_server.engine.analysis.attention_text import UNKNOWN
 from dap_server.engine.analysis.heads import HeadSummary, Tally
 from dap_server.engine.anatomy.modules import Anatomy
@@ -26,20 +26,37 @@ def attention_scope(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> S
     """For frames inside a transformer layer; found by running the step again, when it is opened."""
     if frame.path is None or frame.kind == "forward" or anatomy.layer_of(frame.path) is None:
         return None
-    if frame.stop.generation.tape is None:
+    if _tape(frame, frame.path) is None:
         return None
     return Scope("Attention", Rows(lambda: _rows(frame, anatomy, vocabulary)), expensive=True)
 
 
 def calls_in(frame: Frame, path: str, anatomy: Anatomy) -> list[AttentionCall]:
     """The calls of attention in a module, in the step of a frame."""
-    generation, tape = frame.stop.generation, frame.stop.generation.tape
-    assert tape is not None
+    generation, encoder, tape = frame.stop.generation, frame.stop.generation.encoder, _tape(frame, path)
+    if tape is None:
+        return []
     texts = []
-    if generation.is_own_loop and generation.input_ids is not None:
+    if tape is not encoder and generation.is_own_loop and generation.input_ids is not None:
         texts.append(generation.input_ids[:, : generation.prompt_length + frame.step])
-    suspended = frame.activation if frame.path == path else None
-    return attention_calls(tape, frame.step, path, anatomy, suspended, texts)
+    others = [encoder.ids] if encoder is not None and encoder.ids is not None else []
+    is_present = frame.step == frame.stop.place.step
+    running = frame.stop.activations if is_present else []
+    suspended = next((call for call in running if anatomy.path_of(call.module) == path), None)
+    return attention_calls(tape, frame.step, path, anatomy, suspended, texts, others)
+
+
+def _tape(frame: Frame, path: str) -> Replays | None:
+    """What runs a module again."""
+    generation = frame.stop.generation
+    encoder = generation.encoder
+    return encoder if encoder is not None and encoder.holds(path) else generation.tape
+
+
+def row_of(call: AttentionCall, frame: Frame) -> int:
+    """The row of a call's batch that belongs to the sequence of a frame; of several beams the first."""
+    each = call.shape[0] // frame.stop.generation.sequences
+    return frame.sequence * each if each else min(frame.sequence, call.shape[0] - 1)
 
 
 def _rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:
@@ -48,12 +65,12 @@ def _rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:
     if not calls:
         return [Row("none", f"{anatomy.name_of(path)} computes no attention that can be heard of")]
     if len(calls) == 1:
-        return _heads(calls[0], frame.sequence, vocabulary)
-    names = call_names(calls)
-    return [
-        Row(name, headline(call, frame.sequence), children=Rows(partial(_heads, call, frame.sequence, vocabulary)))
-        for name, call in zip(names, calls, strict=True)
-    ]
+        return _heads(calls[0], row_of(calls[0], frame), vocabulary)
+    rows = []
+    for name, call in zip(call_names(calls), calls, strict=True):
+        sequence = row_of(call, frame)
+        rows.append(Row(name, headline(call, sequence), children=Rows(partial(_heads, call, sequence, vocabulary))))
+    return rows
 
 
 def call_names(calls: list[AttentionCall]) -> list[str]:

@@ -83,7 +83,7 @@ def text_of(
     cache, layer = _cache(running)
     if _is_cross(running[-1].arguments, keys):
         past = _length(cache, layer) - queries if cache is not None else 0
-        told = [*_ids_given(running), *others]
+        told = [*_ids_given(running), *(ids.repeat_interleave(batch // ids.shape[0], dim=0) for ids in others)]
         other = next((ids for ids in told if ids is not own and ids.shape == (batch, keys)), None)
         return AttentionText(True, _whole(own, past, texts, queries), other, max(past, 0), 0, keys)
     total = max(_length(cache, layer), queries) if cache is not None else queries

@@ -53,6 +53,11 @@ class Anatomy:
             path = path.rpartition(".")[0]
         return None
 
+    def stack_of(self, path: str) -> list[str]:
+        """Paths of the layers of the stack that a path lies in; of the last stack when it lies in none."""
+        layer = self._layer_around(path)
+        return next((stack for stack in self.stacks if layer in stack), self.stacks[-1] if self.stacks else [])
+
     def is_written_at(self, path: str, file: str, line: int) -> bool:
         """Whether a line lies in the `forward` of a module's class."""
         source = source_of_class(type(self.modules[path]))

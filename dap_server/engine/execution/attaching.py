@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers.generation.utils import GenerationMixin
 
 from dap_server.engine.execution.decoding import Listener, SamplingLoop
+from dap_server.engine.execution.encoding import EncoderCall, encoder_calls
 from dap_server.engine.execution.stepping import Stepper
 
 
@@ -45,16 +46,23 @@ def own_decoding(stepper: Stepper, listener: Listener) -> Iterator[None]:
                 **model_kwargs,
             )  # fmt: skip
         running.now = True
+        loop = SamplingLoop(
+            stepper, self, input_ids, logits_processor, stopping_criteria, generation_config, streamer,
+            model_kwargs, listener,
+        )  # fmt: skip
+        loop.generation.encoder, running.encoder = getattr(running, "encoder", None), None
         try:
-            return SamplingLoop(
-                stepper, self, input_ids, logits_processor, stopping_criteria, generation_config, streamer,
-                model_kwargs, listener,
-            ).run()  # fmt: skip
+            return loop.run()
         finally:
             running.now = False
 
+    def encodes(call: EncoderCall) -> None:
+        if threading.get_ident() == thread and not getattr(running, "now", False):
+            running.encoder = stepper.generation.encoder = call
+
     GenerationMixin._sample = sample
     try:
-        yield
+        with encoder_calls(stepper, encodes):
+            yield
     finally:
         GenerationMixin._sample = original

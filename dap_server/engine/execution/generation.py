@@ -12,6 +12,7 @@ from dap_server.engine.execution import randomness
 
 if TYPE_CHECKING:
     from dap_server.engine.execution.answers import Answer
+    from dap_server.engine.execution.encoding import EncoderCall
     from dap_server.engine.execution.probes import Probe
 
 
@@ -132,6 +133,7 @@ class Generation:
         unfinished: (B,) 1 for sequences that go on.
         selection: the choice of this step's token, between the forward and the next step.
         tape: runs steps again; None while there is nothing to run.
+        encoder: runs the encoder of an encoder–decoder model again; None without one.
         is_own_loop: whether our loop decodes, and tells its places.
         is_forward: whether it is one forward of a model that does not generate.
         answers: what such a model says about each sequence, when it is over.
@@ -147,6 +149,7 @@ class Generation:
     records: list[StepRecord] = field(default_factory=list)
     selection: Selection | None = None
     tape: Tape | None = None
+    encoder: EncoderCall | None = None
     is_own_loop: bool = False
     is_forward: bool = False
     is_over: bool = False

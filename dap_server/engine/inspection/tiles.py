@@ -61,7 +61,7 @@ def tile(
         ValueError: `uint8` of negative numbers.
     """
     rows = values.detach() if values.dim() == 2 else values.detach().reshape(1, -1)
-    blocks = _blocks(rows.shape[0], rows.shape[1], max_cells)
+    blocks = blocks_for(rows.shape[0], rows.shape[1], max_cells)
     cells = _number(rows) if blocks == (1, 1) else _pooled(rows, blocks, reduction, between)
     numbers = cells.cpu().numpy()
     encoded, scale = _encode(numbers, dtype)
@@ -75,7 +75,7 @@ def tile(
     )
 
 
-def _blocks(rows: int, columns: int, max_cells: int) -> tuple[int, int]:
+def blocks_for(rows: int, columns: int, max_cells: int) -> tuple[int, int]:
     """The smallest blocks, as even as the shape allows, that leave at most so many cells."""
     if rows * columns <= max_cells:
         return 1, 1

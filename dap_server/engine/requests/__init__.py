@@ -1,6 +1,27 @@
 """One function per DAP request: the only place in the engine that knows DAP."""
 
-from dap_server.engine.requests import breakpoints, control, gradients, sampling, session, stack, travel, values
+from dap_server.engine.requests import (
+    attention,
+    breakpoints,
+    control,
+    gradients,
+    sampling,
+    session,
+    stack,
+    travel,
+    values,
+)
 from dap_server.engine.requests.table import requests
 
-__all__ = ["breakpoints", "control", "gradients", "requests", "sampling", "session", "stack", "travel", "values"]
+__all__ = [
+    "attention",
+    "breakpoints",
+    "control",
+    "gradients",
+    "requests",
+    "sampling",
+    "session",
+    "stack",
+    "travel",
+    "values",
+]

@@ -1,10 +1,11 @@
 """Which types an own request or event carries, by its name on the wire."""
 
-from dap_server.protocol.llm import control, gradients, sampling
+from dap_server.protocol.llm import attention, control, gradients, sampling
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.tables import RequestType
 
 LLM_REQUESTS: dict[str, RequestType] = {
+    "llm/attention": RequestType(attention.AttentionArguments, attention.AttentionResponseBody),
     "llm/reverseStepIn": RequestType(control.ReverseStepArguments, None),
     "llm/reverseStepOut": RequestType(control.ReverseStepArguments, None),
     "llm/runToStep": RequestType(control.RunToStepArguments, None),

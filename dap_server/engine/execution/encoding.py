@@ -1,0 +1,81 @@
+"""The encoder of an encoder–decoder model: it runs once, before the steps, and can be run again beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.generation.utils import GenerationMixin
+
+from dap_server.engine.execution import randomness
+from dap_server.engine.execution.holders import Holders
+from dap_server.engine.execution.probes import Enough, Probe, instrumented
+from dap_server.engine.execution.stepping import Stepper
+
+_NAMES = ("_prepare_text_encoder_decoder_kwargs_for_generation", "_prepare_encoder_decoder_kwargs_for_generation")
+"""What transformers calls the method of `generate` that runs the encoder; newest first."""
+
+
+class EncoderCall:
+    """One call of an encoder by `generate`.
+
+    Attributes:
+        path: of the encoder.
+        ids: (B, S) what it reads; None when that is no text.
+    """
+
+    def __init__(self, stepper: Stepper, model: Any, ids: Any, call: Callable[[], Any]) -> None:
+        self.path = stepper.anatomy.path_of(model.get_encoder()) or ""
+        is_text = isinstance(ids, Tensor) and ids.dim() == 2 and not ids.is_floating_point()
+        self.ids: Tensor | None = ids if is_text else None
+        self._stepper, self._call, self._device = stepper, call, torch.device(model.device)
+
+    def holds(self, path: str) -> bool:
+        """Whether a module is the encoder or lies in it."""
+        return bool(self.path) and f"{path}.".startswith(f"{self.path}.")
+
+    def replay(self, step: int, probe: Probe | None = None) -> None:
+        """Runs the encoder again beside what is suspended; it has no steps."""
+        anatomy = self._stepper.anatomy
+        holders = Holders(anatomy.model, [])
+        with self._stepper.undisturbed(), randomness.kept(self._device), holders.kept():
+            try:
+                if probe is None:
+                    self._call()
+                else:
+                    with instrumented(anatomy, probe):
+                        self._call()
+            except Enough:
+                pass
+
+
+@contextlib.contextmanager
+def encoder_calls(stepper: Stepper, report: Callable[[EncoderCall], None]) -> Iterator[None]:
+    """While this is open, every run of the encoder of the debugged model by `generate` is reported before it begins."""
+    name = next((name for name in _NAMES if hasattr(GenerationMixin, name)), None)
+    if name is None:
+        yield
+        return
+    original = getattr(GenerationMixin, name)
+
+    @functools.wraps(original)
+    def encode(self: Any, inputs_tensor: Any, model_kwargs: dict[str, Any], *rest: Any, **options: Any) -> Any:
+        if self is stepper.anatomy.model:
+            given = dict(model_kwargs)  # it gets the encoder's output
+            again = functools.partial(_run, original, self, inputs_tensor, given, rest, options)
+            report(EncoderCall(stepper, self, inputs_tensor, again))
+        return original(self, inputs_tensor, model_kwargs, *rest, **options)
+
+    setattr(GenerationMixin, name, encode)
+    try:
+        yield
+    finally:
+        setattr(GenerationMixin, name, original)
+
+
+def _run(encode: Any, model: Any, ids: Any, given: dict[str, Any], rest: tuple[Any, ...], options: Any) -> None:
+    encode(model, ids, dict(given), *rest, **options)

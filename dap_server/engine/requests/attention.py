@@ -1,0 +1,151 @@
+"""`llm/attention`: where the heads of a layer look."""
+
+from __future__ import annotations
+
+from dap_server.engine.analysis.attention import AttentionCall
+from dap_server.engine.analysis.attention_rows import Labels, calls_in, row_of
+from dap_server.engine.analysis.attention_tiles import HeadTile, head_tiles
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.requests.table import requests
+from dap_server.engine.requests.tiles import tile_body
+from dap_server.engine.session import EngineSession
+from dap_server.protocol.errors import InvalidArguments, did_you_mean
+from dap_server.protocol.llm.attention import (
+    AttentionArguments,
+    AttentionAxis,
+    AttentionHead,
+    AttentionOfModule,
+    AttentionResponseBody,
+    Positions,
+)
+from dap_server.wire.handlers import When
+
+
+@requests.request(when=When.STOPPED, command="llm/attention")
+def attention(session: EngineSession, args: AttentionArguments) -> AttentionResponseBody:
+    """Tiles of attention weights with their tokens, and what every head does. Runs the frame's step again."""
+    debuggee = session.ready
+    frame = debuggee.references.frame(args.frame_id)
+    path = _path(frame, args.layer, debuggee.anatomy)
+
+    def job() -> AttentionResponseBody:
+        calls = calls_in(frame, path, debuggee.anatomy)
+        wanted = [(call, _heads(call, args.heads)) for call in calls]
+        count = sum(len(heads) for _, heads in wanted)
+        if count > args.max_cells:
+            raise _wrong(f"maxCells {args.max_cells} is less than one for each of {count} heads", "maxCells")
+        cells = args.max_cells // max(count, 1)
+        return AttentionResponseBody(
+            step=frame.step,
+            path=path,
+            calls=[_call(session, frame, call, heads, cells, args) for call, heads in wanted],
+        )
+
+    return session.on_model_thread(job)
+
+
+def _path(frame: Frame, layer: int | str | None, anatomy: Anatomy) -> str:
+    """The module that is asked for; the layer that the frame is in when none is."""
+    if frame.kind in ("label", "prompt"):
+        raise _wrong("nothing runs in this frame: take one of a module or a step", "frameId")
+    if frame.stop.generation.tape is None and frame.stop.generation.encoder is None:
+        raise _wrong("this call cannot be run again, so its attention cannot be looked at", "frameId")
+    if isinstance(layer, str):
+        if layer not in anatomy.modules:
+            raise _wrong(f"no module '{layer}'{did_you_mean(layer, anatomy.modules)}", "layer")
+        return layer
+    stack = anatomy.stack_of(frame.path or "")
+    if layer is None:
+        index = anatomy.layer_of(frame.path or "")
+        if index is None:
+            raise _wrong(f"this frame is in no layer: give one, {_range(stack)}", "layer")
+        return stack[index]
+    if not 0 <= layer < len(stack):
+        raise _wrong(f"no layer {layer}: there are {_range(stack)}", "layer")
+    return stack[layer]
+
+
+def _range(stack: list[str]) -> str:
+    return f"0 to {len(stack) - 1} ({stack[0]} …), or the path of a module" if stack else "the path of a module"
+
+
+def _heads(call: AttentionCall, heads: list[int] | None) -> list[int]:
+    count = call.shape[1]
+    if heads is None:
+        return list(range(count))
+    if not heads:
+        raise _wrong("an empty list of heads: leave it out for all of them", "heads")
+    for head in heads:
+        if not 0 <= head < count:
+            raise _wrong(f"no head {head} in {call.path}: there are 0 to {count - 1}", "heads")
+    return list(dict.fromkeys(heads))
+
+
+def _indexes(wanted: Positions | None, first: int, count: int, call: AttentionCall, name: str) -> range:
+    """The stretch that is asked for as indexes of rows or keys."""
+    if wanted is None:
+        return range(count)
+    if wanted.start >= wanted.end:
+        raise _wrong(f"{name} begin at {wanted.start} and end before {wanted.end}: `end` has to be larger", name)
+    if wanted.start < first or wanted.end > first + count:
+        there = f"{name} of {call.path} in this step are positions {first} to {first + count - 1}, so `end` is at most"
+        raise _wrong(f"no {name} {wanted.start} … {wanted.end - 1}: {there} {first + count}", name)
+    return range(wanted.start - first, wanted.end - first)
+
+
+def _call(
+    session: EngineSession, frame: Frame, call: AttentionCall, heads: list[int], cells: int, args: AttentionArguments
+) -> AttentionOfModule:
+    text, sequence = call.text, row_of(call, frame)
+    _, head_count, queries, keys = call.shape
+    known = text.known_keys or keys
+    rows = _indexes(args.queries, text.first_query, queries, call, "queries")
+    columns = _indexes(args.keys, text.first_key, known, call, "keys")
+    check = session.ready.stepper.stage.check_cancelled
+    made = head_tiles(call, sequence, heads, rows, columns, cells, args.dtype, check)
+    labels = Labels(call, sequence, session.ready.vocabulary)
+    down, across = made[0].weights.blocks
+    return AttentionOfModule(
+        path=call.path,
+        kind=call.kind(sequence),
+        kernel=call.kernel,
+        source=call.source,
+        head_count=head_count,
+        window=call.window,
+        queries=AttentionAxis(
+            start=text.first_query + rows.start,
+            end=text.first_query + rows.stop,
+            total=queries,
+            labels=[labels.query(row) for row in rows[::down]],
+            block=down,
+        ),
+        keys=AttentionAxis(
+            start=text.first_key + columns.start,
+            end=text.first_key + columns.stop,
+            total=known,
+            labels=[labels.key(key) for key in columns[::across]],
+            block=across,
+            are_positions=text.known_keys > 0,
+        ),
+        heads=[_head(head) for head in made],
+    )
+
+
+def _head(made: HeadTile) -> AttentionHead:
+    summary = made.summary
+    return AttentionHead(
+        head=made.head,
+        kind=summary.kind if summary.scores else None,
+        scores=summary.scores or None,
+        entropy=summary.entropy,
+        first=summary.first,
+        distance=summary.distance,
+        learnt_sink=summary.sink,
+        tile=tile_body(made.weights),
+        sinks=None if made.sinks is None else tile_body(made.sinks),
+    )
+
+
+def _wrong(text: str, argument: str) -> InvalidArguments:
+    return InvalidArguments(f"'llm/attention': {text} at `$.{argument}`")
