@@ -9,15 +9,17 @@ from transformers import CONFIG_MAPPING, PretrainedConfig
 from tests.models.exceptions import EXCEPTIONS
 from tests.models.sizes import FIXED, size_of
 
-Layers = list[int]
+KEPT = ("is_decoder", "add_cross_attention")
+"""What makes a configuration that of a decoder."""
 
 
 def small_config(model_type: str, changes: dict[str, Any], causal: bool) -> PretrainedConfig:
     """The smallest configuration of a type that still has all its kinds of layers, with the changes asked for."""
     kind = CONFIG_MAPPING[model_type]
     usual = kind()
-    decoder = {"is_decoder": True} if causal and "is_decoder" in vars(usual) else {}
-    config = kind(**decoder | _small(usual) | changes)
+    if causal and "is_decoder" in vars(usual):
+        usual.is_decoder = True
+    config = kind(**_small(usual) | changes)
     assert isinstance(config, PretrainedConfig)
     return config
 
@@ -28,6 +30,8 @@ def _small(config: Any) -> dict[str, Any]:
     for name, value in vars(config).items():
         if isinstance(value, PretrainedConfig):
             small[name] = type(value)(**_small(value))
+        elif name in KEPT:
+            small[name] = value
         elif name in FIXED:
             small[name] = FIXED[name]
         elif type(value) is int and (size := size_of(name)) is not None:

@@ -26,7 +26,9 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "mamba2": {"num_heads": 8, "head_dim": 8},
     "mistral4": {"head_dim": 16},
     "mobilebert": {"embedding_size": 16},
-    "nemotron3_5_transcribe_word_timestamp": {"blank_token_id": 3},
+    "nemotron3_5_transcribe_asr_audio": _UNGROUPED,
+    "nemotron3_5_transcribe_word_timestamp": {**_UNGROUPED, "blank_token_id": 3},
+    "nemotron3_diarization_audio": _UNGROUPED,
     "neomme": {"head_dim": 16},
     "recurrent_gemma": {**_UNGROUPED, "num_hidden_layers": 3},
     "reformer": {"axial_pos_embds_dim": [8, 24], "axial_pos_shape": [16, 16], "hash_seed": 1},
@@ -40,6 +42,7 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
         "rope_parameters": {"sliding_attention": {**_ROPE, "mrope_section": [2, 1, 1]}, "full_attention": None},
     },
     "dots1": {**_WINDOWED, **_EXPERTS},
+    "flint": {"mlp_only_layers": [0]},
     "funnel": {"block_sizes": [1, 1, 1]},
     "gemma4_text": {**_WINDOWED, "global_head_dim": 16},
     "granitemoehybrid": _MIXED,
@@ -63,6 +66,9 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "xmod": {"default_language": "en_XX"},
     # A decoder would not attend in blocks
     "big_bird": {"is_decoder": False},
+    # Its tokens would all be alike
+    "cpmant": {"init_std": 0.5},
+    "marian": {"scale_embedding": True},
 }
 """By model type, of sub-configurations too."""
 

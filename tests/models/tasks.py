@@ -29,7 +29,10 @@ _MAPPINGS: dict[Task, Any] = {
     "classification": modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 }
 
-_DRAFTS = "drafts from the hidden states and keys of another model: its forward refuses input_ids"
+_DRAFTS = (
+    "drafts from the hidden states and keys of another model, its forward refuses input_ids; besides, transformers 5.23"
+    " builds none: it wants all layers to share keys, and then refuses that no layer makes them"
+)
 _SOUND = "continues codes of sound; the Auto class gives it the whole configuration, where it takes its decoder's"
 
 NOT_ON_TEXT_ALONE: dict[Task, dict[str, str]] = {

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from transformers import CONFIG_MAPPING
+import transformers
+from torch import Tensor, nn
+from transformers import CONFIG_MAPPING, AutoConfig
 
 from tests.conftest import Report
 from tests.models.tasks import AUTO_CLASSES, MISSING_PACKAGES, NOT_ON_TEXT_ALONE
@@ -49,6 +50,10 @@ GOAL = 0.95
 KINDS = ("layer_types", "layers_block_type", "mlp_layer_types", "attn_layers", "block_types", "attention_layers")
 
 
+def built(task: Task) -> list[str]:
+    return [name for name in model_types(task) if name not in NOT_BUILT[task]]
+
+
 def logits(model: Any, task: Task) -> Tensor:
     """(B, T, V), or (B, labels) for a classifier."""
     with torch.no_grad():
@@ -64,7 +69,7 @@ def try_out(name: str, task: Task) -> None:
     result = logits(model, task)
     assert result.isfinite().all()
     assert torch.equal(result, logits(again, task))
-    assert task == "classification" or (result[0] - result[0, 0]).abs().max() > 1e-2, "tokens are all alike"
+    assert task == "classification" or (result[0] - result[0, 0]).abs().max() > 0.1, "tokens are all alike"
     assert model.config.architectures == [type(model).__name__]
     if task in ("causal", "seq2seq"):
         ids = tiny_inputs(model, task)["input_ids"]
@@ -85,11 +90,11 @@ def test_the_recipe_builds_what_runs_on_text(report: Report) -> None:
     for task in TASKS:
         types = model_types(task)
         on_text = [name for name in types if name not in NOT_ON_TEXT_ALONE[task]]
-        built = [name for name in on_text if name not in NOT_BUILT[task]]
-        broken = [f"{task} {name}: {error}" for name in built if (error := error_of(name, task))]
+        broken = [f"{task} {name}: {error}" for name in built(task) if (error := error_of(name, task))]
         failed += broken
-        share = (len(built) - len(broken)) / len(on_text)
-        title = f"tiny models, {task}: {len(types)} types, {len(on_text)} on text, {len(built) - len(broken)} built"
+        runs = len(built(task)) - len(broken)
+        share = runs / len(on_text)
+        title = f"tiny models, {task}: {len(types)} types, {len(on_text)} on text, {runs} built"
         report(f"{title}, {share:.1%}", [f"{name}: {reason}" for name, reason in NOT_BUILT[task].items()])
         assert share >= GOAL
     assert not failed, "\n".join(failed)
@@ -116,21 +121,58 @@ def error_of(name: str, task: Task) -> str:
 
 @pytest.mark.filterwarnings("ignore")  # of transformers, about its own configurations
 def test_no_kind_of_layer_is_left_out() -> None:
-    for name in model_types("causal"):
-        if name not in NOT_BUILT["causal"]:
-            small, usual = tiny_config(name).get_text_config(), CONFIG_MAPPING[name]().get_text_config()
-            for kinds in KINDS:
-                missing = set(getattr(usual, kinds, None) or ()) - set(getattr(small, kinds, None) or ())
-                assert not missing, f"{name} has no {missing}"
+    for name in built("causal"):
+        small, usual = tiny_config(name).get_text_config(), CONFIG_MAPPING[name]().get_text_config()
+        for kinds in KINDS:
+            missing = set(getattr(usual, kinds, None) or ()) - set(getattr(small, kinds, None) or ())
+            assert not missing, f"{name} has no {missing}"
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore")  # of transformers, about its own configurations
+def test_no_kind_of_module_is_left_out() -> None:
+    for task in TASKS:
+        for name in built(task):
+            usual = usual_modules(name, task)
+            assert usual <= {type(module) for module in tiny_model(name, task).modules()}, f"{task} {name}"
+
+
+def usual_modules(name: str, task: Task) -> set[type]:
+    """The classes of the modules of the model in its full size; none if it cannot be made without further arguments."""
+    config = CONFIG_MAPPING[name]()
+    if task == "causal" and "is_decoder" in vars(config):
+        config.is_decoder = True
+    try:
+        with torch.device("meta"):
+            model = AUTO_CLASSES[task].from_config(config)
+    except (AttributeError, KeyError, TypeError):
+        return set()
+    return {type(module) for module in model.modules()} - {nn.Identity}
 
 
 @pytest.mark.parametrize(("name", "task"), [("llama", "causal"), ("bert", "masked"), ("gpt2", "classification")])
 def test_a_saved_tiny_model_is_found_again(name: str, task: Task, tmp_path: Path) -> None:
+    save_and_load(name, task, tmp_path)
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore")  # of transformers, about its own models
+@pytest.mark.parametrize("task", TASKS)
+def test_every_saved_tiny_model_is_found_again(task: Task, tmp_path: Path) -> None:
+    for name in built(task):
+        save_and_load(name, task, tmp_path / name)
+
+
+def save_and_load(name: str, task: Task, folder: Path) -> None:
+    """By the class that the saved configuration names."""
     model = tiny_model(name, task)
-    model.save_pretrained(tmp_path)
-    again = AUTO_CLASSES[task].from_pretrained(tmp_path).eval()
+    model.save_pretrained(folder)
+    (architecture,) = AutoConfig.from_pretrained(folder).architectures
+    again = getattr(transformers, architecture).from_pretrained(folder).eval()
     assert type(again) is type(model)
-    assert torch.allclose(logits(again, task), logits(model, task), atol=1e-6)
+    assert torch.allclose(logits(again, task), logits(model, task), atol=1e-4), name
 
 
 def test_other_weights_come_from_another_seed() -> None:
