@@ -39,7 +39,7 @@ class Debuggee:
         self.vocabulary = Vocabulary(loaded.tokenizer)
         self.stepper = Stepper(self.anatomy, self._stopped)
         self.scopes = Scopes(self.anatomy, self.vocabulary)
-        self.evaluator = Evaluator(self.anatomy, loaded.tokenizer)
+        self.evaluator = Evaluator(self.anatomy, loaded.tokenizer, self.scopes.locals)
         self.references = References()
         self.run: Run | None = None
         self.goto_targets: list[Place] = []

@@ -27,7 +27,7 @@ from dap_server.engine.analysis.attention_text import AttentionText, RunningCall
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.probes import Enough, Probe, is_again
-from dap_server.engine.inspection.scopes import bind
+from dap_server.engine.inspection.arguments import bind
 
 _MULTIHEAD = inspect.signature(functional.multi_head_attention_forward)
 _SOFTMAX = frozenset([torch.softmax, Tensor.softmax, functional.softmax, torch.special.softmax])

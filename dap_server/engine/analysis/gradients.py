@@ -21,7 +21,7 @@ from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.differentiation import GradientProbe, MutationProbe, Part, Tap
 from dap_server.engine.execution.generation import Generation, Tape
 from dap_server.engine.execution.probes import Probe
-from dap_server.engine.inspection.scopes import bind
+from dap_server.engine.inspection.arguments import bind
 from dap_server.protocol.errors import RequestError
 
 Kind = Literal["logit", "logprob", "loss"]

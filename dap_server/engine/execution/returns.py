@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-_RETURNS = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
+RETURNS = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
 
 
 class ReturnWatch:
@@ -42,5 +42,5 @@ class ReturnWatch:
         if event != "return" or frame not in self._watched:
             return
         returned = self._watched.pop(frame)
-        if value is not None or frame.f_code.co_code[frame.f_lasti] in _RETURNS:
+        if value is not None or frame.f_code.co_code[frame.f_lasti] in RETURNS:
             returned(value)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import ast
-import inspect
-import types
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution import randomness
 from dap_server.engine.execution.stepping import NOTHING
+from dap_server.engine.inspection.arguments import bound_arguments
+from dap_server.engine.inspection.forward_locals import ForwardLocals, frame_locals
 from dap_server.engine.inspection.frames import Frame
-from dap_server.engine.inspection.scopes import bound_arguments, frame_locals
+from dap_server.engine.inspection.hovering import EvaluationError, look
+from dap_server.engine.inspection.scopes import processor_locals
 from dap_server.protocol.errors import RequestError, did_you_mean
 
 NO_VALUE = object()
@@ -25,18 +26,11 @@ _RAISED = (Exception, SystemExit, KeyboardInterrupt)
 """What people's code may raise. It ends neither the session nor the model."""
 
 
-class EvaluationError(RequestError):
-    """The expression is wrong or raised; the text is the reason."""
-
-    id = 30
-    show_user = False
-
-
 class Evaluator:
     """Evaluates for people. Names that the console assigns stay until the session ends."""
 
-    def __init__(self, anatomy: Anatomy, tokenizer: Any) -> None:
-        self._anatomy, self._tokenizer = anatomy, tokenizer
+    def __init__(self, anatomy: Anatomy, tokenizer: Any, local_names: ForwardLocals) -> None:
+        self._anatomy, self._tokenizer, self._locals = anatomy, tokenizer, local_names
         self._console: dict[str, Any] = {}
         self._device = next((p.device for p in anatomy.model.parameters()), torch.device("cpu"))
 
@@ -50,7 +44,7 @@ class Evaluator:
             names |= {"logits": selection.logits, "scores": selection.scores, "probs": selection.probs}
         if frame.activation is not None:
             names |= self._module_names(frame)
-        return names
+        return names | processor_locals(frame) if frame.kind == "call" else names
 
     def evaluate(self, expression: str, frame: Frame | None) -> Any:
         """The value of an expression, NO_VALUE for a statement.
@@ -63,6 +57,8 @@ class Evaluator:
         if (module := self._module_at(expression)) is not None:
             return module
         names = self.names(frame)
+        if frame is not None and self._locals.is_over(frame):
+            names = self._with_final_locals(expression, names, frame)
         with randomness.kept(self._device):
             try:
                 return eval(compile(expression.strip(), "<debug console>", "eval"), names)
@@ -74,15 +70,38 @@ class Evaluator:
     def hover(self, expression: str, frame: Frame | None) -> Any:
         """The value of names, attributes and indexing only: nothing that runs anybody's code.
 
+        Local names of a `forward` that has returned come from a replay, which runs only where it is quick: a popup that
+        comes late is worse than none.
+
         Raises:
             EvaluationError: anything else, and what has no value.
         """
         if (module := self._module_at(expression)) is not None:
             return module
-        try:
-            return _look(ast.parse(expression.strip(), mode="eval").body, self.names(frame))
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
-            raise EvaluationError("not an expression") from None
+        names = self.names(frame) if frame is None else self.names(frame) | self._locals.at_hand(frame)
+
+        def name(text: str) -> Any:
+            if text in names:
+                return names[text]
+            if frame is not None and self._locals.has(frame, text):
+                return self._local(text, frame)
+            found = {} if frame is None else self._locals.globals_of(frame)
+            if text not in found:
+                raise EvaluationError(f"no name '{text}' here")
+            return found[text]
+
+        return look(expression, name)
+
+    def _local(self, name: str, frame: Frame) -> Any:
+        """Of the `forward` of a frame, though it is not at hand."""
+        if not self._locals.is_over(frame):
+            raise EvaluationError(f"'{name}' has no value yet")
+        if not self._locals.is_quick(frame):
+            raise EvaluationError(f"'{name}' is known by running the step again: open Locals")
+        found = self._locals.again(frame)
+        if found is None or name not in found.names:
+            raise EvaluationError(f"'{name}' had no value when forward returned")
+        return found.names[name]
 
     def completions(self, text: str, frame: Frame | None) -> list[str]:
         """Names that continue the last dotted name of a text."""
@@ -96,6 +115,18 @@ class Evaluator:
             return sorted(name for name in _attribute_names(value) if name.startswith(start))
         start = _last_name(start)
         return sorted(name for name in self.names(frame) if name.startswith(start))
+
+    def _with_final_locals(self, text: str, names: dict[str, Any], frame: Frame) -> dict[str, Any]:
+        """Also the local names of a `forward` that has returned, if one is meant that is not at hand."""
+        try:
+            used = {node.id for node in ast.walk(ast.parse(text.strip())) if isinstance(node, ast.Name)}
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            return names  # compiling it says what is wrong
+        names = names | self._locals.at_hand(frame)
+        if not any(name not in names and self._locals.has(frame, name) for name in used):
+            return names
+        found = self._locals.again(frame)
+        return names if found is None else names | found.names
 
     def _module_names(self, frame: Frame) -> dict[str, Any]:
         assert frame.activation is not None
@@ -138,58 +169,6 @@ class Evaluator:
 def _explain(error: BaseException, names: Mapping[str, Any]) -> str:
     hint = did_you_mean(error.name, names) if isinstance(error, NameError) and error.name else ""
     return f"{type(error).__name__}: {error}{hint}"
-
-
-def _look(node: ast.expr, names: Mapping[str, Any]) -> Any:
-    match node:
-        case ast.Name(id=name):
-            if name not in names:
-                raise EvaluationError(f"no name '{name}' here")
-            return names[name]
-        case ast.Constant(value=value):
-            return value
-        case ast.Attribute(value=owner, attr=name):
-            return _attribute(_look(owner, names), name)
-        case ast.Subscript(value=owner, slice=index):
-            return _item(_look(owner, names), _index(index))
-    raise EvaluationError("only names, attributes and indexing are looked at on hover")
-
-
-def _attribute(value: Any, name: str) -> Any:
-    """An attribute that is stored, or computed by torch itself; Python properties would run code."""
-    if isinstance(value, nn.Module):
-        for held in (value.__dict__, value._parameters, value._buffers, value._modules):
-            if name in held:
-                return held[name]
-    static = inspect.getattr_static(value, name, NO_VALUE)
-    if static is NO_VALUE:
-        raise EvaluationError(f"no attribute '{name}'")
-    is_stored = not hasattr(type(static), "__get__") or isinstance(static, types.FunctionType)
-    if is_stored or isinstance(static, (types.MemberDescriptorType, types.GetSetDescriptorType)):
-        return getattr(value, name)
-    raise EvaluationError(f"'{name}' is computed by code; type it in the console to run it")
-
-
-def _item(value: Any, index: Any) -> Any:
-    if type(value) not in (list, tuple, dict, str) and not isinstance(value, (Tensor, nn.ModuleList, nn.ModuleDict)):
-        raise EvaluationError(f"indexing a {type(value).__name__} would run code")
-    try:
-        return value[index]
-    except (LookupError, TypeError, ValueError) as error:
-        raise EvaluationError(f"{type(error).__name__}: {error}") from None
-
-
-def _index(node: ast.expr) -> Any:
-    match node:
-        case ast.Constant(value=value):
-            return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(value))):
-            return -value
-        case ast.Tuple(elts=parts):
-            return tuple(_index(part) for part in parts)
-        case ast.Slice(lower=lower, upper=upper, step=step):
-            return slice(*(_index(part) if part else None for part in (lower, upper, step)))
-    raise EvaluationError("only constant indexes are looked at on hover")
 
 
 def _last_name(text: str) -> str:

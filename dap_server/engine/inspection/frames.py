@@ -19,6 +19,7 @@ from typing import Any, Literal
 from dap_server.engine.anatomy.modules import SourceLine, source_of_class, source_of_function
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation, running_processor
+from dap_server.engine.execution.final_locals import code_of, return_line
 from dap_server.engine.execution.stepping import Stepper, Stop
 from dap_server.modelmap.places import END, STEP
 
@@ -157,10 +158,15 @@ class CallStack:
         return self._make("module", f"{self._anatomy.name_of(path)}{phase}", source, path=path, activation=activation)
 
     def _forward_frame(self, activation: Activation) -> Frame:
-        """The Python function, at the line that it is on; at its `def` before it began."""
+        """The Python function, at the line that it is on; at its `def` before it began, at its `return` behind it.
+
+        One with several of them stays at its `def`: which it was is known when its local names are looked at.
+        """
         source = source_of_class(type(activation.module))
         if activation.forward is not None:
             source = SourceLine(activation.forward.f_code.co_filename, activation.forward.f_lineno)
+        elif source is not None and self._stop.place.phase == "after" and (code := code_of(activation.module)):
+            source = SourceLine(source.path, return_line(code) or source.line)
         name = f"{type(activation.module).__name__}.forward"
         return self._make("forward", name, source, path=self._anatomy.path_of(activation.module), activation=activation)
 

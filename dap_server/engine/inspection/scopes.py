@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from dap_server.engine.anatomy.modules import Anatomy, forward_of
+from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.stepping import NOTHING, Stop
 from dap_server.engine.inspection.answer_rows import answer_rows
+from dap_server.engine.inspection.arguments import bind as bind
+from dap_server.engine.inspection.arguments import bound_arguments
 from dap_server.engine.inspection.choices import Choices
+from dap_server.engine.inspection.forward_locals import ForwardLocals
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.past import Past
 from dap_server.engine.inspection.selection_rows import choice_rows, processor_rows
@@ -37,6 +39,7 @@ class Scopes:
         self._anatomy, self._vocabulary = anatomy, vocabulary
         self._past = Past()
         self.choices = Choices(self._past)
+        self.locals = ForwardLocals(anatomy, self._past)
 
     def of(self, frame: Frame) -> list[Scope]:
         """The scopes that fit a frame. Nothing is computed before a scope is opened."""
@@ -55,10 +58,15 @@ class Scopes:
                 return self._call_locals(frame)
             case "past layer":
                 path = frame.path or ""
-                return [*self._past_call(frame, path), self._parameters(self._anatomy.modules[path])]
+                return [
+                    *self._past_call(frame, path),
+                    *self._locals(frame),
+                    self._parameters(self._anatomy.modules[path]),
+                ]
             case "past step":
                 token = Scope("Token", Rows(lambda: self._past_token(frame)))
-                return [token, *self._selection(frame), *self._past_call(frame, ""), self._tokens(frame)]
+                called = [*self._past_call(frame, ""), *self._locals(frame)]
+                return [token, *self._selection(frame), *called, self._tokens(frame)]
             case "prompt":
                 return [self._tokens(frame)]
         return []
@@ -108,11 +116,13 @@ class Scopes:
         return Scope("Parameters", ModuleChildren(module))
 
     def _locals(self, frame: Frame) -> list[Scope]:
-        assert frame.activation is not None
-        activation, positions = frame.activation, self._positions(frame.stop)
-        names = frame_locals(activation)
-        rows = Rows(lambda: [describe(name, value, positions, name) for name, value in names.items()], len(names))
-        return [Scope("Locals", rows, "locals")]
+        """Of the Python `forward`; of one that has returned by running it again, when they are opened."""
+        if self.locals.is_over(frame):
+            return [Scope("Locals", Rows(lambda: self.locals.rows(frame)), "locals", expensive=True)]
+        if frame.activation is None:
+            return []
+        positions, count = self._positions(frame.stop), len(self.locals.at_hand(frame))
+        return [Scope("Locals", Rows(lambda: self.locals.live_rows(frame, positions), count), "locals")]
 
     def _tokens(self, frame: Frame) -> Scope:
         return Scope("Tokens", TokenRows(frame, self._vocabulary))
@@ -188,32 +198,6 @@ class TokenRows:
             return f"{self._vocabulary.quoted(token)}  id {token}  step {step}  {probability:.1%}"
         is_padding = mask is not None and position < mask.shape[1] and not int(mask[self._sequence, position])
         return f"{self._vocabulary.quoted(token)}  id {token}{'  padding' if is_padding else ''}"
-
-
-def bound_arguments(activation: Activation) -> dict[str, Any]:
-    """What a module was called with, by the parameter names of its `forward`."""
-    return bind(activation.module, activation.args, activation.kwargs)
-
-
-def bind(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments by the parameter names of a module's `forward`."""
-    try:
-        signature = inspect.signature(forward_of(type(module)))  # type: ignore[arg-type]  # a function
-        bound = signature.bind(module, *args, **kwargs)
-    except (TypeError, ValueError):
-        return {**{f"args[{i}]": value for i, value in enumerate(args)}, **kwargs}
-    names = dict(list(bound.arguments.items())[1:])  # without self
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            names.update(names.pop(parameter.name, {}))
-    return names
-
-
-def frame_locals(activation: Activation) -> dict[str, Any]:
-    """Local names of a module's Python `forward`; before it began, its arguments."""
-    if activation.forward is not None:
-        return dict(activation.forward.f_locals)
-    return {"self": activation.module, **bound_arguments(activation)}
 
 
 def processor_locals(frame: Frame) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dap_server.engine.inspection import hovering
 from dap_server.engine.inspection.evaluation import NO_VALUE
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.variables import Row, describe
@@ -63,11 +64,12 @@ def _counts(row: Row) -> tuple[int | None, int | None]:
 def evaluate(session: EngineSession, args: EvaluateArguments) -> EvaluateResponseBody:
     """Python over the names of a frame; on hover only names, attributes and indexing."""
     evaluator = session.ready.evaluator
-    look = evaluator.hover if args.context == "hover" else evaluator.evaluate
     frame = _frame(session, args.frame_id)
 
     def job() -> Row:
-        value = look(args.expression, frame)
+        if args.context == "hover":
+            return hovering.row(evaluator.hover(args.expression, frame))
+        value = evaluator.evaluate(args.expression, frame)
         return Row("result", "") if value is NO_VALUE or value is None else describe("result", value)
 
     row = session.on_model_thread(job)

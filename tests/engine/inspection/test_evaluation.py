@@ -10,12 +10,16 @@ import torch
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.inspection.evaluation import NO_VALUE, EvaluationError, Evaluator
+from dap_server.engine.inspection.evaluation import NO_VALUE, Evaluator
+from dap_server.engine.inspection.forward_locals import ForwardLocals
+from dap_server.engine.inspection.hovering import EvaluationError
+from dap_server.engine.inspection.past import Past
 
 
 @pytest.fixture
 def evaluator(atlas: Loaded) -> Evaluator:
-    return Evaluator(Anatomy(atlas.model), atlas.tokenizer)
+    anatomy = Anatomy(atlas.model)
+    return Evaluator(anatomy, atlas.tokenizer, ForwardLocals(anatomy, Past()))
 
 
 def test_expressions_are_python(evaluator: Evaluator, atlas: Loaded) -> None:
