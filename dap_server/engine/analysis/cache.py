@@ -25,7 +25,7 @@ from transformers.generation.utils import ALL_CACHE_NAMES
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.stepping import Stop
 from dap_server.engine.execution.values import tensors_in
-from dap_server.engine.inspection.scopes import bound_arguments
+from dap_server.engine.inspection.arguments import bound_arguments
 
 SELF, CROSS = "self attention", "cross attention"
 _BESIDE = frozenset({"layers", "self_attention_cache", "cross_attention_cache", "is_updated"})

@@ -204,10 +204,10 @@ def test_hovering_calls_nothing() -> None:
     looking(tiny_model("llama"), "model.layers.1.self_attn", 1, look)
 
 
-def test_a_hover_that_would_take_long_says_what_to_do() -> None:
+def test_a_hover_that_would_take_long_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def look(walk: Walk, stop: Stop) -> None:
         top = frames(walk, stop)[1]
-        walk.scopes.locals.is_quick = lambda _frame: False  # type: ignore[method-assign]
+        monkeypatch.setattr(walk.scopes.locals, "is_quick", lambda _frame: False)
         with pytest.raises(EvaluationError, match="open Locals"):
             evaluator(walk).hover("residual", top)
         rows(walk, top)
