@@ -81,7 +81,7 @@ def test_after_a_module_its_output_is_what_a_hook_sees(run: Run, plain: Plain) -
     expected = plain.output_of("model.layers.2", *PROMPTS)  # (B, T, D)
     output = client.scope("Output")["output"]
     assert output["value"].startswith(f"float32 {list(expected.shape)} cpu")
-    assert (output["namedVariables"], output["indexedVariables"]) == (4, 3)
+    assert (output["namedVariables"], output["indexedVariables"]) == (5, 3)
     sequences = client.open(output)
     for i in range(3):
         position = client.open(sequences[f"[{i}]"])["[9]"]
@@ -168,7 +168,7 @@ def test_elements_come_in_pages(run: Run, plain: Plain) -> None:
     last = client.open(logits, filter="indexed", start=size - 3, count=100)
     assert elements(last) == expected[-3:].tolist()
     named = client.open(logits, filter="named")
-    assert list(named) == ["statistics", "shape", "dtype", "device"]
+    assert list(named) == ["statistics", "axes", "shape", "dtype", "device"]
     unasked = client.open(logits)
     assert len(unasked) == len(named) + 100, "a client that cannot page does not get a whole tensor"
     best = client.evaluate("int(logits.argmax())")

@@ -27,6 +27,11 @@ class Progress:
         self._due, self._fraction = time.monotonic() + QUIET_SECONDS, 0.0
         self._part = (0.0, 1.0)
 
+    def called(self, title: str) -> None:
+        """A better title, if nothing has been told yet."""
+        if self._title is not None and not self._is_told:
+            self._title = title
+
     def ends(self) -> None:
         if self._is_told:
             self.tell(None, 100.0)

@@ -22,6 +22,28 @@ LOOK = "Running earlier steps again"
 """The title of a job that takes long."""
 
 
+_here = threading.local()
+"""The stage whose jobs run on this thread."""
+
+
+def reporting(title: str) -> Callable[[int, int], None]:
+    """What long work in a job calls between its pieces, with how much is done and how much there is.
+
+    It tells how far the work is, and raises Cancelled when nobody waits for it any more. On a thread that no stage has
+    parked it does nothing.
+    """
+    stage: Stage | None = getattr(_here, "stage", None)
+    if stage is None:
+        return lambda _done, _total: None
+    stage.progress.called(title)
+
+    def reached(done: int, total: int) -> None:
+        stage.check_cancelled()
+        stage.progress.reached(done, total)
+
+    return reached
+
+
 class _Job:
     """Something to do on the model thread, for somebody who waits for it."""
 
@@ -65,6 +87,7 @@ class Stage:
 
     def park(self, parked: Callable[[], None]) -> None:
         """Model thread: tells that it is `parked`, then runs jobs until somebody resumes it."""
+        _here.stage = self
         with self._lock:
             self._parked = True
         parked()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution import randomness
@@ -103,6 +103,22 @@ class Evaluator:
             raise EvaluationError(f"'{name}' had no value when forward returned")
         return found.names[name]
 
+    def as_python(self, expression: str) -> str:
+        """The expression itself, or what Python calls a module path."""
+        if self._module_at(expression) is None:
+            return expression
+        return f"model.get_submodule({expression.strip()!r})"
+
+    def is_held(self, expression: str, frame: Frame | None, value: object) -> bool:
+        """Whether an expression only names what is there, so that writing into its value changes what the run uses."""
+        try:
+            seen = [self.hover(expression, frame) for _ in range(2)]
+        except RequestError:
+            return False
+        if isinstance(value, Tensor):
+            return all(isinstance(other, Tensor) and _is_same_memory(value, other) for other in seen)
+        return all(other is value for other in seen)
+
     def completions(self, text: str, frame: Frame | None) -> list[str]:
         """Names that continue the last dotted name of a text."""
         owner, _, start = text.rpartition(".")
@@ -164,6 +180,15 @@ class Evaluator:
         finally:
             self._console |= {n: v for n, v in names.items() if n != "__builtins__" and before.get(n) is not v}
         return NO_VALUE
+
+
+def _is_same_memory(tensor: Tensor, other: Tensor) -> bool:
+    if tensor is other:
+        return True
+    try:
+        return tensor.data_ptr() == other.data_ptr() != 0
+    except RuntimeError:  # without memory of its own
+        return False
 
 
 def _explain(error: BaseException, names: Mapping[str, Any]) -> str:

@@ -73,7 +73,7 @@ class ForwardLocals:
         return [how, *(describe(name, value, None, name) for name, value in found.names.items())]
 
     def live_rows(self, frame: Frame, positions: Positions | None) -> list[Row]:
-        return [describe(name, value, positions, name) for name, value in self.at_hand(frame).items()]
+        return [describe(name, value, positions, name, is_live=True) for name, value in self.at_hand(frame).items()]
 
     def _path(self, frame: Frame) -> str:
         return frame.path or ""

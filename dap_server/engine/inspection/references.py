@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 
 from dap_server.engine.inspection.frames import Frame
-from dap_server.engine.inspection.variables import Children
+from dap_server.engine.inspection.raw_bytes import Memory
+from dap_server.engine.inspection.rows import Children
 from dap_server.protocol.errors import RequestError
 
 
@@ -17,12 +18,13 @@ class StaleReference(RequestError):
 
 
 class References:
-    """Frames and containers of the present stop, by number."""
+    """Frames, containers and the bytes of tensors of the present stop, by number."""
 
     def __init__(self) -> None:
         self._ids = itertools.count(1)
         self._frames: dict[int, Frame] = {}
         self._children: dict[int, Children] = {}
+        self._memories: dict[str, Memory] = {}
 
     def add_frame(self, frame: Frame) -> int:
         number = next(self._ids)
@@ -37,6 +39,14 @@ class References:
         self._children[number] = children
         return number
 
+    def add_memory(self, memory: Memory | None) -> str | None:
+        """A text that DAP calls a memory reference."""
+        if memory is None:
+            return None
+        reference = f"tensor-{next(self._ids)}"
+        self._memories[reference] = memory
+        return reference
+
     def frame(self, number: int) -> Frame:
         """Raises StaleReference."""
         if number not in self._frames:
@@ -49,7 +59,14 @@ class References:
             raise StaleReference(f"variables reference {number} is not of this stop: ask for the scopes again")
         return self._children[number]
 
+    def memory(self, reference: str) -> Memory:
+        """Raises StaleReference."""
+        if reference not in self._memories:
+            raise StaleReference(f"memory reference '{reference}' is not of this stop: ask for the variables again")
+        return self._memories[reference]
+
     def forget(self) -> None:
         """The stop is over."""
         self._frames.clear()
         self._children.clear()
+        self._memories.clear()

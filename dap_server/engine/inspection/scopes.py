@@ -21,6 +21,10 @@ from dap_server.engine.inspection.past import Past
 from dap_server.engine.inspection.selection_rows import choice_rows, processor_rows
 from dap_server.engine.inspection.variables import Children, ModuleChildren, Positions, Row, Rows, describe
 
+HEADS = ("num_attention_heads", "num_key_value_heads", "n_head", "num_heads", "n_heads")
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+"""What configurations call the sizes of axes."""
+
 
 @dataclass
 class Scope:
@@ -80,7 +84,7 @@ class Scopes:
             scopes.append(Scope("Output", Rows(lambda: _output_rows(stop.output, positions)), "returnValue"))
         if frame.is_top:
             scopes.extend(self._returned(stop))
-        return [*scopes, self._parameters(activation.module)]
+        return [*scopes, self._parameters(activation.module, "module")]
 
     def _past_call(self, frame: Frame, path: str) -> list[Scope]:
         """Inputs and output of a module call that is over, run again when they are opened."""
@@ -90,11 +94,12 @@ class Scopes:
             if call is None:
                 return []
             bound = bind(self._anatomy.modules[path], call.args, call.kwargs)
-            return [describe(name, value) for name, value in bound.items()]
+            positions = self._past_positions(frame)
+            return [describe(name, value, positions) for name, value in bound.items()]
 
         def output() -> list[Row]:
             call = self._past.call(frame.stop, frame.step, path)
-            return [] if call is None else _output_rows(call.output, None)
+            return [] if call is None else [describe("output", call.output, self._past_positions(frame))]
 
         if frame.stop.generation.tape is None:
             return []
@@ -110,10 +115,10 @@ class Scopes:
         path, output = stop.returned
         positions = self._positions(stop)
         name = self._anatomy.name_of(path)
-        return [Scope("Returned", Rows(lambda: [describe(name, output, positions)], 1), "returnValue")]
+        return [Scope("Returned", Rows(lambda: [describe(name, output, positions, is_live=True)], 1), "returnValue")]
 
-    def _parameters(self, module: nn.Module) -> Scope:
-        return Scope("Parameters", ModuleChildren(module))
+    def _parameters(self, module: nn.Module, expression: str | None = None) -> Scope:
+        return Scope("Parameters", ModuleChildren(module, expression))
 
     def _locals(self, frame: Frame) -> list[Scope]:
         """Of the Python `forward`; of one that has returned by running it again, when they are opened."""
@@ -136,15 +141,15 @@ class Scopes:
             scopes.append(Scope("Processor", rows, expensive=not choices.is_stage_kept(frame)))
         if choices.has_choice(frame):
             is_present = choices.is_kept(frame)
-            rows = Rows(lambda: choice_rows(choices.choice(frame), vocabulary, is_present))
+            sequence = frame.sequence if is_present else None
+            rows = Rows(lambda: choice_rows(choices.choice(frame), vocabulary, sequence))
             scopes.append(Scope("Sampling", rows, expensive=not is_present))
         return scopes
 
     def _call_locals(self, frame: Frame) -> list[Scope]:
         """Of the `__call__` of a logits processor: its local names, or what it is called with."""
         names = processor_locals(frame)
-        rows = Rows(lambda: [describe(name, value, None, name) for name, value in names.items()], len(names))
-        return [Scope("Locals", rows, "locals")]
+        return [Scope("Locals", Rows(lambda: _named_rows(names, None), len(names)), "locals")]
 
     def _past_token(self, frame: Frame) -> list[Row]:
         record = frame.stop.generation.records[frame.step]
@@ -155,6 +160,10 @@ class Scopes:
             Row("probability", f"{float(record.probability[frame.sequence]):.9g}", "float"),
         ]
 
+    def positions(self, frame: Frame) -> Positions | None:
+        """The tokens that a frame's tensors are about."""
+        return self._past_positions(frame) if frame.is_past else self._positions(frame.stop)
+
     def _positions(self, stop: Stop) -> Positions | None:
         """The tokens of the running forward, taken from what the whole model was called with."""
         if not stop.activations:
@@ -163,7 +172,31 @@ class Scopes:
         ids = bound_arguments(root).get("input_ids")
         if not isinstance(ids, Tensor) or ids.dim() != 2:
             return None
-        return Positions(ids.tolist(), self._vocabulary)
+        return self._labelled(ids.tolist(), stop, stop.generation.step)
+
+    def _past_positions(self, frame: Frame) -> Positions | None:
+        """The tokens that a past step worked on."""
+        generation = frame.stop.generation
+        if generation.input_ids is None or not generation.is_own_loop:
+            return None
+        end = generation.prompt_length + frame.step
+        first = 0 if frame.step == 0 else end - 1
+        return self._labelled(generation.input_ids[:, first:end].tolist(), frame.stop, frame.step)
+
+    def _labelled(self, ids: list[list[int]], stop: Stop, step: int) -> Positions:
+        """`ids`: B rows of the T tokens of a forward in a step."""
+        generation, config = stop.generation, text_config(self._anatomy.model)
+        text: list[list[int]] = []
+        if generation.is_own_loop and generation.input_ids is not None and len(generation.input_ids) == len(ids):
+            text = generation.input_ids[:, : generation.prompt_length + step].tolist()
+        return Positions(
+            ids,
+            self._vocabulary,
+            text,
+            frozenset(n for name in HEADS if isinstance(n := getattr(config, name, None), int)),
+            next((n for name in EXPERTS if isinstance(n := getattr(config, name, None), int)), 0),
+            getattr(config, "vocab_size", 0),
+        )
 
 
 class TokenRows:
@@ -200,6 +233,12 @@ class TokenRows:
         return f"{self._vocabulary.quoted(token)}  id {token}{'  padding' if is_padding else ''}"
 
 
+def text_config(model: nn.Module) -> Any:
+    """The part of a model's configuration that is about text; None for a model without one."""
+    config: Any = getattr(model, "config", None)
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
 def processor_locals(frame: Frame) -> dict[str, Any]:
     """Local names of the `__call__` of a logits processor; while it is not running, what it is called with."""
     if frame.running is not None:
@@ -211,8 +250,16 @@ def processor_locals(frame: Frame) -> dict[str, Any]:
 
 
 def _argument_rows(activation: Activation, positions: Positions | None) -> list[Row]:
-    return [describe(name, value, positions, name) for name, value in bound_arguments(activation).items()]
+    return _named_rows(bound_arguments(activation), positions)
+
+
+def _named_rows(values: dict[str, Any], positions: Positions | None) -> list[Row]:
+    """Values of the suspended run, by names that expressions know."""
+    return [
+        describe(name, value, positions, name if name.isidentifier() else None, is_live=True)
+        for name, value in values.items()
+    ]
 
 
 def _output_rows(output: object, positions: Positions | None) -> list[Row]:
-    return [describe("output", output, positions, "output")]
+    return [describe("output", output, positions, "output", is_live=True)]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.inspection.axes import VOCABULARY, Axes
 from dap_server.engine.inspection.selection import Choice, Stage, options_of
 from dap_server.engine.inspection.variables import MappingChildren, Row, Rows, describe, short_repr
 
@@ -17,17 +18,18 @@ MOVERS = 10
 
 
 @torch.no_grad()
-def choice_rows(choice: Choice | None, vocabulary: Vocabulary, is_present: bool) -> list[Row]:
+def choice_rows(choice: Choice | None, vocabulary: Vocabulary, sequence: int | None) -> list[Row]:
     """The choice of one token: which, how likely, and how it came about. `rank` counts from 1, `entropy` is in nats.
 
-    `is_present`: the logits and scores are those that expressions of the frame see.
+    `sequence`: which row of the logits and scores that expressions of the frame see this is; None when they see others.
     """
     if choice is None:
         return []
     final = choice.final
     rank = final.rank(choice.token)
     names = [stage.title for stage in choice.stages]
-    expressions = ("logits", "scores") if is_present else (None, None)
+    at = None if sequence is None else f"[{sequence}]"
+    over = Axes((VOCABULARY,))
     return [
         Row("token", vocabulary.quoted(choice.token), "str"),
         Row("id", str(choice.token), "int"),
@@ -39,8 +41,8 @@ def choice_rows(choice: Choice | None, vocabulary: Vocabulary, is_present: bool)
         Row("pruned", f"{choice.pruned:,} tokens, {choice.pruned_mass:.6g} of the probability"),
         _top("top", final, vocabulary),
         Row("chain", " → ".join(names), children=Rows(partial(_chain, choice, vocabulary), len(names))),
-        describe("logits", choice.logits.raw, expression=expressions[0]),
-        describe("scores", final.raw, expression=expressions[1]),
+        describe("logits", choice.logits.raw, expression=at and f"logits{at}", axes=over),
+        describe("scores", final.raw, expression=at and f"scores{at}", axes=over),
         Row("processors", ", ".join(names[1:-1]) or "none"),
     ]
 
@@ -99,7 +101,7 @@ def processor_rows(stage: Stage | None, token: int | None, vocabulary: Vocabular
         ]
     else:
         rows += [Row("entropy", f"{stage.entropy:.9g}", "float"), _top("top", stage, vocabulary)]
-    return [*rows, describe("scores", stage.raw)]
+    return [*rows, describe("scores", stage.raw, axes=Axes((VOCABULARY,)))]
 
 
 def option_texts(processor: object) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Tensors in one line, their statistics, and pages of their elements.
+"""Tensors in one line, and elements as text.
 
 A line costs no look at the values unless the tensor is small; nothing here copies more than the page that is asked for.
 """
@@ -6,173 +6,59 @@ A line costs no look at the values unless the tensor is small; nothing here copi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from dap_server.engine.execution import memory
+from dap_server.engine.inspection import kinds
+from dap_server.engine.inspection.statistics import Statistics, statistics
+
 SMALL_NUMEL = 1 << 14
 """Tensors on the host of at most this many elements show their summary in the line itself (about 0.1 ms)."""
-
-
-PIECE_NUMEL = 1 << 22
-"""Statistics of more elements are made piece by piece."""
 
 FEW = 12
 """So many integers are written out in a line."""
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Of all elements, in float64. Mean, std, min, max and norm are of the finite ones; NaN when there are none.
+def type_line(tensor: Tensor) -> str:
+    """`float32 [1, 7, 128] cpu`: never looks at a value."""
+    return f"{dtype_name(tensor.dtype)} {shape_text(tensor)} {tensor.device}"
 
-    Attributes:
-        std: of the population, `sqrt(mean((x - mean)²))`.
-        norm: Euclidean.
-        first_non_finite: index of the first NaN or infinity.
-    """
 
-    count: int
-    mean: float
-    std: float
-    min: float
-    max: float
-    norm: float
-    zeros: int
-    nan: int
-    positive_inf: int
-    negative_inf: int
-    first_non_finite: tuple[int, ...] | None
-
-    @property
-    def non_finite(self) -> int:
-        return self.nan + self.positive_inf + self.negative_inf
+def shape_text(tensor: Tensor) -> str:
+    """`[1, 7, 128]`; `?` for a size that is not one number."""
+    if kinds.kind(tensor) == "uninitialized":
+        return "[?]"
+    sizes: list[str] = []
+    for axis in range(tensor.dim()):
+        try:
+            size = tensor.size(axis)
+        except RuntimeError:
+            size = None
+        sizes.append(str(size) if type(size) is int else "?")  # a ragged one is a symbol
+    return f"[{', '.join(sizes)}]"
 
 
 @torch.no_grad()
-def statistics(tensor: Tensor, between: Callable[[], None] = lambda: None) -> Statistics:
-    """Exact statistics of a dense real tensor, on its device, piece by piece in float64.
-
-    Args:
-        between: called between pieces; what it raises ends the work.
-
-    Raises:
-        TypeError: a complex or meta tensor, which has no order or no values.
-    """
-    if tensor.is_complex() or tensor.is_meta:
-        raise TypeError(f"no statistics of a {'meta' if tensor.is_meta else 'complex'} tensor")
-    parts = [_Part.of(piece) for piece in _pieces(tensor.detach(), between)]
-    finite = sum(part.finite for part in parts)
-    mean = math.fsum(part.total for part in parts) / finite if finite else math.nan
-    around = math.fsum(p.around + p.finite * (p.total / p.finite - mean) ** 2 for p in parts if p.finite)
-    return Statistics(
-        count=tensor.numel(),
-        mean=mean,
-        std=math.sqrt(around / finite) if finite else math.nan,
-        min=min((part.min for part in parts if part.finite), default=math.nan),
-        max=max((part.max for part in parts if part.finite), default=math.nan),
-        norm=math.sqrt(math.fsum(part.squares for part in parts)),
-        zeros=sum(part.zeros for part in parts),
-        nan=sum(part.nan for part in parts),
-        positive_inf=sum(part.positive_inf for part in parts),
-        negative_inf=sum(part.negative_inf for part in parts),
-        first_non_finite=_first_non_finite(tensor, parts),
-    )
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What one piece of a tensor tells; sums are over its finite elements.
-
-    Attributes:
-        around: of squared distances from the mean of the piece; pieces are joined as Chan, Golub and LeVeque do (1983).
-        first: flat index of the first element that is not finite, or -1.
-    """
-
-    count: int
-    finite: int
-    total: float
-    around: float
-    squares: float
-    min: float
-    max: float
-    zeros: int
-    nan: int = 0
-    positive_inf: int = 0
-    negative_inf: int = 0
-    first: int = -1
-
-    @classmethod
-    def of(cls, piece: Tensor) -> _Part:
-        """`piece`: (N,)."""
-        values = piece.to(torch.float64)
-        count, zeros = values.numel(), values.numel() - int(values.count_nonzero())
-        if math.isfinite(total := float(values.sum())):  # what is not finite would show in the sum
-            return cls(count, count, total, *_sums(values, total), zeros)
-        is_finite = values.isfinite()
-        good = values[is_finite]
-        total = float(good.sum())
-        return cls(
-            count,
-            good.numel(),
-            total,
-            *_sums(good, total),
-            zeros,
-            nan=int(values.isnan().sum()),
-            positive_inf=int(values.isposinf().sum()),
-            negative_inf=int(values.isneginf().sum()),
-            first=-1 if good.numel() == count else int((~is_finite).to(torch.uint8).argmax()),
-        )
-
-
-def _sums(values: Tensor, total: float) -> tuple[float, float, float, float]:
-    """Squared distances from the mean, squares, minimum and maximum of finite values (N,)."""
-    if not values.numel():
-        return 0.0, 0.0, math.nan, math.nan
-    squares = float(values.dot(values))
-    low, high = values.aminmax()
-    values = values - total / values.numel()
-    return float(values.dot(values)), squares, float(low), float(high)
-
-
-def _pieces(tensor: Tensor, between: Callable[[], None]) -> Iterator[Tensor]:
-    """The elements in order, flat, in pieces that bound what float64 copies of them take."""
-    if tensor.numel() <= PIECE_NUMEL:
-        yield tensor.reshape(-1)
-    elif tensor.is_contiguous():
-        for piece in torch.split(tensor.view(-1), PIECE_NUMEL):
-            between()
-            yield piece
-    else:
-        for row in tensor:
-            yield from _pieces(row, between)
-
-
-def _first_non_finite(tensor: Tensor, parts: list[_Part]) -> tuple[int, ...] | None:
-    before = 0
-    for part in parts:
-        if part.first >= 0:
-            return tuple(int(i) for i in np.unravel_index(before + part.first, tuple(tensor.shape)))
-        before += part.count
-    return None
-
-
-def type_line(tensor: Tensor) -> str:
-    """`float32 [1, 7, 128] cpu`: never looks at a value."""
-    return f"{dtype_name(tensor.dtype)} {list(tensor.shape)} {tensor.device}"
-
-
 def line(tensor: Tensor) -> str:
     """One line for a tensor: dtype, shape, device, and what its values are like when that is cheap."""
-    head = type_line(tensor)
-    if tensor.layout is not torch.strided or tensor.is_quantized:
-        return f"{head} {str(tensor.layout).removeprefix('torch.')}{' quantized' if tensor.is_quantized else ''}"
+    head, kind = type_line(tensor), kinds.kind(tensor)
+    if kind:
+        return f"{head}{f' {kind}' if kind != str(tensor.device) else ''}"
     if tensor.numel() == 0:
         return f"{head} empty"
     if not _is_near(tensor) or tensor.is_complex():
+        return f"{number(tensor)} · {head}" if _is_near(tensor) and tensor.numel() == 1 else head
+    try:
+        return _line_with_values(tensor, head)
+    except RuntimeError as error:  # a dtype that torch knows no arithmetic for
+        if memory.explained(error) is not error:
+            raise
         return head
+
+
+def _line_with_values(tensor: Tensor, head: str) -> str:
     if tensor.numel() == 1:
         return f"{number(tensor)} · {head}"
     if tensor.dtype is torch.bool:
@@ -186,7 +72,9 @@ def _integers(tensor: Tensor) -> str:
     """A few integers themselves, the range of many: their mean says nothing."""
     if tensor.numel() <= FEW:
         return str(tensor.tolist())
-    return f"in [{int(tensor.min())}, {int(tensor.max())}]"
+    wide = tensor if tensor.dtype is not torch.uint64 else tensor.to(torch.float64)  # torch has no order for unsigned
+    low, high = wide.to(torch.float64 if wide.is_floating_point() else torch.int64).aminmax()
+    return f"in [{int(low)}, {int(high)}]"
 
 
 def summary(stats: Statistics) -> str:
@@ -207,13 +95,21 @@ def number(element: Tensor) -> str:
 
 @torch.no_grad()
 def numbers(values: Tensor) -> list[str]:
-    """The elements of a tensor (N,) as text."""
+    """The elements of a tensor (N,) as text; the bits of those that torch cannot convert."""
     if values.is_meta:
         return ["?"] * values.shape[0]
-    if values.is_floating_point():
-        wide = values.detach().to("cpu", torch.float64 if values.dtype is torch.float64 else torch.float32)
-        return [str(x) for x in wide.numpy()]
-    return [str(x) for x in values.detach().cpu().tolist()]
+    values = values.detach()
+    if values.is_quantized:
+        values = values.dequantize()
+    try:
+        if values.is_floating_point():
+            wide = values.to("cpu", torch.float64 if values.dtype is torch.float64 else torch.float32)
+            return [str(x) for x in wide.numpy()]
+        return [str(x) for x in values.cpu().tolist()]
+    except (NotImplementedError, RuntimeError):
+        if values.element_size() != 1:
+            raise
+        return [f"0x{x:02x}" for x in values.contiguous().view(torch.uint8).cpu().tolist()]
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -48,6 +48,7 @@ def _variable(session: EngineSession, row: Row) -> Variable:
         type=row.type,
         variables_reference=session.ready.references.add_children(row.children),
         evaluate_name=row.expression,
+        memory_reference=session.ready.references.add_memory(row.memory),
         named_variables=named,
         indexed_variables=indexed,
     )
@@ -64,13 +65,15 @@ def _counts(row: Row) -> tuple[int | None, int | None]:
 def evaluate(session: EngineSession, args: EvaluateArguments) -> EvaluateResponseBody:
     """Python over the names of a frame; on hover only names, attributes and indexing."""
     evaluator = session.ready.evaluator
-    frame = _frame(session, args.frame_id)
+    frame = frame_of(session, args.frame_id)
 
     def job() -> Row:
         if args.context == "hover":
             return hovering.row(evaluator.hover(args.expression, frame))
         value = evaluator.evaluate(args.expression, frame)
-        return Row("result", "") if value is NO_VALUE or value is None else describe("result", value)
+        if value is NO_VALUE or value is None:
+            return Row("result", "")
+        return result_row(session, args.expression, frame, value)
 
     row = session.on_model_thread(job)
     named, indexed = _counts(row)
@@ -80,6 +83,22 @@ def evaluate(session: EngineSession, args: EvaluateArguments) -> EvaluateRespons
         variables_reference=session.ready.references.add_children(row.children),
         named_variables=named,
         indexed_variables=indexed,
+        memory_reference=session.ready.references.add_memory(row.memory),
+    )
+
+
+def result_row(session: EngineSession, expression: str, frame: Frame | None, value: object) -> Row:
+    """The row of what an expression gave. On the model thread."""
+    evaluator, scopes = session.ready.evaluator, session.ready.scopes
+    positions = None if frame is None else scopes.positions(frame)
+    name = expression.rpartition(".")[2].strip()
+    return describe(
+        "result",
+        value,
+        positions,
+        evaluator.as_python(expression),
+        is_live=evaluator.is_held(expression, frame, value),
+        meaning=name if name.isidentifier() else None,
     )
 
 
@@ -88,7 +107,7 @@ def completions(session: EngineSession, args: CompletionsArguments) -> Completio
     """Names that continue the text before the cursor."""
     text = args.text.split("\n")[(args.line or 1) - 1 :][:1]
     before = "".join(text)[: max(args.column - 1, 0)]
-    frame = _frame(session, args.frame_id)
+    frame = frame_of(session, args.frame_id)
     names = session.on_model_thread(lambda: session.ready.evaluator.completions(before, frame))
     start = len(before) - len(_partial(before))
     return CompletionsResponseBody(
@@ -103,7 +122,7 @@ def _partial(text: str) -> str:
     return text[i:]
 
 
-def _frame(session: EngineSession, frame_id: int | None) -> Frame | None:
+def frame_of(session: EngineSession, frame_id: int | None) -> Frame | None:
     """The frame of a request; the top one when it names none."""
     if frame_id is not None:
         return session.ready.references.frame(frame_id)

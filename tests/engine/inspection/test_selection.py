@@ -365,7 +365,7 @@ def test_scores_that_are_no_numbers_are_counted_and_fail_nothing(atlas: Loaded) 
     selection = Selection(torch.tensor([[1.0, 2.0]]), torch.tensor([[math.nan, 2.0]]))
     selection.processed = [Processed("P", object(), selection.scores)]
     choice = choice_of(selection, torch.tensor([1]), 0, True, False)
-    assert by_name(choice_rows(choice, walk.vocabulary, True))["rank"].value == "none"
+    assert by_name(choice_rows(choice, walk.vocabulary, 0))["rank"].value == "none"
 
 
 def by_name(rows: list[Row]) -> dict[str, Row]:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dap_server.engine.inspection import tensors
+from dap_server.engine.inspection import pieces, tensors
+from dap_server.engine.inspection.statistics import statistics
 from dap_server.engine.inspection.variables import describe
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.uint8, torch.bool]
@@ -25,7 +26,7 @@ def reference(tensor: Tensor) -> np.ndarray:
 def test_statistics_are_those_of_the_elements(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     tensor = (torch.randn(shape) * 3).abs().to(dtype) if dtype is torch.uint8 else (torch.randn(shape) * 3).to(dtype)
-    stats, x = tensors.statistics(tensor), reference(tensor)
+    stats, x = statistics(tensor), reference(tensor)
     assert stats.mean == pytest.approx(x.mean(), rel=1e-12)
     assert stats.std == pytest.approx(x.std(), rel=1e-12, abs=1e-12)
     assert (stats.min, stats.max) == (x.min(), x.max())
@@ -37,7 +38,7 @@ def test_statistics_are_those_of_the_elements(dtype: torch.dtype, shape: tuple[i
 
 def test_what_is_not_finite_is_counted_and_found_and_kept_out_of_the_rest() -> None:
     tensor = torch.tensor([[1.0, 2.0], [math.nan, 3.0], [math.inf, -math.inf]])
-    stats = tensors.statistics(tensor)
+    stats = statistics(tensor)
     assert (stats.nan, stats.positive_inf, stats.negative_inf) == (1, 1, 1)
     assert stats.first_non_finite == (1, 0)
     assert stats.mean == 2.0
@@ -52,16 +53,18 @@ def test_statistics_in_pieces_are_those_of_the_whole(monkeypatch: pytest.MonkeyP
     tensor[7, 5] = math.nan
     tensor = {"contiguous": tensor, "transposed": tensor.T, "strided": tensor[:, ::2]}[layout]
     tensor[9, 9] = math.inf
-    whole = tensors.statistics(tensor)
-    monkeypatch.setattr(tensors, "PIECE_NUMEL", 100)
-    pieces: list[int] = []
-    parts = tensors.statistics(tensor, lambda: pieces.append(1))
+    whole = statistics(tensor)
+    monkeypatch.setattr(pieces, "PIECE_NUMEL", 100)
+    heard: list[tuple[int, int]] = []
+    parts = statistics(tensor, lambda done, total: heard.append((done, total)))
     for field in dataclasses.fields(whole):
         if field.name != "first_non_finite":
             assert getattr(parts, field.name) == pytest.approx(getattr(whole, field.name), rel=1e-12)
     first = np.argwhere(~np.isfinite(tensor.numpy()))[0]
     assert parts.first_non_finite == tuple(first)
-    assert bool(pieces) == (layout == "contiguous")
+    assert len(heard) >= tensor.numel() / 100
+    assert heard == sorted(set(heard))
+    assert {total for _, total in heard} == {tensor.numel()}
 
 
 def test_a_tensor_without_a_finite_element_still_has_a_line() -> None:
@@ -76,6 +79,7 @@ def test_a_tensor_without_a_finite_element_still_has_a_line() -> None:
         (torch.zeros(0, 4), "float32 [0, 4] cpu empty"),
         (torch.zeros(2, device="meta"), "float32 [2] meta"),
         (torch.zeros(2, dtype=torch.complex64), "complex64 [2] cpu"),
+        (torch.tensor(1 + 2j), "(1+2j) · complex64 [] cpu"),
         (torch.eye(2).to_sparse(), "float32 [2, 2] cpu sparse_coo"),
         (torch.zeros(200, 200), "float32 [200, 200] cpu"),
         (torch.ones(2, dtype=torch.float8_e4m3fn), "float8_e4m3fn [2] cpu · 1 ± 0 in [1, 1]"),
@@ -112,7 +116,7 @@ def test_names_of_children_are_the_same_whatever_the_shape() -> None:
     for tensor in (torch.zeros(2), torch.zeros(3, 4)):
         row = describe("x", tensor)
         assert row.children is not None
-        assert [r.name for r in row.children.named_rows()] == ["statistics", "shape", "dtype", "device"]
+        assert [r.name for r in row.children.named_rows()] == ["statistics", "axes", "shape", "dtype", "device"]
 
 
 def test_an_object_that_raises_when_it_is_touched_is_a_row_with_the_error() -> None:
