@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dap_server.engine.analysis.attribution import CannotAttribute, attribution
 from dap_server.engine.analysis.scopes import analysis_scopes
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.generation import Generation
@@ -25,6 +26,7 @@ from dap_server.engine.inspection.variables import Children, Row
 from dap_server.modelmap.places import END, Place
 from tests.engine.execution.journey import Journey, Move
 from tests.engine.execution.straight import Straight, returned, run_straight, run_straight_by_calls, same
+from tests.models.attention import differences_in_step
 
 STEPS = 4
 """Tokens that a session generates: after a dozen of the prompt, windows and chunks of 8 have wrapped."""
@@ -37,15 +39,23 @@ class Found:
     """What a session found out.
 
     Attributes:
-        layers: paths of the layers.
-        attention: calls of attention in a step, and the largest error of their weights; None without any.
+        stacks: how many layers each stack has.
+        calls: of attention, in the steps that were looked at.
+        sources: how they were heard of.
+        attention: the largest error of their weights.
+        attributed: the largest difference between a logit and the sum of its parts; None if it is no such sum.
+        why_not: the reason then.
         replayed: how many outputs of modules were made again, all bit for bit the same.
         rows: how many rows were looked at.
         unreadable: rows that show an error instead of a value.
     """
 
-    layers: list[str] = field(default_factory=list)
-    attention: tuple[int, float] | None = None
+    stacks: list[int]
+    calls: int = 0
+    sources: set[str] = field(default_factory=set)
+    attention: float = 0.0
+    attributed: float | None = None
+    why_not: str = ""
     replayed: int = 0
     rows: int = 0
     unreadable: list[str] = field(default_factory=list)
@@ -57,8 +67,9 @@ class Session(Journey):
     def __init__(self, model: Any, inputs: dict[str, Any], generates: bool) -> None:
         self.inputs, self.generates = inputs, generates
         self.model = model
+        self.plain()  # some models settle in their first run
         super().__init__(model, self.plain(), lambda _journey, _stop: Motion.RUN)
-        self.found = Found(layers=self.anatomy.layer_paths)
+        self.found = Found([len(stack) for stack in self.anatomy.stacks])
         self.scopes = Scopes(self.anatomy, Vocabulary(None))
         self.is_finished = False
         self._turns = self._script()
@@ -78,6 +89,12 @@ class Session(Journey):
         generation = Generation(input_ids=ids, prompt_length=0 if ids is None else ids.shape[1], is_forward=True)
         call = WholeCall(self.stepper, generation, torch.device("cpu"), self._call, lambda _: self.finished(generation))
         return self.run(generation, call.run)
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether the call without a debugger does."""
+        again = self.plain()
+        return same(returned(again.result), returned(self.straight.result)) and same(again.seen, self.straight.seen)
 
     @property
     def is_alike(self) -> bool:
@@ -109,6 +126,7 @@ class Session(Journey):
         for layer in layers:
             assert stop.place == layer, f"stopped {stop.place}, not {layer}"
             if layer == layers[0]:
+                self._compare_attention(stop, 0)  # of an encoder too, while it is there
                 stop = yield from self._around(stop)
             stop = yield Motion.RUN
         self.break_at()
@@ -117,7 +135,7 @@ class Session(Journey):
         yield from self._from_the_end(stop)
 
     def _is_layer(self, place: Place) -> bool:
-        return place.step == 0 and place.phase == "before" and place.path in self.found.layers
+        return place.step == 0 and place.phase == "before" and place.path in self.anatomy.layer_paths
 
     def _around(self, stop: Stop) -> Generator[Move, Stop, Stop]:
         """From the first layer into it, over it, out of what is around it, and back each time. Gives the stop there."""
@@ -151,7 +169,8 @@ class Session(Journey):
             modules = self.straight.modules_of(step)
             self.look(stop, *modules)
             self.found.replayed += len(modules)
-            self._read_attention(stop, step)
+            self._compare_attention(stop, step)
+        self._attribute(stop)
         stop = yield "back"
         self._look_at_everything(stop)
         while stop.place.path != END:
@@ -172,8 +191,23 @@ class Session(Journey):
                     if re.match(r"<\w+(Error|Exception)\b", row.value):
                         self.found.unreadable.append(f"{frame.name}: {scope.name}: {row.name}: {row.value}")
 
-    def _read_attention(self, stop: Stop, step: int | None = None) -> None:
-        pass
+    def _compare_attention(self, stop: Stop, step: int) -> None:
+        """Holds the weights of every call of attention in a step against other calculations of them."""
+        assert stop.generation.tape is not None
+        calls, sources, largest = differences_in_step(stop.generation.tape, step, self.anatomy)
+        self.found.calls += calls
+        self.found.sources.update(sources)
+        self.found.attention = max(self.found.attention, largest)
+
+    def _attribute(self, stop: Stop) -> None:
+        """Holds the logit of the last token against the sum of what the parts of the model added to it."""
+        assert stop.generation.tape is not None
+        try:
+            parts = attribution(stop.generation.tape, stop.place.step, self.anatomy, 0)
+        except CannotAttribute as error:
+            self.found.why_not = str(error)
+        else:
+            self.found.attributed = abs(parts.remainder) / max(1.0, abs(parts.logit))
 
 
 def _rows(children: Children, depth: int) -> Iterator[Row]:

@@ -140,7 +140,7 @@ def _no_fast_path() -> Iterator[None]:
 @pytest.mark.parametrize(("model", "x", "layers"), MODELS.values(), ids=MODELS.keys())
 def test_a_bare_call_is_stopped_stepped_looked_at_and_travelled(model: nn.Module, x: Tensor, layers: list[str]) -> None:
     session = BareSession(model.eval(), x)
-    assert session.found.layers == layers
+    assert session.anatomy.layer_paths == layers
     assert session.is_alike
     assert session.is_finished
     assert session.found.unreadable == []
@@ -152,6 +152,6 @@ def test_blocks_of_a_block_are_no_layers() -> None:
     session = BareSession(
         nn.Sequential(*(nn.Sequential(Residual(3), Residual(3)) for _ in range(2))), torch.ones(1, 3, 4, 4)
     )
-    assert session.found.layers == ["0", "1"]
+    assert session.anatomy.layer_paths == ["0", "1"]
     assert [session.anatomy.layer_of(path) for path in ("0", "1.0.conv", "")] == [0, 1, None]
     assert session.anatomy.earlier_layers("1.0.conv") == ["0"]

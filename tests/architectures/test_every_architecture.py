@@ -1,0 +1,97 @@
+"""A whole debug session on a tiny instance of every type that transformers' four Auto classes can build.
+
+Nothing in the debugger knows an architecture by name. What transformers itself cannot do is said here, and measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.architectures.session import Session
+from tests.conftest import Report
+from tests.models.attention import EXACT
+from tests.models.tiny import NOT_BUILT, TASKS, Task, model_types, tiny_inputs, tiny_model
+
+SAMPLE: dict[Task, list[str]] = {
+    "causal": ["llama", "gpt_oss", "mamba", "qwen3_next", "deepseek_v3"],
+    "seq2seq": ["t5", "bart", "voxtral"],
+    "masked": ["bert", "modernbert"],
+    "classification": ["gpt2", "bart"],
+}
+"""What runs every time; the rest is marked `architectures`."""
+
+SUMS = 1e-4
+"""What may be between a logit and the sum of its parts, of a logit of ordinary size."""
+
+DOES_NOT_REPEAT: dict[tuple[Task, str], str] = {}
+"""Models that give something else when they run again, without a debugger."""
+
+SHARED: dict[str, str] = {}
+"""Types with fewer blocks, or more, than their configuration says layers, and why."""
+
+_table: dict[Task, list[str]] = {task: [] for task in TASKS}
+
+
+def _cases() -> list[Any]:
+    return [
+        pytest.param(task, name, marks=[] if name in SAMPLE[task] else [pytest.mark.architectures])
+        for task in TASKS
+        for name in model_types(task)
+        if name not in NOT_BUILT[task]
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers, about its own models
+@pytest.mark.parametrize(("task", "name"), _cases())
+def test_a_whole_session(task: Task, name: str) -> None:
+    _note(task, name, "FAILED")
+    model = tiny_model(name, task)
+    generates = task in ("causal", "seq2seq")
+    inputs = tiny_inputs(model, task)
+    if generates:
+        inputs.pop("decoder_input_ids", None)
+    session = Session(model, inputs, generates)
+    if not session.repeats_itself:
+        _note(task, name, "does not repeat itself without a debugger")
+        assert (task, name) in DOES_NOT_REPEAT
+        return
+    is_alike, found = session.is_alike, session.found
+    assert session.is_finished
+    assert is_alike
+    assert found.unreadable == []
+    layers = "+".join(map(str, found.stacks))
+    weights = f"{found.attention:.0e} in {found.calls} calls ({', '.join(sorted(found.sources))})"
+    attention = weights if found.calls else "none"
+    sums = found.why_not if found.attributed is None else f"{found.attributed:.0e}"
+    _note(
+        task, name, f"layers {layers} · attention {attention} · {found.replayed} outputs replayed exactly"
+        f" · {'tokens' if generates else 'logits'} identical · attribution {sums}",
+    )  # fmt: skip
+    assert layers
+    assert found.attention < EXACT
+    assert found.attributed is None or found.attributed < SUMS
+    says = _layers_said(model)
+    assert name in SHARED or says <= set(found.stacks), f"the configuration says {says} layers, found {found.stacks}"
+
+
+def _layers_said(model: Any) -> set[int]:
+    """The numbers of layers that a configuration speaks of."""
+    config = model.config.get_text_config()
+    names = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "num_decoder_layers")
+    return {value for name in names if isinstance(value := getattr(config, name, None), int)}
+
+
+def _note(task: Task, name: str, what: str) -> None:
+    rows = _table[task]
+    if rows and rows[-1].startswith(f"{name} "):
+        rows.pop()
+    rows.append(f"{name:26} {what}")
+
+
+@pytest.mark.parametrize("run", ["sample", pytest.param("all", marks=pytest.mark.architectures)])
+def test_what_was_found_is_told(run: str, report: Report) -> None:
+    for task, rows in _table.items():
+        if rows:
+            report(f"architectures, {run}, {task}: {len(rows)}", rows)
