@@ -43,8 +43,8 @@ class Vocabulary:
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
 
     def readable(self, tokens: Sequence[int]) -> str:
-        """The text of a sequence without special tokens, but with its masks."""
-        if self.tokenizer is None:
+        """The text of a sequence as `decode` gives it, but with its masks."""
+        if self.mask_token_id is None or self.mask_token_id not in tokens:
             return self.decode(tokens)
         hidden = set(self.tokenizer.all_special_ids) - {self.mask_token_id}
         return str(self.tokenizer.decode([token for token in tokens if token not in hidden]))

@@ -45,7 +45,7 @@ class Answer:
     def __str__(self) -> str:
         at = "" if self.position is None else f" at position {self.position}"
         if self.name == "value":
-            return f"value: {self.choices[0].value:.6g}"
+            return f"value: {', '.join(f'{choice.value:.6g}' for choice in self.choices)}"
         return f"{self.name}{at}: {', '.join(f'{choice.text} {choice.value:.2%}' for choice in self.choices)}"
 
 

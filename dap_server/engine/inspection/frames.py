@@ -178,7 +178,7 @@ class CallStack:
 
     def _prompt_name(self) -> str:
         ids = prompt_ids(self._stop, self._sequence)
-        text = self._vocabulary.decode(ids)
+        text = self._vocabulary.readable(ids)
         shown = text if len(text) <= 60 else f"…{text[-59:]}"
         return f"prompt  {shown!r}  {len(ids)} tokens"
 

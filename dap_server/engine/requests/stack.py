@@ -46,7 +46,7 @@ def _thread_name(session: EngineSession, sequence: int) -> str:
     assert run is not None
     ids = run.inputs["input_ids"]
     row = ids[sequence % ids.shape[0]].tolist()
-    text = " ".join(debuggee.vocabulary.decode(row).split())
+    text = " ".join(debuggee.vocabulary.readable(row).split())
     shown = text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 1]}…"
     return f"sequence {sequence + 1}: {shown}{' (finished)' if _is_finished(session, sequence) else ''}"
 
