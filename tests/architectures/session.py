@@ -145,7 +145,9 @@ class Session(Journey):
         stop = yield from self._back(stop, "back_in", layer)
         stop = yield Motion.NEXT
         self._look_at_everything(stop)
-        stop = yield from self._back(stop, "back", layer)
+        if stop.place.phase == "before":  # else it was the last one, and this is the end of what is around it
+            stop = yield from self._back(stop, "back", layer)
+        stop = yield layer
         stop = yield Motion.IN
         stop = yield Motion.OUT
         assert stop.place.step == 0

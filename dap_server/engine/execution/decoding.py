@@ -76,7 +76,7 @@ class SamplingLoop:
         self._is_encoder_decoder: bool = model.config.is_encoder_decoder
         self._has_eos = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
         self._encoder_outputs = model_kwargs.get("encoder_outputs")
-        mask = model_kwargs.get("attention_mask")
+        mask = None if self._is_encoder_decoder else model_kwargs.get("attention_mask")  # else it is the encoder's
         self._anatomy = stepper.anatomy
         self._prompt_length = input_ids.shape[1]
         self._kernels = Kernels(model)
@@ -93,6 +93,7 @@ class SamplingLoop:
             unfinished=self.unfinished,
             tape=self,
             is_own_loop=True,
+            encoded=stepper.generation if self._is_encoder_decoder else None,
         )
 
     def run(self) -> Any:

@@ -135,6 +135,7 @@ class Generation:
         tape: runs steps again; None while there is nothing to run.
         encoder: runs the encoder of an encoder–decoder model again; None without one.
         is_own_loop: whether our loop decodes, and tells its places.
+        encoded: what an encoder has read, where this is the text of a decoder.
         is_forward: whether it is one forward of a model that does not generate.
         answers: what such a model says about each sequence, when it is over.
         diverged_at: step that chose another token when it ran again: the run does not repeat itself.
@@ -151,6 +152,7 @@ class Generation:
     tape: Tape | None = None
     encoder: EncoderCall | None = None
     is_own_loop: bool = False
+    encoded: Generation | None = None
     is_forward: bool = False
     is_over: bool = False
     answers: list[list[Answer]] = field(default_factory=list)

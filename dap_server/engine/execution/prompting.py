@@ -6,6 +6,7 @@ import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -74,8 +75,7 @@ class Transcript:
         """Writes the rest: of the first sequence, then every other one, labelled. `sequences`: (B, T)."""
         self.flush()
         first, *others = sequences.tolist()
-        whole = self._prompt + first[prompt_length:] if self._continues else first
-        self._emit(self._stream.complete(whole))
+        self._emit(self._stream.complete(self._prompt + first[prompt_length:]))
         self._emit("\n")
         for i, row in enumerate(others, start=2):
             self._emit(f"[sequence {i}] {self._vocabulary.decode(row)}\n")
@@ -162,6 +162,8 @@ class PromptRun(Run):
         """With a decoding method that runs in another loop than ours."""
 
         def finish(sequences: Tensor) -> None:
+            if self._has_encoder:
+                generation.encoded, generation.prompt_length = replace(generation), 0
             generation.input_ids = sequences
             self.finished(generation)
 

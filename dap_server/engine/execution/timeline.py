@@ -132,7 +132,7 @@ class Timeline:
                     caches.mark(cache, with_copies=True),
                     cache,
                     self.holders.copy(),
-                    {k: v for k, v in kwargs.items() if cache is None or v is not cache},
+                    {k: None if v is cache else v for k, v in kwargs.items()},
                 )
             )
             self._thin()

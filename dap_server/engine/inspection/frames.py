@@ -208,7 +208,7 @@ class CallStack:
 
 def prompt_ids(stop: Stop, sequence: int) -> list[int]:
     """Token ids of one sequence's prompt, without padding."""
-    generation = stop.generation
+    generation = stop.generation.encoded or stop.generation
     if generation.input_ids is None:
         return []
     ids = generation.input_ids[sequence, : generation.prompt_length]

@@ -206,7 +206,10 @@ class TokenRows:
 
     def __init__(self, frame: Frame, vocabulary: Vocabulary) -> None:
         self._vocabulary, self._sequence = vocabulary, frame.sequence
-        self._generation = generation = frame.stop.generation
+        generation = frame.stop.generation
+        if frame.kind == "prompt" and generation.encoded is not None:
+            generation = generation.encoded
+        self._generation = generation
         ids = generation.input_ids
         self.indexed = 0
         if ids is not None:

@@ -126,7 +126,7 @@ def cache_line(cache: Cache) -> str:
         return kind
     try:
         return f"{kind} · {len(layers)} layers · {cache.get_seq_length()} tokens"
-    except ValueError:
+    except (ValueError, AttributeError):  # layers without keys, and those that share another one's
         return f"{kind} · {len(layers)} layers"
 
 
