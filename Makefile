@@ -8,11 +8,11 @@ RUN = $(VENV)/bin/python -m
 INSTALL = $(RUN) pip --disable-pip-version-check install $$([ -t 1 ] || echo --quiet) -c constraints.txt
 ARGS =
 
-.PHONY: help demo test test-sweep lint format types coverage bench node clean
+.PHONY: help demo test test-sweep test-architectures lint format types coverage bench node clean
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 20
 
 demo: $(VENV)/.installed ## Debug the example model: type at its prompt, or look on when there is no terminal
 	@$(VENV)/bin/llm-dap demo $(ARGS)
@@ -21,6 +21,9 @@ test: lint types coverage ## Lint, types, tests with coverage
 
 test-sweep: $(VENV)/.installed-dev ## The tests over all architectures and options, minutes more
 	$(RUN) pytest -m sweep $(ARGS)
+
+test-architectures: $(VENV)/.installed-dev ## A debug session on every architecture of transformers, and what it found
+	$(RUN) pytest -m architectures tests/architectures $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style and format
 	$(RUN) ruff check .

@@ -22,10 +22,10 @@ class LaunchArguments(Struct):
         Meta(description="Folder of a model in transformers' format, or its id on the Hugging Face hub."),
     ] = None
     revision: Annotated[str | None, Meta(description="Branch, tag or commit of a model on the hub.")] = None
-    prompt: Annotated[str | None, Meta(description="Text that the model continues.")] = None
+    prompt: Annotated[str | None, Meta(description="Text that the model continues, fills in or labels.")] = None
     prompts: Annotated[
         list[str] | None,
-        Meta(description="Several texts, generated together as one left-padded batch."),
+        Meta(description="Several texts as one padded batch, on the left where the model continues them."),
     ] = None
     messages: Annotated[
         list[dict[str, Any]] | None,

@@ -134,7 +134,7 @@ def _cache(running: Sequence[RunningCall]) -> tuple[Any, Any]:
 
 
 def _length(cache: Any, layer: Any) -> int:
-    holder = cache if layer is None else layer
+    holder = layer if hasattr(layer, "get_seq_length") else cache  # a layer may share the keys of another one
     return int(holder.get_seq_length())
 
 
