@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from dap_server.engine.analysis.attention_text import AttentionText
 
 NOTHING_LEFT = 1e-4
-"""A share below this is rounding, unless the module is known to have a sink."""
+"""A share below this is rounding in float32, unless the module is known to have a sink."""
 
 CHUNK_BYTES = 64 * 1024 * 1024
 """The scores of so many rows are computed at once."""
@@ -153,18 +153,25 @@ class DispatchedCall(AttentionCall):
         out, weights = self.eager(
             self.module, self.query[one, :, rows], self.key[one], ones, mask, **{**options, "dropout": 0.0}
         )[:2]
-        hidden = (mask <= torch.finfo(mask.dtype).min / 2).all(dim=-1, keepdim=True)[0]  # (H or 1, T', 1)
-        return Rows(
-            weights[0].masked_fill(hidden, math.nan), self._sink(out[0, ..., 0].transpose(0, 1), hidden[..., 0])
-        )
+        hidden = (mask <= torch.finfo(mask.dtype).min / 2).all(dim=-1)[0]  # (H or 1, T')
+        seen, sink = self._sink(weights[0], out[0, ..., 0].transpose(0, 1).float(), hidden)
+        return Rows(seen.masked_fill(hidden[..., None], math.nan), sink)
 
-    def _sink(self, mass: Tensor, hidden: Tensor) -> Tensor | None:
-        """`mass`, `hidden`: (H, T')."""
-        left = (1 - mass.float()).clamp_min(0)
+    def _sink(self, weights: Tensor, mass: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The weights (H, T', S) so that they sum to 1 without the sink, and its share (H, T'); None without one.
+
+        `mass`: (H, T') what the weights and whatever follows them leave of values that are all 1.
+        """
+        total = weights.float().sum(dim=-1)
+        noise = max(NOTHING_LEFT, 8 * torch.finfo(weights.dtype).eps)
+        if bool(((total - mass).abs() > noise).logical_and(~hidden).any()):
+            weights = weights * (mass / total)[..., None]  # the share of the sink is taken off the output
+            total = mass
+        left = (1 - total).clamp_min(0)
         known = any(x is not None for x in (getattr(self.module, "sinks", None), self.options.get("s_aux")))
-        if not known and not bool(((left > NOTHING_LEFT) & ~hidden).any()):
-            return None
-        return left.masked_fill(hidden, math.nan)
+        if not known and not bool(((left > noise) & ~hidden).any()):
+            return weights, None
+        return weights, left.masked_fill(hidden, math.nan)
 
     def _added_mask(self, sequence: int, rows: slice) -> Tensor:
         """(1, H or 1, T', S) the mask as eager attention takes it: added to the scores."""

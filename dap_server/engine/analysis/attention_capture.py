@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from transformers.modeling_utils import AttentionInterface
 
 from dap_server.engine.analysis.attention import AttentionCall, DispatchedCall, FusedCall, MultiheadCall, OwnSoftmax
-from dap_server.engine.analysis.attention_text import AttentionText, RunningCall, text_of
+from dap_server.engine.analysis.attention_text import AttentionText, Known, RunningCall, text_of
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.probes import Enough, Probe, is_again
@@ -47,8 +47,7 @@ def attention_calls(
     path: str,
     anatomy: Anatomy,
     suspended: Activation | None = None,
-    texts: list[Tensor] | None = None,
-    others: list[Tensor] | None = None,
+    known: Known | None = None,
 ) -> list[AttentionCall]:
     """The calls of attention inside one call of a module in a step, in their order; found by a replay.
 
@@ -56,10 +55,8 @@ def attention_calls(
         path: of the module, empty for the whole model.
         suspended: the call of this module that is meant, when it is suspended just now. Else it is the one that reaches
             the end of the text.
-        texts: (B, T_all) what the text of the queries may be, with whatever came before.
-        others: (B, S) what the text may be that cross attention looks at.
     """
-    hearing = _Hearing(path, anatomy, suspended, texts or [], others or [])
+    hearing = _Hearing(path, anatomy, suspended, known or Known())
     with hearing.closed_afterwards():
         tape.replay(step, hearing)
     return hearing.calls
@@ -68,12 +65,10 @@ def attention_calls(
 class _Hearing:
     """A probe that listens from the beginning of a call of one module to its end."""
 
-    def __init__(
-        self, path: str, anatomy: Anatomy, suspended: Activation | None, texts: list[Tensor], others: list[Tensor]
-    ) -> None:
+    def __init__(self, path: str, anatomy: Anatomy, suspended: Activation | None, known: Known) -> None:
         self.calls: list[AttentionCall] = []
         self._path, self._anatomy, self._suspended = path, anatomy, suspended
-        self._texts, self._others = texts, others
+        self._known = known
         self._running: list[RunningCall] = []
         self._depth: int | None = None  # how many calls are around the one that is listened to
         self._is_meant = False
@@ -225,7 +220,7 @@ class _Hearing:
         return {(a, b) for a, b in shapes} | {(b, a) for a, b in shapes}
 
     def _text(self, shape: Any) -> AttentionText:
-        return text_of(self._running, shape, self._texts, self._others)
+        return text_of(self._running, shape, self._known)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dap_server.engine.analysis.attention import AttentionCall
 from dap_server.engine.analysis.attention_capture import Replays, attention_calls
-from dap_server.engine.analysis.attention_text import UNKNOWN
+from dap_server.engine.analysis.attention_text import UNKNOWN, Known
 from dap_server.engine.analysis.heads import HeadSummary, Tally
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
@@ -33,17 +33,26 @@ def attention_scope(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> S
 
 def calls_in(frame: Frame, path: str, anatomy: Anatomy) -> list[AttentionCall]:
     """The calls of attention in a module, in the step of a frame."""
-    generation, encoder, tape = frame.stop.generation, frame.stop.generation.encoder, _tape(frame, path)
+    encoder, tape = frame.stop.generation.encoder, _tape(frame, path)
     if tape is None:
         return []
-    texts = []
-    if tape is not encoder and generation.is_own_loop and generation.input_ids is not None:
-        texts.append(generation.input_ids[:, : generation.prompt_length + frame.step])
-    others = [encoder.ids] if encoder is not None and encoder.ids is not None else []
+    known = _known(frame) if tape is not encoder else None
     is_present = frame.step == frame.stop.place.step
     running = frame.stop.activations if is_present else []
     suspended = next((call for call in running if anatomy.path_of(call.module) == path), None)
-    return attention_calls(tape, frame.step, path, anatomy, suspended, texts, others)
+    return attention_calls(tape, frame.step, path, anatomy, suspended, known)
+
+
+def _known(frame: Frame) -> Known:
+    """What a step has for its text."""
+    generation, mask = frame.stop.generation, frame.stop.generation.attention_mask
+    encoder = generation.encoder
+    texts = []
+    if generation.is_own_loop and generation.input_ids is not None:
+        texts.append(generation.input_ids[:, : generation.prompt_length + frame.step])
+    others = [encoder.ids] if encoder is not None and encoder.ids is not None else []
+    starts = mask.bool().int().argmax(dim=1) if mask is not None and encoder is None else None
+    return Known(texts, others, starts)
 
 
 def _tape(frame: Frame, path: str) -> Replays | None:

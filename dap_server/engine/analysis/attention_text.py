@@ -59,6 +59,21 @@ class AttentionText:
         return UNKNOWN if self.query_ids is None else int(self.query_ids[sequence, self.first_query + row])
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known before attention is called.
+
+    Attributes:
+        texts: (B, T_all) what the whole text of the queries may be, with whatever came before.
+        others: (B, S) what the text may be that cross attention looks at.
+        starts: (B,) position of the first token of the queries' text that is no padding.
+    """
+
+    texts: Sequence[Tensor] = ()
+    others: Sequence[Tensor] = ()
+    starts: Tensor | None = None
+
+
 class RunningCall(NamedTuple):
     """A module call that is under way, with its arguments by name."""
 
@@ -67,30 +82,34 @@ class RunningCall(NamedTuple):
     arguments: dict[str, Any]
 
 
-def text_of(
-    running: Sequence[RunningCall], shape: tuple[int, int, int, int], texts: Iterable[Tensor], others: Iterable[Tensor]
-) -> AttentionText:
+def text_of(running: Sequence[RunningCall], shape: tuple[int, int, int, int], before: Known) -> AttentionText:
     """What is known when attention is called.
 
     Args:
         running: the module calls around it, innermost last.
         shape: B, H, T, S.
-        texts: (B, T_all) what the whole text of the queries may be, with whatever came before.
-        others: (B, S) what the text may be that cross attention looks at.
     """
     batch, _, queries, keys = shape
     own = next((ids for ids in _ids_given(running) if ids.shape == (batch, queries)), None)
     cache, layer = _cache(running)
     if _is_cross(running[-1].arguments, keys):
         past = _length(cache, layer) - queries if cache is not None else 0
-        told = [*_ids_given(running), *(ids.repeat_interleave(batch // ids.shape[0], dim=0) for ids in others)]
+        told = [*_ids_given(running), *(_beams(ids, batch) for ids in before.others)]
         other = next((ids for ids in told if ids is not own and ids.shape == (batch, keys)), None)
-        return AttentionText(True, _whole(own, past, texts, queries), other, max(past, 0), 0, keys)
+        return AttentionText(True, _whole(own, past, before.texts, queries), other, max(past, 0), 0, keys)
     total = max(_length(cache, layer), queries) if cache is not None else queries
-    ids = _whole(own, total - queries, texts, queries)
+    ids = _whole(own, total - queries, before.texts, queries)
     first = max(total - keys, 0)
-    known = _known_keys(keys, total, cache, layer)
-    return AttentionText(False, ids, ids, total - queries, first, known, _starts(running, batch, total))
+    known = _known_keys(keys, total, layer, running[-1].module)
+    starts = _starts(running, batch, total)
+    if starts is None and before.starts is not None:  # a static cache has masks of other forms
+        starts = _beams(before.starts, batch)
+    return AttentionText(False, ids, ids, total - queries, first, known, starts)
+
+
+def _beams(values: Tensor, batch: int) -> Tensor:
+    """Of a batch whose sequences have several beams each."""
+    return values.repeat_interleave(batch // values.shape[0], dim=0)
 
 
 def _starts(running: Sequence[RunningCall], batch: int, total: int) -> Tensor | None:
@@ -134,16 +153,17 @@ def _cache(running: Sequence[RunningCall]) -> tuple[Any, Any]:
 
 
 def _length(cache: Any, layer: Any) -> int:
-    holder = layer if hasattr(layer, "get_seq_length") else cache  # a layer may share the keys of another one
+    holder = layer if hasattr(layer, "get_seq_length") else cache  # a layer may borrow the keys of another one
     return int(holder.get_seq_length())
 
 
-def _known_keys(keys: int, total: int, cache: Any, layer: Any) -> int:
+def _known_keys(keys: int, total: int, layer: Any, module: nn.Module) -> int:
     if keys == total:
         return keys
     if keys > total:
         return total if isinstance(layer, StaticLayer) else 0
-    return keys if cache is not None and getattr(layer, "is_sliding", False) else 0
+    is_sliding = getattr(layer, "is_sliding", False) or getattr(module, "is_sliding", False)
+    return keys if is_sliding else 0
 
 
 def _whole(own: Tensor | None, past: int, texts: Iterable[Tensor], queries: int) -> Tensor | None:
