@@ -25,7 +25,9 @@ def view(body: SaliencyResponseBody, kind: str) -> RenderableType:
     shown = body.tokens[-TEXT_TOKENS:]
     top = max((abs(token.score) for token in body.tokens), default=0.0)
     text = Text(f"… {len(body.tokens) - len(shown)} tokens … " if len(shown) < len(body.tokens) else "", "dim")
-    for token in shown:
+    for before, token in zip([None, *shown], shown, strict=False):
+        if before is not None and before.encoded and not token.encoded:
+            text.append("  →  ", "dim")
         text.append(_text(token), _shade(token.score, top))
     return Group(*_title(body, kind), Text(), text, Text(), _bars(body.tokens, top))
 

@@ -46,9 +46,16 @@ def saliency_scope(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> Sc
     return Scope("Saliency", SaliencyRows(frame, anatomy, vocabulary), expensive=True)
 
 
-def objective_of(frame: Frame) -> Objective:
-    """The logit of the token that the frame's step chose, or will choose; of the likeliest while that is not known."""
+def objective_of(frame: Frame, vocabulary: Vocabulary) -> Objective:
+    """The logit of the token that the frame's step chose, or will choose; of the likeliest while that is not known.
+
+    Of a model that fills in masks it is that at its first mask; of a classifier that of its label.
+    """
     generation, token = frame.stop.generation, None
+    if generation.is_forward:
+        ids, mask = generation.input_ids, vocabulary.mask_token_id
+        masks = [] if ids is None or mask is None else (ids[frame.sequence] == mask).nonzero()[:, 0].tolist()
+        return Objective(position=masks[0] if masks else -1)
     if frame.step < len(generation.records):
         token = int(generation.records[frame.step].tokens[frame.sequence])
     elif frame.step == generation.step and (tokens := generation.next_tokens()) is not None:
@@ -68,23 +75,32 @@ def gradients_of(
     return differentiate(anatomy, text, objective, [tap(anatomy, path, *parts)] if parts else [], wanted, suspended)
 
 
-def said(objective: Objective, found: Gradients | Saliency, vocabulary: Vocabulary) -> str:
+def text_of(found: Gradients | Saliency, anatomy: Anatomy, vocabulary: Vocabulary) -> str:
+    """Of the token, or the name of the label."""
+    if found.is_label:
+        return str((getattr(anatomy.model.config, "id2label", None) or {}).get(found.token, found.token))
+    return "" if found.token is None else vocabulary.text(found.token)
+
+
+def said(objective: Objective, found: Gradients | Saliency, anatomy: Anatomy, vocabulary: Vocabulary) -> str:
     """`logit 12.34 of ' Paris' (id 123)`."""
     if found.token is None:
         return f"loss {found.value:.6g} nats a token"
     likeliest = ", the likeliest" if objective.token is None else ""
-    return f"{objective.kind} {found.value:.6g} of {vocabulary.quoted(found.token)} (id {found.token}{likeliest})"
+    text = repr(text_of(found, anatomy, vocabulary))
+    at = f" at position {objective.position}" if objective.position >= 0 else ""
+    return f"{objective.kind} {found.value:.6g} of {text}{at} (id {found.token}{likeliest})"
 
 
 def _module_rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:
-    objective, path = objective_of(frame), frame.path or ""
+    objective, path = objective_of(frame, vocabulary), frame.path or ""
     parameters = _parameter_row(frame, anatomy, objective)
     try:
         found = gradients_of(frame, anatomy, objective, path, PARTS)
     except GradientError as error:
         return [Row("of", "nothing with respect to inputs and output"), Row("reason", str(error)), parameters]
     prefix = f"{path} "
-    return [Row("of", said(objective, found, vocabulary)), *_rows(found, prefix), parameters]
+    return [Row("of", said(objective, found, anatomy, vocabulary)), *_rows(found, prefix), parameters]
 
 
 def _parameter_row(frame: Frame, anatomy: Anatomy, objective: Objective) -> Row:
@@ -107,14 +123,14 @@ def _parameter_row(frame: Frame, anatomy: Anatomy, objective: Objective) -> Row:
 
 def _step_rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:
     """With respect to the output of every layer."""
-    objective = objective_of(frame)
+    objective = objective_of(frame, vocabulary)
     text = step_of(frame.stop.generation, frame.step, frame.sequence)
     taps = [tap(anatomy, path, "output") for path in anatomy.layer_paths]
     try:
         found = differentiate(anatomy, text, objective, taps)
     except GradientError as error:
         return [Row("of", "nothing"), Row("reason", str(error))]
-    return [Row("of", said(objective, found, vocabulary)), *_rows(found, "")]
+    return [Row("of", said(objective, found, anatomy, vocabulary)), *_rows(found, "")]
 
 
 def _rows(found: Gradients, prefix: str) -> list[Row]:
@@ -148,7 +164,7 @@ class SaliencyRows:
         except GradientError as error:
             return [Row("of", "nothing"), Row("reason", str(error))]
         how = "one forward over the whole text: recomputed" if found.is_recomputed else "the step, run again"
-        of = Row("of", said(objective, found, self._vocabulary))
+        of = Row("of", said(objective, found, self._anatomy, self._vocabulary))
         rows = [self._row(token) for token in found.tokens if token.is_encoded or not self.indexed]
         return [of, Row("by", f"gradient × input · {how}"), *rows]
 
@@ -165,7 +181,7 @@ class SaliencyRows:
 
     @cached_property
     def _found(self) -> tuple[Saliency, Objective]:
-        frame, objective = self._frame, objective_of(self._frame)
+        frame, objective = self._frame, objective_of(self._frame, self._vocabulary)
         return saliency(self._anatomy, frame.stop.generation, frame.step, frame.sequence, objective), objective
 
     def _row(self, token: TokenSaliency) -> Row:

@@ -60,6 +60,7 @@ class Text:
 
     Attributes:
         ids: (1, T) of a whole text; None to run the step itself again.
+        encodes: whether the encoder of an encoder–decoder runs again with a whole text.
         sequence: index in the batch of the run.
         tokens: B · T of the forward, for what it needs of memory.
     """
@@ -69,6 +70,7 @@ class Text:
     sequence: int
     tokens: int
     ids: Tensor | None = None
+    encodes: bool = False
 
     @property
     def batch(self) -> int:
@@ -81,7 +83,7 @@ class Text:
 
     def run(self, probe: Probe) -> None:
         if self.ids is not None:
-            self.tape.forward(self.ids, self.sequence, probe)
+            self.tape.forward(self.ids, self.sequence, probe, self.encodes)
         else:
             self.tape.replay(self.step, probe)
 
@@ -92,9 +94,10 @@ class Gradients:
 
     Attributes:
         value: the number itself.
-        token: whose logit it is; None for the loss.
+        token: whose logit it is, or the label; None for the loss.
         tensors: what it was differentiated with respect to, by name; each with its gradient of the same shape, None
             where nothing leads from it to the number.
+        is_label: whether the model is a classifier.
         given: what the whole model was given by keyword.
         losses: (T - 1,) cross entropy, in nats, of every token but the first; None without the loss.
     """
@@ -103,6 +106,7 @@ class Gradients:
     token: int | None
     tensors: dict[str, tuple[Tensor, Tensor | None]]
     losses: Tensor | None = None
+    is_label: bool = False
     given: dict[str, Any] = field(default_factory=dict)
 
 
@@ -115,12 +119,12 @@ def step_of(generation: Generation, step: int, sequence: int) -> Text:
     return Text(generation.tape, step, sequence, generation.sequences * width)
 
 
-def text_of(generation: Generation, step: int, sequence: int) -> Text:
+def text_of(generation: Generation, step: int, sequence: int, encodes: bool = False) -> Text:
     """The text before a step's token, without padding, in one forward."""
     if generation.tape is None or generation.input_ids is None or not generation.is_own_loop:
         raise GradientError("another loop than greedy search and sampling decodes here: its text is not known")
     ids = generation.input_ids[sequence, : generation.prompt_length + step][positions_of(generation, step, sequence)]
-    return Text(generation.tape, step, sequence, ids.shape[0], ids[None])
+    return Text(generation.tape, step, sequence, ids.shape[0], ids[None], encodes)
 
 
 def positions_of(generation: Generation, step: int, sequence: int) -> Tensor:
@@ -197,7 +201,8 @@ def _backward(
     found: dict[str, tuple[Tensor, Tensor | None]] = {
         n: (t.detach(), g) for (n, t), g in zip(tensors.items(), gradients, strict=True)
     }
-    return Gradients(float(number.detach()), token, found, losses, probe.given)
+    is_label = token is not None and _logits(probe.output).dim() == 2
+    return Gradients(float(number.detach()), token, found, losses, is_label, probe.given)
 
 
 def _logits(output: Any) -> Tensor:

@@ -265,13 +265,15 @@ class SamplingLoop:
             except Enough:
                 return None
 
-    def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None) -> Any:
+    def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None, encodes: bool = False) -> Any:
         """What the model gives for a whole text (1, T) at once, without a cache, beside the suspended run."""
         given: dict[str, Any] = {"input_ids": ids}
         if self._is_encoder_decoder:
-            names = ("encoder_outputs", "attention_mask")
-            encoded = {name: self.model_kwargs[name] for name in names if name in self.model_kwargs}
-            given = {"decoder_input_ids": ids, **of_sequence(encoded, sequence)}
+            names = ("attention_mask",) if encodes else ("attention_mask", "encoder_outputs")
+            known = {name: self.model_kwargs[name] for name in names if name in self.model_kwargs}
+            given = {"decoder_input_ids": ids, **of_sequence(known, sequence)}
+            if encodes and self.generation.encoder is not None:
+                given["input_ids"] = self.generation.encoder.ids_of(sequence, self.input_ids.shape[0])
         holders, kernels = self.timeline.holders, self._kernels
         with self.stepper.undisturbed(), randomness.kept(self.input_ids.device), kernels.kept(), holders.kept():
             kernels.use(decode=False)

@@ -179,26 +179,27 @@ class GradientProbe:
         """Parameters that are not asked for are constants; what inference mode made is replaced by copies."""
         flags = [(p, p.requires_grad) for p in self._model.parameters() if not p.is_inference()]
         wanted = {id(p) for p in self._wanted}
-        replaced: list[tuple[dict[str, Any], str, Tensor]] = []
+        replaced: list[tuple[dict[str, Any], str, Tensor, Tensor]] = []
         try:
             for parameter, _ in flags:
                 parameter.requires_grad_(id(parameter) in wanted)
             for module in self._model.modules():
-                tables: tuple[dict[str, Any], dict[str, Any]] = (module._parameters, module._buffers)
+                tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, vars(module))
                 for held in tables:
                     for name, value in held.items():
-                        if value is not None and value.is_inference():
-                            replaced.append((held, name, value))
-            for held, name, value in replaced:
-                held[name] = self._stand_in(value, id(value) in wanted)
+                        if isinstance(value, Tensor) and value.is_inference():
+                            replaced.append((held, name, value, self._stand_in(value, id(value) in wanted)))
+            for held, name, _, stand_in in replaced:
+                held[name] = stand_in
             for parameter in self._wanted:
                 self.parameters.setdefault(parameter, parameter)
             yield
         finally:
             for parameter, flag in flags:
                 parameter.requires_grad_(flag)
-            for held, name, value in replaced:
-                held[name] = value
+            for held, name, value, stand_in in replaced:
+                if held.get(name) is stand_in:  # else it is state, which the forward has moved on
+                    held[name] = value
 
     def _stand_in(self, value: Any, is_wanted: bool) -> Tensor:
         """A copy, the same one for every call and for weights that are tied."""

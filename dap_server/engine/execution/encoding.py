@@ -38,6 +38,13 @@ class EncoderCall:
         """Whether a module is the encoder or lies in it."""
         return bool(self.path) and f"{path}.".startswith(f"{self.path}.")
 
+    def ids_of(self, sequence: int, sequences: int) -> Tensor | None:
+        """(1, S) what it read for one of the decoder's sequences, of which there may be several to a text."""
+        if self.ids is None:
+            return None
+        row = sequence // max(sequences // self.ids.shape[0], 1)
+        return self.ids[row : row + 1]
+
     def replay(self, step: int, probe: Probe | None = None) -> None:
         """Runs the encoder again beside what is suspended; it has no steps."""
         anatomy = self._stepper.anatomy

@@ -111,11 +111,12 @@ class Tape(Protocol):
         """
         ...
 
-    def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None) -> Any:
+    def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None, encodes: bool = False) -> Any:
         """What the model gives for a whole text (1, T) of a sequence at once, beside the suspended run.
 
         There is no cache. It is close to what the steps gave, and not the same to the last bit: what is made from it is
-        marked as recomputed. In an encoder–decoder the text is the decoder's; the encoder's output is the run's.
+        marked as recomputed. In an encoder–decoder the text is the decoder's; the encoder's output is the
+        run's, unless `encodes` has it run again.
         """
         ...
 

@@ -12,7 +12,7 @@ from transformers.utils import ModelOutput
 def by_value(value: Any) -> Any:
     """A value whose tensors, also those in plain containers, are its own; everything else is the object itself."""
     if isinstance(value, Tensor):
-        return value if isinstance(value, nn.Parameter) else value.detach().clone()
+        return value if isinstance(value, nn.Parameter) else _copy(value)
     if type(value) is dict:
         return {name: by_value(item) for name, item in value.items()}
     if type(value) in (list, tuple):
@@ -20,6 +20,14 @@ def by_value(value: Any) -> Any:
     if isinstance(value, ModelOutput):
         return type(value)(**{name: by_value(item) for name, item in value.items()})
     return value
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """Of a kind of tensor that cannot be copied, the tensor itself."""
+    try:
+        return tensor.detach().clone()
+    except (RuntimeError, NotImplementedError):
+        return tensor
 
 
 def of_sequence(value: Any, sequence: int) -> Any:

@@ -97,7 +97,7 @@ class WholeCall(Generic[T]):
     def choose(self, scores: Tensor) -> Tensor:
         raise NotImplementedError("another loop chooses")
 
-    def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None) -> Any:
+    def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None, encodes: bool = False) -> Any:
         raise NotImplementedError("the text of another loop is not known")
 
     def replay(self, step: int, probe: Probe | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dap_server.engine.analysis.gradient_rows import gradient_row, objective_of
+from dap_server.engine.analysis.gradient_rows import gradient_row, objective_of, text_of
 from dap_server.engine.analysis.gradients import (
     Gradients,
     Objective,
@@ -11,8 +11,8 @@ from dap_server.engine.analysis.gradients import (
     norm,
     step_of,
     tap,
-    text_of,
 )
+from dap_server.engine.analysis.gradients import text_of as text_before
 from dap_server.engine.analysis.saliency import saliency
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.tensors import dtype_name
@@ -84,7 +84,7 @@ def saliency_(session: EngineSession, args: messages.SaliencyArguments) -> messa
         return messages.SaliencyResponseBody(
             value=found.value,
             token=found.token,
-            token_text=None if found.token is None else vocabulary.text(found.token),
+            token_text=None if found.token is None else text_of(found, debuggee.anatomy, vocabulary),
             recomputed=found.is_recomputed,
             tokens=[
                 messages.SaliencyToken(
@@ -106,16 +106,17 @@ def _text(frame: Frame, objective: Objective) -> Text:
     """The frame's step; for the loss the text, which one step does not tell about."""
     generation = frame.stop.generation
     if objective.kind == "loss" and generation.is_own_loop:
-        return text_of(generation, frame.step, frame.sequence)
+        return text_before(generation, frame.step, frame.sequence)
     return step_of(generation, frame.step, frame.sequence)
 
 
 def _objective(session: EngineSession, frame: Frame, of: messages.GradientObjective) -> Objective:
-    position = -1 if of.position is None else of.position
+    default = objective_of(frame, session.ready.vocabulary)
+    position = default.position if of.position is None else of.position
     if of.kind == "loss":
         return Objective("loss", None, position)
     if of.token is None:
-        return Objective(of.kind, objective_of(frame).token if of.position is None else None, position)
+        return Objective(of.kind, default.token if of.position is None else None, position)
     if isinstance(of.token, int):
         return Objective(of.kind, of.token, position)
     token = session.ready.vocabulary.token_of(of.token)

@@ -73,7 +73,7 @@ class SaliencyToken(Struct):
     id: int | None = None
     text: str | None = None
     encoded: bool = False
-    """Whether it is a position of an encoder's output rather than a token of the text."""
+    """Whether an encoder read it; without an `id` it is a position of the encoder's output."""
 
 
 class SaliencyResponseBody(Struct):
