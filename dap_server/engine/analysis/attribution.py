@@ -69,7 +69,13 @@ class Attribution:
 
 @torch.no_grad()
 def attribution(
-    tape: Tape, step: int, anatomy: Anatomy, sequence: int, token: int | None = None, heads: bool = True
+    tape: Tape,
+    step: int,
+    anatomy: Anatomy,
+    sequence: int,
+    token: int | None = None,
+    heads: bool = True,
+    position: int = -1,
 ) -> Attribution:
     """Of the logit of a token at the last position of a step, in float64; the most likely token when None.
 
@@ -78,13 +84,14 @@ def attribution(
 
     Args:
         heads: whether attention is split into its heads.
+        position: in the forward of the step, from its end when negative.
 
     Raises:
         CannotAttribute: no layers ran, or no logits came of them (a base model); a residual stream that changes its
             width or is several streams (hyper-connections); or something that is neither a factor, a normalisation
             nor a matrix between the last layer and the logits (the GELU in the head of BERT).
     """
-    return of_recording(record(tape, step, anatomy, sequence), anatomy, token, heads)
+    return of_recording(record(tape, step, anatomy, sequence, position), anatomy, token, heads)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ stream on from one to the next. A layer that does neither stays whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -44,11 +44,12 @@ class Part:
         return self.value - sum(child.value for child in self.children) if self.children else 0.0
 
     def leaves(self) -> Iterator[Part]:
-        """The terms of it that have no terms themselves."""
+        """The terms of it that have no terms themselves; heads with the path of their attention."""
         if not self.children:
             yield self
         for child in self.children:
-            yield from child.leaves()
+            named = replace(child, name=f"{self.name} {child.name}") if child.kind == "head" else child
+            yield from named.leaves()
 
 
 @dataclass(frozen=True)

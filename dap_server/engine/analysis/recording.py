@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dap_server.engine.analysis.attention_capture import heads_heard
+from dap_server.engine.analysis.residuals import capture, ids_shape, speak
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.generation import Tape
 from dap_server.engine.execution.probes import Enough
@@ -72,7 +73,6 @@ class Recording:
     Attributes:
         layers: indices of the calls of the stack that makes the logits.
         logits: (V,) as the model gave them; None when it gave none for the position.
-        is_whole: whether what follows the layers was done for the position too.
     """
 
     def __init__(self, anatomy: Anatomy, sequence: int, position: int) -> None:
@@ -93,9 +93,13 @@ class Recording:
         stack = self.calls[called[-1]].path.rpartition(".")[0]
         return [i for i in called if self.calls[i].path.rpartition(".")[0] == stack]
 
-    @property
-    def is_whole(self) -> bool:
-        return self.logits is not None
+    def continued(self, behind: Recording) -> Recording:
+        """With what followed the layers in another forward."""
+        if self.layers:
+            end = self.calls[self.layers[-1]].end
+            self.calls[end:] = behind.calls
+            self.logits = behind.logits
+        return self
 
     def children(self, index: int) -> list[int]:
         """The calls directly inside one."""
@@ -117,8 +121,9 @@ class Recording:
         if path == "":  # of a prefill in pieces, the last piece is what makes the logits
             self.calls.clear()
             self._open.clear()
-            ids = kwargs.get("input_ids", args[0] if args else None)
-            self._sequences = ids.shape[0] if isinstance(ids, Tensor) and ids.dim() == 2 else None
+            shape = ids_shape(args, kwargs)
+            self._sequences = shape[0] if shape else None
+            self._rows = self._rows_of(*shape) if shape else None
         stream = kwargs.pop("hidden_states", None)
         given = list(_floats([*args, stream, *kwargs.values()]))
         if path in self._layer_paths and given:
@@ -148,18 +153,29 @@ class Recording:
         count, length = hidden.shape[:2]
         if self._sequences == length != count:  # a few models have the position in front
             count, length = length, count
-        position = self._position if self._position >= 0 else length + self._position
-        self._rows = Rows(self._sequence, position, count, length) if position < length else None
+        self._rows = self._rows_of(count, length)
+
+    def _rows_of(self, count: int, length: int) -> Rows | None:
+        is_there = -length <= self._position < length
+        return Rows(self._sequence, self._position % length, count, length) if is_there else None
 
     def _row(self, tensor: Tensor) -> Tensor | None:
         return None if self._rows is None else self._rows.of(tensor)
 
 
 def record(tape: Tape, step: int, anatomy: Anatomy, sequence: int, position: int = -1) -> Recording:
-    """Runs a step again and follows one position through it."""
+    """Runs a step again and follows one position through it.
+
+    Of a prefill the model goes on with the last position only. For another one it is made to go on with that.
+    """
     recording = Recording(anatomy, sequence, position)
     with heads_heard(recording.attended):
         tape.replay(step, recording)
+    if recording.logits is None and recording.layers:
+        stream = capture(tape, step, anatomy, [position])
+        behind = Recording(anatomy, sequence, -1)
+        speak(tape, step, anatomy, stream, iter(stream.hidden[-1:]), lambda _: None, behind)
+        recording.continued(behind)
     return recording
 
 

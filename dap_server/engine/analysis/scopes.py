@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dap_server.engine.analysis.attention_rows import attention_scope
+from dap_server.engine.analysis.attribution_rows import attribution_scope
 from dap_server.engine.analysis.cache_rows import cache_scope
 from dap_server.engine.analysis.gradient_rows import gradients_scope, saliency_scope
-from dap_server.engine.analysis.lens_rows import lens_scope
+from dap_server.engine.analysis.lens_rows import lens_scope, residual_scope
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.inspection.frames import Frame
@@ -16,7 +17,15 @@ from dap_server.engine.inspection.scopes import Scope
 Analysis = Callable[[Frame, Anatomy, Vocabulary], Scope | None]
 """Gives None where its scope does not fit the frame. It runs nothing: the scope's rows do, when they are opened."""
 
-ANALYSES: list[Analysis] = [attention_scope, lens_scope, cache_scope, gradients_scope, saliency_scope]
+ANALYSES: list[Analysis] = [
+    attention_scope,
+    lens_scope,
+    residual_scope,
+    attribution_scope,
+    cache_scope,
+    gradients_scope,
+    saliency_scope,
+]
 
 
 def analysis_scopes(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Scope]:

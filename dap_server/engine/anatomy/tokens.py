@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dap_server.protocol.errors import RequestError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+class UnknownToken(RequestError):
+    """There is no such token; the text says what there is instead."""
+
+    id = 50
 
 
 class Vocabulary:
@@ -57,6 +67,31 @@ class Vocabulary:
     @property
     def mask_token_id(self) -> int | None:
         return getattr(self.tokenizer, "mask_token_id", None)
+
+    def find(self, token: int | str, size: int) -> int:
+        """The id of a token of a vocabulary of `size`: by its id, or by its text, quoted or not.
+
+        Raises:
+            UnknownToken: the text is of no token or of several, or the id is of none.
+        """
+        if isinstance(token, str):
+            token = self._find_text(token)
+        if not 0 <= token < size:
+            raise UnknownToken(f"there is no token {token}: ids are 0 to {size - 1}")
+        return token
+
+    def _find_text(self, text: str) -> int:
+        if text.isdigit():
+            return int(text)
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+            with contextlib.suppress(ValueError, SyntaxError):
+                text = str(ast.literal_eval(text))
+        if self.tokenizer is None:
+            raise UnknownToken(f"there is no tokenizer that knows {text!r}: give an id")
+        if (token := self.token_of(text)) is not None:
+            return token
+        pieces = ", ".join(map(self.quoted, self.tokenizer.encode(text, add_special_tokens=False)))
+        raise UnknownToken(f"{text!r} is no single token: it is {pieces or 'nothing'}")
 
     def _decode_one(self, token: int) -> str:
         if self.tokenizer is None:

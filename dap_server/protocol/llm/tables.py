@@ -1,6 +1,6 @@
 """Which types an own request or event carries, by its name on the wire."""
 
-from dap_server.protocol.llm import attention, control, gradients, sampling
+from dap_server.protocol.llm import attention, control, gradients, lens, sampling
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.tables import RequestType
 
@@ -13,6 +13,8 @@ LLM_REQUESTS: dict[str, RequestType] = {
     "llm/gradients": RequestType(gradients.GradientsArguments, gradients.GradientsResponseBody),
     "llm/saliency": RequestType(gradients.SaliencyArguments, gradients.SaliencyResponseBody),
     "llm/placeBreakpoints": RequestType(control.PlaceBreakpointsArguments, SetFunctionBreakpointsResponseBody),
+    "llm/lens": RequestType(lens.LensArguments, lens.LensResponseBody),
+    "llm/attribution": RequestType(lens.AttributionArguments, lens.AttributionResponseBody),
 }
 LLM_EVENTS: dict[str, type | None] = {
     "llm/loading": control.LoadingEventBody,

@@ -181,6 +181,23 @@ def test_the_parts_of_a_gpt2_are_those_of_a_calculation_by_hand() -> None:
     looking(noisy("gpt2"), 1, look)
 
 
+@torch.no_grad()
+def test_an_earlier_position_of_the_prompt_is_attributed_too() -> None:
+    model = noisy("llama")
+    ids = torch.tensor(PROMPT)
+    mask = (ids != 0).long()
+    plain = model(ids, attention_mask=mask, position_ids=(mask.cumsum(-1) - 1).clamp_min(0)).logits
+
+    def look(walk: Walk, stop: Stop) -> None:
+        assert stop.generation.tape is not None
+        for position in (3, 5):
+            found = attribution(stop.generation.tape, 0, walk.anatomy, 0, 7, position=position)
+            assert math.isclose(found.logit, float(plain[0, position, 7]), abs_tol=1e-5)
+            assert abs(found.remainder) < 1e-4
+
+    looking(model, 1, look)
+
+
 def test_a_capped_logit_is_attributed_before_its_cap() -> None:
     model = noisy("gemma2")
     model.config.final_logit_softcapping = cap = 2.0

@@ -1,0 +1,51 @@
+"""What a frame is asked about: its step, what that step says, and how ids of it are called."""
+
+from __future__ import annotations
+
+from dap_server.engine.analysis.residuals import CannotRead
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution.generation import Tape
+from dap_server.engine.inspection.frames import Frame
+
+
+class Answers:
+    """Names for what a model of some vocabulary, or with some labels, can say."""
+
+    def __init__(self, anatomy: Anatomy, vocabulary: Vocabulary) -> None:
+        config = getattr(anatomy.model, "config", None)
+        self._vocabulary = vocabulary
+        self._labels: dict[int, str] = dict(getattr(config, "id2label", None) or {})
+        self._is_classifier = "Classification" in type(anatomy.model).__name__
+
+    def text(self, id: int) -> str:
+        """`' Paris'`, or the label of a classifier."""
+        return repr(self._labels.get(id, str(id))) if self._is_classifier else self._vocabulary.quoted(id)
+
+    def token(self, id: int) -> str:
+        """Of the text that is read, quoted."""
+        return self._vocabulary.quoted(id)
+
+    def find(self, wanted: int | str, width: int) -> int:
+        """The id of a token or label. Raises UnknownToken."""
+        if self._is_classifier and isinstance(wanted, str):
+            named = {label: id for id, label in self._labels.items()}
+            wanted = named.get(wanted.strip("'\""), wanted)
+        return self._vocabulary.find(wanted, width)
+
+
+def tape_of(frame: Frame) -> Tape:
+    """What runs the frame's step again. Raises CannotRead where nothing does."""
+    tape = frame.stop.generation.tape
+    if tape is None:
+        raise CannotRead("there is no call of the model here that could run again")
+    return tape
+
+
+def chosen_token(frame: Frame) -> int | None:
+    """The token that the frame's step has chosen or will choose; None while that is not known."""
+    generation = frame.stop.generation
+    if frame.step < len(generation.records):
+        return int(generation.records[frame.step].tokens[frame.sequence])
+    tokens = generation.next_tokens() if frame.step == generation.step else None
+    return None if tokens is None else int(tokens[frame.sequence])
