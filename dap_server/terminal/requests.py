@@ -14,6 +14,12 @@ from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.llm import control as llm
 from dap_server.protocol.llm import gradients as llm_gradients
 from dap_server.protocol.llm.attention import AttentionArguments, AttentionResponseBody
+from dap_server.protocol.llm.lens import (
+    AttributionArguments,
+    AttributionResponseBody,
+    LensArguments,
+    LensResponseBody,
+)
 from dap_server.protocol.llm.sampling import SamplingResponseBody
 from dap_server.protocol.messages import Struct
 from dap_server.protocol.types import (
@@ -245,6 +251,18 @@ class Requests(ABC):
     def modules(self) -> list[Any]:
         body: protocol.ModulesResponseBody = self.ask("modules", protocol.ModulesArguments())
         return list(body.modules)
+
+    def lens(self, frame_id: int | None = None, timeout: float | None = None, **options: Any) -> LensResponseBody:
+        """`options` are fields of `LensArguments`; of the top frame when none is named."""
+        arguments = LensArguments(frame_id=self._frame(frame_id), **options)
+        body: LensResponseBody = self.ask("llm/lens", arguments, timeout)
+        return body
+
+    def attribution(self, frame_id: int | None = None, **options: Any) -> AttributionResponseBody:
+        """`options` are fields of `AttributionArguments`; of the top frame when none is named."""
+        arguments = AttributionArguments(frame_id=self._frame(frame_id), **options)
+        body: AttributionResponseBody = self.ask("llm/attribution", arguments)
+        return body
 
     def _frame(self, frame_id: int | None) -> int:
         return self.top_frame().id if frame_id is None else frame_id

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class UnknownToken(RequestError):
     """There is no such token; the text says what there is instead."""
 
-    id = 50
+    id = 53
 
 
 class Vocabulary:
