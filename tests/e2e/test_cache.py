@@ -35,7 +35,7 @@ def test_the_cache_in_the_middle_of_a_step_layer_by_layer(run: Run, plain: Plain
     )
 
     own = client.scope("Cache", frames["model.layers.0 (done)"])
-    assert values(own)["added in this step"] == "1 tokens"
+    assert values(own)["added in this step"] == "1"
     positions = client.open(own["positions"], filter="indexed", start=0, count=50)
     texts = [plain.token(int(token)) for token in [*ids[1], plain.generate(*PROMPTS, max_new_tokens=1)[1, -1]]]
     assert [row["value"].partition("  ")[0] for row in positions.values()] == texts

@@ -184,7 +184,7 @@ def _entry_rows(entry: Entry, sequence: int, text: Text) -> list[Row]:
     if entry.window is not None:
         rows.append(Row("window", f"{entry.window + 1:,} tokens, the present one among them"))
     if entry.added is not None:
-        rows.append(Row("added in this step", f"{entry.added:,} tokens"))
+        rows.append(Row("added in this step", f"{entry.added:,}", "int"))
     rows.append(Row("bytes", f"{entry.nbytes:,}", "int"))
     if entry.allocated != entry.nbytes:
         rows.append(Row("allocated", f"{entry.allocated:,} bytes, with room that nothing is in"))

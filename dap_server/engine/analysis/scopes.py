@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dap_server.engine.analysis.attention_rows import attention_scope
 from dap_server.engine.analysis.attribution_rows import attribution_scope
 from dap_server.engine.analysis.cache_rows import cache_scope
+from dap_server.engine.analysis.experts_rows import experts_scope
 from dap_server.engine.analysis.gradient_rows import gradients_scope, saliency_scope
 from dap_server.engine.analysis.lens_rows import lens_scope, residual_scope
 from dap_server.engine.anatomy.modules import Anatomy
@@ -23,6 +24,7 @@ ANALYSES: list[Analysis] = [
     residual_scope,
     attribution_scope,
     cache_scope,
+    experts_scope,
     gradients_scope,
     saliency_scope,
 ]
