@@ -141,7 +141,7 @@ def _rows(found: Gradients, prefix: str) -> list[Row]:
 def gradient_row(name: str, gradient: Tensor | None) -> Row:
     if gradient is None:
         return Row(name, "none: it does not bear on this", "Tensor")
-    row = describe(name, gradient)
+    row = describe(name, gradient, meaning=name.rpartition(" ")[2])
     row.value = f"norm {norm(gradient):.6g} · {row.value}"
     return row
 

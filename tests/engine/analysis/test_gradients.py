@@ -316,5 +316,8 @@ def test_what_would_not_fit_says_so_with_the_number(monkeypatch: pytest.MonkeyPa
             memory.NotEnoughMemory, match=r"gradients through 2 layers at 12 positions would need .* kB"
         ):
             differentiate(walk.anatomy, step_of(stop.generation, 0, 0), Objective(), [tap(walk.anatomy, "", "output")])
+        taps = [tap(walk.anatomy, "model.layers.1.mlp", "output")]
+        with pytest.raises(memory.NotEnoughMemory, match="gradients through 1 layer "):
+            differentiate(walk.anatomy, step_of(stop.generation, 0, 0), Objective(), taps)
 
     looking(tiny_model("llama"), "sample", 0, look)
