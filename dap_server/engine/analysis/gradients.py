@@ -257,7 +257,7 @@ def tap(anatomy: Anatomy, path: str, *parts: Part, every_call: bool = False) -> 
 
 
 def _require_memory(anatomy: Anatomy, text: Text, taps: Sequence[Tap], parameters: Sequence[nn.Parameter]) -> None:
-    """The graph begins at the first tensor that is asked for. On tiny models the estimate is 1.2 to 3.7 times too high."""
+    """The graph begins at the first tensor that is asked for. On tiny models this is 1.2 to 3.7 times too high."""
     config: Any = getattr(anatomy.model, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     first = next(anatomy.model.parameters(), None)
