@@ -116,8 +116,12 @@ def test_a_processor_is_a_place_that_shows_what_it_did(run: Run, plain: Plain) -
         assert float(shown["entropy after"]) == pytest.approx(after.entropy, rel=1e-8)
         changed = int((stages[i - 1][0] != stages[i][0]).sum())
         assert shown["changed"] == f"{changed:,} of {stages[0].shape[1]:,} scores"
-    client.move("next")
-    assert client.place() == "sample (before)"
+    assert client.evaluate("processor.top_p", frameId=client.frames()[0]["id"]) == "0.9"
+    assert client.evaluate("self.top_p + scores.shape[0]", frameId=client.frames()[1]["id"]) == "2.9"
+    again = client.move("stepIn")
+    assert again["text"] == "before sample in step 0"
+    client.ask("restartFrame", frameId=client.frames()[0]["id"])
+    assert client.stop()["text"] == "before sample in step 0"
     back = client.move("stepBack")
     assert back["text"] == "before TopPLogitsWarper in step 0"
 

@@ -44,6 +44,8 @@ class Evaluator:
             names |= {"logits": selection.logits, "scores": selection.scores, "probs": selection.probs}
         if frame.activation is not None:
             names |= self._module_names(frame)
+        if frame.processor is not None:
+            names |= {"processor": frame.processor}
         return names | processor_locals(frame) if frame.kind == "call" else names
 
     def evaluate(self, expression: str, frame: Frame | None) -> Any:

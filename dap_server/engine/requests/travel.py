@@ -132,6 +132,9 @@ def _beginning(frame: Frame) -> Place:
     own_loop = frame.stop.generation.is_own_loop
     if frame.kind == "prompt":
         return Place(0, STEP if own_loop else "")
+    place = frame.stop.place
+    if frame.kind in ("selection", "call") and not frame.stop.activations:
+        return place._replace(phase="before")
     if frame.path is None:
         return Place(frame.step, STEP if own_loop else "")
     return Place(frame.step, frame.path)
