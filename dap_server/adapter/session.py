@@ -260,6 +260,10 @@ class AdapterSession:
                 backend.exits_with(msgspec.json.decode(event.body, type=ExitedEventBody).exit_code)
             case "progressStart" | "progressUpdate" | "progressEnd" if not self.shows_progress:
                 pass
+            case "memory" if not (self.client_info and self.client_info.supports_memory_event):
+                pass
+            case "invalidated" if not (self.client_info and self.client_info.supports_invalidated_event):
+                pass
             case _:
                 self.is_stopped = event.event == "stopped" or self.is_stopped
                 self.client.event(event.event, event.body or None)

@@ -30,6 +30,7 @@ class Node(NamedTuple):
         path: that leads here, without a slice.
         value: of a variable; empty for a scope.
         indexed: how many children have numbers.
+        memory: reference of the bytes of a tensor.
         first, limit: the page of them that the path asks for.
     """
 
@@ -40,6 +41,7 @@ class Node(NamedTuple):
     indexed: int
     first: int = 0
     limit: int = PAGE
+    memory: str | None = None
 
 
 class Opened(NamedTuple):
@@ -136,7 +138,12 @@ def _after(path: str, name: str, ignore_case: bool = False) -> str | None:
 
 def _of(variable: Variable, path: str) -> Node:
     return Node(
-        path, variable.value, variable.variables_reference, variable.named_variables, variable.indexed_variables or 0
+        path,
+        variable.value,
+        variable.variables_reference,
+        variable.named_variables,
+        variable.indexed_variables or 0,
+        memory=variable.memory_reference,
     )
 
 

@@ -13,6 +13,7 @@ from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.llm import control as llm
 from dap_server.protocol.llm import gradients as llm_gradients
+from dap_server.protocol.llm import tensors as llm_tensors
 from dap_server.protocol.llm.attention import AttentionArguments, AttentionResponseBody
 from dap_server.protocol.llm.lens import (
     AttributionArguments,
@@ -246,6 +247,28 @@ class Requests(ABC):
         of = of or llm_gradients.GradientObjective()
         arguments = llm_gradients.SaliencyArguments(frame_id=self._frame(frame_id), of=of)
         body: llm_gradients.SaliencyResponseBody = self.ask("llm/saliency", arguments)
+        return body
+
+    def tensor(self, **options: Any) -> llm_tensors.TensorResponseBody:
+        """`options` are fields of `TensorArguments`."""
+        body: llm_tensors.TensorResponseBody = self.ask("llm/tensor", llm_tensors.TensorArguments(**options))
+        return body
+
+    def tensor_literal(self, **options: Any) -> str:
+        """`options` are fields of `TensorLiteralArguments`."""
+        arguments = llm_tensors.TensorLiteralArguments(**options)
+        body: llm_tensors.TensorLiteralResponseBody = self.ask("llm/tensorLiteral", arguments)
+        return body.text
+
+    def save_tensor(self, path: str, **options: Any) -> llm_tensors.SaveTensorResponseBody:
+        """`options` are the other fields of `SaveTensorArguments`. Large tensors take their time."""
+        arguments = llm_tensors.SaveTensorArguments(path=path, **options)
+        body: llm_tensors.SaveTensorResponseBody = self.ask("llm/saveTensor", arguments)
+        return body
+
+    def read_memory(self, reference: str, count: int, offset: int = 0) -> protocol.ReadMemoryResponseBody:
+        arguments = protocol.ReadMemoryArguments(memory_reference=reference, count=count, offset=offset)
+        body: protocol.ReadMemoryResponseBody = self.ask("readMemory", arguments)
         return body
 
     def modules(self) -> list[Any]:

@@ -1,6 +1,8 @@
 """Commands against an adapter that the test plays: what they ask, and what they print."""
 
+import base64
 import io
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +28,7 @@ CAPABILITIES = {
     "supportsCompletionsRequest": True,
     "supportsStepBack": True,
     "supportsRestartFrame": True,
+    "supportsReadMemoryRequest": True,
 }
 TRAVELS = ("stepBack", "reverseContinue", "restartFrame", "llm/reverseStepIn", "llm/reverseStepOut", "llm/runToStep")
 
@@ -45,6 +48,12 @@ class Stage:
         self.fake.on("setFunctionBreakpoints", self._place)
         self.fake.on("scopes", lambda _: {"scopes": [{"name": "Inputs", "variablesReference": 5, "expensive": False}]})
         self.fake.on("variables", lambda _: {"variables": [{"name": "x", "value": "[1, 6]", "variablesReference": 0}]})
+        self.fake.on("llm/tensor", self._page)
+        self.fake.on("llm/tensorLiteral", lambda _: {"text": "torch.tensor([1.0])"})
+        self.fake.on(
+            "llm/saveTensor", lambda args: {"path": args["path"], "bytes": 5, "shape": [1], "dtype": "float32"}
+        )
+        self.fake.on("readMemory", lambda _: {"address": "0x10", "data": "aGVsbG8="})
         self.fake.on("evaluate", self._evaluate)
         self.fake.on("threads", lambda _: {"threads": [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}]})
         self.fake.on("stepInTargets", lambda _: {"targets": [{"id": 4, "label": "model.layers.3.mlp · LlamaMLP"}]})
@@ -81,7 +90,22 @@ class Stage:
     def _evaluate(self, args: dict[str, Any]) -> dict[str, Any]:
         if args["expression"] == "nothing":
             raise RequestError("NameError: name 'nothing' is not defined")
+        if args["expression"] == "big":
+            return {"result": "float32 [2, 3, 40] cpu", "variablesReference": 9, "memoryReference": "tensor-1"}
         return {"result": f"value of {args['expression']}", "variablesReference": 0}
+
+    def _page(self, args: dict[str, Any]) -> dict[str, Any]:
+        columns = min(40, args["maxCells"])
+        numbers = base64.b64encode(struct.pack(f"<{columns}f", *range(columns))).decode()
+        axes = [
+            {"name": "batch", "size": 2, "index": 1},
+            {"name": "position", "size": 3, "start": 2, "end": 3, "labels": ["' is'"]},
+            {"name": "feature", "size": 40, "start": 0, "end": 40},
+        ]
+        tile = {"shape": [1, columns], "dtype": "float32", "data": numbers}
+        if columns < 40:
+            tile |= {"blocks": [1, 40 // columns], "reduction": "magnitude"}
+        return {"shape": [2, 3, 40], "dtype": "float32", "device": "cpu", "axes": axes, "tile": tile}
 
 
 @pytest.fixture
@@ -126,6 +150,13 @@ def test_the_first_stop_is_shown_below_the_text_so_far(stage: Stage) -> None:
         ("x + 1", "evaluate", {"expression": "x + 1", "frameId": 10, "context": "repl"}),
         ("n = 3", "evaluate", {"expression": "n = 3", "frameId": 10, "context": "repl"}),
         ("restart 'Some text'", "restart", {"arguments": {"model": "m", "prompt": "Some text"}}),
+        ("tensor big", "llm/tensor", {"variablesReference": 9, "maxCells": 8, "slices": []}),
+        ("tensor big 0 : 2:4", "llm/tensor", {"variablesReference": 9, "maxCells": 8, "slices": [0, None, [2, 4]]}),
+        ("copy big", "llm/tensorLiteral", {"variablesReference": 9}),
+        ("copy big numpy", "llm/tensorLiteral", {"variablesReference": 9, "library": "numpy"}),
+        ("save big /a.npy", "llm/saveTensor", {"variablesReference": 9, "path": "/a.npy"}),
+        ("save! big /a.npy", "llm/saveTensor", {"variablesReference": 9, "path": "/a.npy", "overwrite": True}),
+        ("hexdump big 32", "readMemory", {"memoryReference": "tensor-1", "count": 32, "offset": 0}),
         ("restart", "restart", {"arguments": {"model": "m", "prompt": "p"}}),
     ],
 )
@@ -172,6 +203,11 @@ def test_text_goes_on_where_a_stop_cut_it(stopped: Stage) -> None:
         ("sequence 3", "error: no sequence '3': there are 1, 2"),
         ("down", "error: this is the innermost frame"),
         ("help contineu", "error: no command 'contineu'; did you mean 'continue'?"),
+        ("tensor", "error: a name is missing: tensor Inputs.hidden_states 0 : 0:8"),
+        ("tensor other", "error: 'other' is no tensor: value of other"),
+        ("save output", "error: a name and a path are needed: save output layer3.safetensors"),
+        ("hexdump", "error: a name is missing: hexdump Inputs.hidden_states 64"),
+        ("hexdump other", "error: 'other' has no bytes to show: it is no tensor, or has no values"),
         ("where", "error: no text is known in this frame"),
     ],
 )
@@ -241,6 +277,18 @@ def test_variables_open_by_scope_and_by_name(stopped: Stage) -> None:
         "Inputs.x  [1, 6]",
         "other  value of other",
     ]
+
+
+def test_a_page_of_a_tensor_fits_on_the_screen_and_says_what_was_left_out(stopped: Stage) -> None:
+    head, indexes, row, note = stopped.play("tensor big")
+    assert head == "big  float32 [2, 3, 40] cpu  batch 1"
+    assert indexes.split() == [f"[{i}]" for i in range(0, 40, 5)]
+    assert row.split() == ["[2]", "'", "is'", *map(str, range(8))]
+    assert note == "rows position, columns feature; each number is the one farthest from 0 of 1 × 5"
+
+
+def test_bytes_are_shown_with_their_offset_and_text(stopped: Stage) -> None:
+    assert stopped.play("hexdump big") == [f"00000010  {'68 65 6c 6c 6f':<47}  hello"]
 
 
 def test_after_the_end_commands_say_that_it_is_over(stopped: Stage) -> None:

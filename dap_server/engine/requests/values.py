@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from dap_server.engine.inspection import hovering
 from dap_server.engine.inspection.evaluation import NO_VALUE
 from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.literals import literal
 from dap_server.engine.inspection.variables import Row, describe
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
@@ -71,6 +74,8 @@ def evaluate(session: EngineSession, args: EvaluateArguments) -> EvaluateRespons
         if args.context == "hover":
             return hovering.row(evaluator.hover(args.expression, frame))
         value = evaluator.evaluate(args.expression, frame)
+        if args.context == "clipboard" and not isinstance(value, nn.Module):
+            return Row("result", "" if value is NO_VALUE else literal(value))
         if value is NO_VALUE or value is None:
             return Row("result", "")
         return result_row(session, args.expression, frame, value)

@@ -1,6 +1,6 @@
 """Which types an own request or event carries, by its name on the wire."""
 
-from dap_server.protocol.llm import attention, control, gradients, lens, sampling
+from dap_server.protocol.llm import attention, control, gradients, lens, sampling, tensors
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.tables import RequestType
 
@@ -12,6 +12,9 @@ LLM_REQUESTS: dict[str, RequestType] = {
     "llm/sampling": RequestType(sampling.SamplingArguments, sampling.SamplingResponseBody),
     "llm/gradients": RequestType(gradients.GradientsArguments, gradients.GradientsResponseBody),
     "llm/saliency": RequestType(gradients.SaliencyArguments, gradients.SaliencyResponseBody),
+    "llm/tensor": RequestType(tensors.TensorArguments, tensors.TensorResponseBody),
+    "llm/tensorLiteral": RequestType(tensors.TensorLiteralArguments, tensors.TensorLiteralResponseBody),
+    "llm/saveTensor": RequestType(tensors.SaveTensorArguments, tensors.SaveTensorResponseBody),
     "llm/placeBreakpoints": RequestType(control.PlaceBreakpointsArguments, SetFunctionBreakpointsResponseBody),
     "llm/lens": RequestType(lens.LensArguments, lens.LensResponseBody),
     "llm/attribution": RequestType(lens.AttributionArguments, lens.AttributionResponseBody),

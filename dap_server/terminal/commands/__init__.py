@@ -6,6 +6,16 @@
 What a function raises as a CommandError or RequestError is shown in one line.
 """
 
-from dap_server.terminal.commands import analysing, breaking, choosing, keeping, looking, moving, session, travelling
+from dap_server.terminal.commands import (
+    analysing,
+    breaking,
+    choosing,
+    keeping,
+    looking,
+    moving,
+    session,
+    tensors,
+    travelling,
+)
 
-__all__ = ["analysing", "breaking", "choosing", "keeping", "looking", "moving", "session", "travelling"]
+__all__ = ["analysing", "breaking", "choosing", "keeping", "looking", "moving", "session", "tensors", "travelling"]

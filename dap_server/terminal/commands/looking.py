@@ -54,7 +54,7 @@ def vars_(debugger: Debugger, argument: str) -> None:
         trees = [_scope(scope, debugger) for scope in scopes]
         debugger.screen.show(render.together(trees) if trees else render.note("nothing to see in this frame"))
         return
-    node = _find(debugger, argument, scopes)
+    node = find(debugger, argument, scopes)
     opened = paths.open_node(node, fetch)
     debugger.screen.show(render.rows(render.heading(node.path, node.value), opened.variables, opened.more))
 
@@ -120,7 +120,7 @@ def _scope(scope: Scope, debugger: Debugger) -> Tree:
     return render.rows(scope.name, opened.variables, opened.more)
 
 
-def _find(debugger: Debugger, path: str, scopes: list[Scope]) -> Node:
+def find(debugger: Debugger, path: str, scopes: list[Scope]) -> Node:
     """A variable by its path; what is none may be an expression, such as a module's path."""
     try:
         return paths.find(path, scopes, debugger.client.variables)
@@ -130,7 +130,8 @@ def _find(debugger: Debugger, path: str, scopes: list[Scope]) -> Node:
         except RequestError:
             pass  # the first error says more
         else:
-            return Node(path, body.result, body.variables_reference, body.named_variables, body.indexed_variables or 0)
+            found = Node(path, body.result, body.variables_reference, body.named_variables, body.indexed_variables or 0)
+            return found._replace(memory=body.memory_reference)
         raise
 
 

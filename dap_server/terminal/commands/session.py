@@ -15,6 +15,7 @@ TOPICS = {
     "moving": "Go on",
     "travelling": "Go back",
     "looking": "Look",
+    "tensors": "Tensors",
     "choosing": "Look at the choice of a token",
     "keeping": "Look at what is kept",
     "analysing": "Work out",
