@@ -27,24 +27,30 @@ def view(body: SamplingResponseBody) -> RenderableType:
 
 
 def _stages(stages: list[SamplingStage]) -> Table:
+    """Numbers keep their width on a narrow screen; names and options give way."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=HISTORY)
-    table.add_column("stage", style=NAME, no_wrap=True)
-    for title in ("entropy", "tokens left", "pruned", "rank", "probability"):
-        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("stage", style=NAME, no_wrap=True, overflow="ellipsis", min_width=12)
+    lines = [_line(stage) for stage in stages]
+    for title, *cells in zip(_NUMBERS, *lines, strict=True):
+        table.add_column(title, justify="right", no_wrap=True, min_width=max(map(len, (title, *cells))))
     table.add_column("options", style=HISTORY, no_wrap=True, overflow="ellipsis")
-    for stage in stages:
+    for stage, cells in zip(stages, lines, strict=True):
         again = f" ({stage.occurrence + 1})" if stage.occurrence else ""
-        pruned = f"{stage.pruned:,} ({_percent(stage.pruned_mass)})" if stage.pruned else ""
-        table.add_row(
-            f"{stage.name}{again}",
-            "-" if stage.entropy is None else f"{stage.entropy:.4f}",
-            f"{stage.tokens:,}" + (f", {stage.nan:,} NaN" if stage.nan else ""),
-            pruned,
-            "-" if stage.rank is None else str(stage.rank),
-            _percent(stage.chosen.probability),
-            _options(stage),
-        )
+        table.add_row(f"{stage.name}{again}", *cells, _options(stage))
     return table
+
+
+_NUMBERS = ("entropy", "left", "pruned", "rank", "probability")
+
+
+def _line(stage: SamplingStage) -> list[str]:
+    return [
+        "-" if stage.entropy is None else f"{stage.entropy:.4f}",
+        f"{stage.tokens:,}" + (f", {stage.nan:,} NaN" if stage.nan else ""),
+        f"{stage.pruned:,} ({_percent(stage.pruned_mass)})" if stage.pruned else "",
+        "-" if stage.rank is None else str(stage.rank),
+        _percent(stage.chosen.probability),
+    ]
 
 
 def _options(stage: SamplingStage) -> str:

@@ -28,7 +28,7 @@ def test_every_stage_is_a_line_and_the_chosen_token_is_marked() -> None:
     Screen(paper, width=120).show(choice.view(body))
     lines = [line.rstrip() for line in paper.getvalue().splitlines()]
     assert lines[0] == "step 4  ' Paris' will be chosen · sampled · probability 25.00%"
-    assert lines[1].split() == ["stage", "entropy", "tokens", "left", "pruned", "rank", "probability", "options"]
+    assert lines[1].split() == ["stage", "entropy", "left", "pruned", "rank", "probability", "options"]
     assert lines[2].split() == ["logits", "-", "10", "2", "25.00%"]
     assert lines[3].split() == ["TopK", "(2)", "0.5623", "2,", "1", "NaN", "8", "(12.50%)", "2", "25.00%", "top_k=2"]
     assert lines[5:] == [
