@@ -18,6 +18,9 @@ from dap_server.engine.analysis.recording import Call, multiple_of, tolerance
 PROBE = 0.37
 """Of the vector that a normalisation's weights are read off with: no element of it is zero, or its mean."""
 
+MOST_WEIGHTS = 4
+"""Of a normalisation, for each element. What has more is too large to be copied, and none."""
+
 CHUNK = 1024
 """Columns of a matrix that are in float64 at a time."""
 
@@ -60,6 +63,8 @@ def scaled(path: str, factor: float) -> Affine:
 
 def _normalisation(path: str, module: nn.Module, x: Tensor, y: Tensor) -> Affine | None:
     """It made y = w (x - m) s + b, with or without the mean m; s is what it was."""
+    if sum(p.numel() for p in module.parameters()) > MOST_WEIGHTS * x.shape[0]:
+        return None
     try:
         weight, weight_centred, bias = _weights(module, x)
     except Exception:  # what is no normalisation may take no such vector

@@ -194,8 +194,9 @@ class LensReader:
         return Lens([k - 1 for k in chosen], paths, [columns[p] for p in wanted or [here]], stream.width)
 
     def _answer(self, stream: Stream) -> int:
-        """What the last layer says."""
-        return self._said(stream, [len(stream.places)], Question(top=1, watch=()))[-1][0].top[0].id
+        """What the step will most likely say."""
+        assert stream.logits is not None
+        return int(stream.logits[min(self._sequence, stream.sequences - 1)].argmax())
 
     def _here(self, stream: Stream) -> int:
         """Where in the sequence the last position of the step's forward stands."""
@@ -240,15 +241,26 @@ class LensReader:
         if own:
             found = capture(self._tape, self._step, self._anatomy, [p - first for p in own])
             yield from self._columns(found.of_sequence(self._sequence), own, chosen, question, is_recomputed=False)
-        if others:
-            found = self._step_by_step(others) if question.exact else self._at_once(others)
-            yield from self._columns(found, others, chosen, question, is_recomputed=not question.exact)
+        stepped = [p for p in others if p >= self._first_position()] if question.exact and others else []
+        if stepped:
+            yield from self._columns(self._step_by_step(stepped), stepped, chosen, question, is_recomputed=False)
+        if at_once := [p for p in others if p not in stepped]:
+            yield from self._columns(self._at_once(at_once), at_once, chosen, question, is_recomputed=True)
+
+    def _first_position(self) -> int:
+        """Of those that the last forward of the prefill was over: of a prefill in pieces it is the last piece."""
+        self._require_own_loop()
+        return self._generation.prompt_length - capture(self._tape, 0, self._anatomy).length
+
+    def _require_own_loop(self) -> None:
+        if self._generation.input_ids is None or not self._generation.is_own_loop:
+            raise CannotRead("this decoding method does not tell its text: only positions of this forward can be read")
 
     def _at_once(self, positions: list[int]) -> Stream:
         """From one forward over the whole text."""
+        self._require_own_loop()
         generation = self._generation
-        if generation.input_ids is None or not generation.is_own_loop:
-            raise CannotRead("this decoding method does not tell its text: only positions of this forward can be read")
+        assert generation.input_ids is not None
         ids = generation.input_ids[:, : generation.prompt_length + self._step]
         mask = torch.ones_like(ids)
         if generation.attention_mask is not None and not self._is_decoder:
@@ -259,10 +271,7 @@ class LensReader:
 
     def _step_by_step(self, positions: list[int]) -> Stream:
         """From the steps that they were chosen in."""
-        generation = self._generation
-        if not generation.is_own_loop:
-            raise CannotRead("this decoding method does not tell its text: only positions of this forward can be read")
-        first = generation.prompt_length - 1
+        first = self._generation.prompt_length - 1
         parts: list[Stream] = []
         steps = sorted({max(p - first, 0) for p in positions})
         order: list[int] = []

@@ -20,6 +20,7 @@ from dap_server.engine.analysis.residuals import capture, ids_shape, speak
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.generation import Tape
 from dap_server.engine.execution.probes import Enough
+from dap_server.modelmap.places import LOGITS, Phase
 
 
 @dataclass
@@ -140,6 +141,10 @@ class Recording:
         if path == "":
             logits = getattr(output, "logits", None)
             self.logits = self._row(logits) if isinstance(logits, Tensor) else None
+
+    def at(self, name: str, phase: Phase) -> None:
+        """The last forward of the step is over."""
+        if name == LOGITS:
             raise Enough
 
     def attended(self, heads: int) -> None:

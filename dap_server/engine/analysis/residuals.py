@@ -21,6 +21,7 @@ from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution import memory
 from dap_server.engine.execution.generation import Tape
 from dap_server.engine.execution.probes import Enough, Probe
+from dap_server.modelmap.places import LOGITS, Phase
 from dap_server.protocol.errors import RequestError
 
 IDS = ("decoder_input_ids", "input_ids", "decoder_inputs_embeds", "inputs_embeds")
@@ -188,9 +189,13 @@ class StreamProbe:
             if self._last is not None and isinstance(logits, Tensor):
                 self.stream.is_pooled = logits.dim() == 2
                 self.stream.logits = (logits if logits.dim() == 2 else logits[:, -1]).detach().clone()
-            raise Enough
-        if path in self._layers:
+        elif path in self._layers:
             self._add(path, output, *self._given[path].pop())
+
+    def at(self, name: str, phase: Phase) -> None:
+        """The last forward of the step is over: a prefill may have several, and token selection may call the model."""
+        if name == LOGITS:
+            raise Enough
 
     def _add(self, path: str, output: Any, given: Tensor, axes: Axes) -> None:
         hidden = output[0] if isinstance(output, list | tuple) else output
@@ -362,10 +367,21 @@ def _over(text: Text, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str
         if key.startswith("encoder") or key in ("attention_mask", mask_name) or not isinstance(value, Tensor):
             continue
         if not value.is_floating_point() and value.shape[-1:] == (length,):
-            stretched[key] = _stretched(value, text.ids.shape[1] - length, key.endswith("position_ids"))
+            counts = key.endswith("position_ids")
+            counted = _counted(text.mask, value) if counts else None
+            stretched[key] = _stretched(value, text.ids.shape[1] - length, counts) if counted is None else counted
     if mask_name in kwargs:
         stretched[mask_name] = text.mask
     return {**stretched, name: text.ids, "use_cache": False}
+
+
+def _counted(mask: Tensor, positions: Tensor) -> Tensor | None:
+    """(B, T) positions that count the tokens that are no padding, if `positions`, of the first of them, do so too."""
+    counted = (mask.cumsum(-1) - 1).clamp_min(0)
+    if positions.dim() != 2:
+        return None
+    length, is_text = positions.shape[1], mask[:, : positions.shape[1]].bool()
+    return counted if bool((counted[:, :length] == positions)[is_text.expand_as(positions)].all()) else None
 
 
 def _stretched(value: Tensor, more: int, counts: bool) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from dap_server.engine.analysis import lens
+from dap_server.engine.analysis.attribution import attribution
 from dap_server.engine.analysis.lens import Lens, LensReader, Question
 from dap_server.engine.analysis.lens_rows import lens_scope, residual_scope
 from dap_server.engine.analysis.residuals import CannotRead
@@ -239,6 +240,89 @@ def test_reading_step_by_step_can_be_cancelled() -> None:
             reader(walk, stop, stage=Impatient()).read(Question(positions=[-2], exact=True))
 
     looking(made("llama"), look)
+
+
+def last_logits(here: LensReader, width: int) -> Tensor:
+    """(V,) what the last layer says, of everything there is."""
+    (column,) = here.read(Question(layers=[5], top=width, watch=())).columns
+    logits = torch.empty(width)
+    for candidate in column.said[0].top:
+        logits[candidate.id] = candidate.logit
+    return logits
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "prefill in pieces": {"prefill_chunk_size": 4},
+    "static cache": {"cache_implementation": "static"},
+    "no cache": {"use_cache": False},
+    "sampled, with a processor that calls the model": {"do_sample": True, "guidance_scale": 1.5},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_however_a_text_is_decoded_the_lens_reads_it(atlas: Loaded, options: dict[str, Any]) -> None:
+    inputs = atlas.tokenizer(["The capital of France is", "one two"], return_tensors="pt", padding=True)
+    width = atlas.model.config.vocab_size
+
+    def decide(stop: Stop) -> Motion:
+        selection, ids = stop.generation.selection, stop.generation.input_ids
+        assert selection is not None
+        assert ids is not None
+        for sequence in (0, 1):
+            here, beside = reader(walk, stop, sequence), range(ids.shape[1] - 5, ids.shape[1])
+            assert torch.equal(last_logits(here, width), selection.logits[sequence])
+            at_once = here.read(Question(positions=beside))
+            exact = here.read(Question(positions=beside, exact=True))
+            for one, other in zip(at_once.columns, exact.columns, strict=True):
+                is_early = "prefill_chunk_size" in options and (one.position or 0) < 4
+                assert other.is_recomputed == (is_early and not other.is_padding)
+                for a, b in zip(one.said, other.said, strict=True):
+                    assert a.watched[0].logit == pytest.approx(b.watched[0].logit, abs=1e-4)
+            assert stop.generation.tape is not None
+            found = attribution(stop.generation.tape, stop.place.step, walk.anatomy, sequence)
+            assert found.given == float(selection.logits[sequence].max())
+            assert abs(found.remainder) < 1e-4
+        return Motion.RUN
+
+    walk = Walk(atlas, decide, ["sample"])
+    torch.manual_seed(5)
+    ids = walk.generate(**inputs, max_new_tokens=3, disable_compile=True, **options)
+    torch.manual_seed(5)
+    assert torch.equal(ids, atlas.model.generate(**inputs, max_new_tokens=3, disable_compile=True, **options))
+    assert walk.stops
+
+
+def test_beam_search_is_read_where_it_stands(atlas: Loaded) -> None:
+    inputs = atlas.tokenizer("The capital of France is", return_tensors="pt")
+    options = {"num_beams": 3, "max_new_tokens": 4}
+    given: list[Tensor] = []
+    handle = atlas.model.register_forward_hook(lambda _m, _a, output: given.append(output.logits[:, -1]))
+    expected = atlas.model.generate(**inputs, **options)
+    handle.remove()
+    width = atlas.model.config.vocab_size
+
+    def decide(stop: Stop) -> Motion:
+        step = stop.place.step
+        for sequence in (0, 2):
+            assert torch.equal(last_logits(reader(walk, stop, sequence), width), given[step][sequence])
+            assert stop.generation.tape is not None
+            found = attribution(stop.generation.tape, step, walk.anatomy, sequence)
+            assert found.given == float(given[step][sequence].max())
+        with pytest.raises(CannotRead, match="no position"):
+            reader(walk, stop, 0).read(Question(positions=[20]))
+        return Motion.RUN
+
+    walk = Walk(atlas, decide, ["*.layers.2"])
+    generation = Generation(input_ids=inputs["input_ids"], prompt_length=inputs["input_ids"].shape[1])
+    walk.stepper.begin(generation)
+    device = torch.device("cpu")
+    call = WholeCall(
+        walk.stepper, generation, device, lambda: atlas.model.generate(**inputs, **options), lambda _: None
+    )
+    assert torch.equal(call.run(), expected)
+    walk.stepper.end()
+    walk.stepper.release()
+    assert len(walk.stops) == len(given)
 
 
 def bare(model: Any, inputs: dict[str, Tensor], look: Look) -> None:
