@@ -5,10 +5,14 @@ Each says what it lets `initialize` promise, and nothing is promised that is not
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import msgspec
 
 from dap_server.adapter.breakpoints import LOADING
 from dap_server.adapter.session import AdapterSession
+from dap_server.modelmap.addresses import address_text
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.errors import InvalidArguments, RequestError, Unauthorized
 from dap_server.protocol.launch import parse_launch
@@ -17,6 +21,8 @@ from dap_server.protocol.messages import Request
 from dap_server.protocol.requests import (
     CancelArguments,
     ConfigurationDoneArguments,
+    DisassembleArguments,
+    DisassembleResponseBody,
     DisconnectArguments,
     InitializeRequestArguments,
     RestartArguments,
@@ -24,11 +30,13 @@ from dap_server.protocol.requests import (
     SetBreakpointsResponseBody,
     SetFunctionBreakpointsArguments,
     SetFunctionBreakpointsResponseBody,
+    SetInstructionBreakpointsArguments,
+    SetInstructionBreakpointsResponseBody,
     TerminateArguments,
     ThreadsResponseBody,
 )
 from dap_server.protocol.tables import REQUESTS
-from dap_server.protocol.types import Breakpoint, Thread
+from dap_server.protocol.types import Breakpoint, DisassembledInstruction, Thread
 from dap_server.wire.handlers import RequestTable, When, decode_arguments
 from dap_server.wire.loopback import same_token
 from dap_server.wire.reply import Reply
@@ -40,6 +48,10 @@ class _Shown(msgspec.Struct):
 
 requests: RequestTable[AdapterSession] = RequestTable()
 _shown_decoder = msgspec.json.Decoder(_Shown)
+_disassemble_decoder = msgspec.json.Decoder(DisassembleArguments)
+T = TypeVar("T")
+MAX_ROWS = 100_000
+"""Of an answer to a `disassemble` that names nothing."""
 
 
 @requests.request()
@@ -157,10 +169,26 @@ def set_function_breakpoints(
     session: AdapterSession, args: SetFunctionBreakpointsArguments
 ) -> SetFunctionBreakpointsResponseBody | Reply[SetFunctionBreakpointsResponseBody]:
     """Replaces the breakpoints on modules; before the model is loaded they are pending."""
-    session.breakpoints.replace(args.breakpoints)
+    breakpoints = session.breakpoints
+    breakpoints.replace(args.breakpoints)
+    return _placed(session, lambda: SetFunctionBreakpointsResponseBody(breakpoints=breakpoints.function_states))
+
+
+@requests.request(when=When.LAUNCHED, supports_instruction_breakpoints=True)
+def set_instruction_breakpoints(
+    session: AdapterSession, args: SetInstructionBreakpointsArguments
+) -> SetInstructionBreakpointsResponseBody | Reply[SetInstructionBreakpointsResponseBody]:
+    """Replaces the breakpoints on operations by their addresses, which are the same in every session."""
+    breakpoints = session.breakpoints
+    breakpoints.replace_instructions(args.breakpoints)
+    return _placed(session, lambda: SetInstructionBreakpointsResponseBody(breakpoints=breakpoints.instruction_states))
+
+
+def _placed(session: AdapterSession, body: Callable[[], T]) -> T | Reply[T]:
+    """The answer once the engine has placed the breakpoints; at once while there is none."""
     if session.backend is None or not session.backend.is_ready or session.backend.is_abandoned:
-        return SetFunctionBreakpointsResponseBody(breakpoints=session.breakpoints.states)
-    reply: Reply[SetFunctionBreakpointsResponseBody] = Reply()
+        return body()
+    reply: Reply[T] = Reply()
 
     def placed(answer: Reply[None]) -> None:
         try:
@@ -168,10 +196,23 @@ def set_function_breakpoints(
         except RequestError as error:
             reply.fail(error)
             return
-        reply.settle(SetFunctionBreakpointsResponseBody(breakpoints=session.breakpoints.states))
+        reply.settle(body())
 
     session.place_breakpoints().then(placed)
     return reply
+
+
+@requests.request(when=When.LAUNCHED, supports_disassemble_request=True, supports_stepping_granularity=True)
+def disassemble(session: AdapterSession, request: Request) -> DisassembleResponseBody | Reply[DisassembleResponseBody]:
+    """The operations of a step. An editor whose view was left open asks for nothing, before anything is there."""
+    args = decode_arguments(_disassemble_decoder, request)
+    if args.memory_reference:
+        return session.forward(request)
+    rows = [
+        DisassembledInstruction(address=address_text(i), instruction="", presentation_hint="invalid")
+        for i in range(1, min(args.instruction_count, MAX_ROWS) + 1)
+    ]
+    return DisassembleResponseBody(instructions=rows)
 
 
 @requests.request()

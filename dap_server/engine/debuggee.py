@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
-from dap_server.engine.execution.breakpoints import Breakpoint, resolve
+from dap_server.engine.execution.breakpoints import Breakpoint, resolve, resolve_address
 from dap_server.engine.execution.forward_run import ForwardRun
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.hooks import hooked_modules
 from dap_server.engine.execution.prompting import PromptRun, Run
 from dap_server.engine.execution.stepping import Stepper, Stop
+from dap_server.engine.inspection.disassembly import Disassembler
 from dap_server.engine.inspection.evaluation import Evaluator
 from dap_server.engine.inspection.frames import CallStack
 from dap_server.engine.inspection.references import References
@@ -41,6 +42,7 @@ class Debuggee:
         self.scopes = Scopes(self.anatomy, self.vocabulary)
         self.evaluator = Evaluator(self.anatomy, loaded.tokenizer, self.scopes.locals)
         self.references = References()
+        self.disassembler = Disassembler(self.anatomy, self.stepper.regions)
         self.run: Run | None = None
         self.goto_targets: list[Place] = []
         """What `gotoTargets` has offered at this stop, by number."""
@@ -54,9 +56,12 @@ class Debuggee:
         kind = PromptRun if self.loaded.task.generates else ForwardRun
         return kind(self.loaded, launch, self.stepper, self._write)
 
-    def set_breakpoints(self, wanted: list[tuple[int, str]]) -> list[Breakpoint]:
-        """Replaces all breakpoints by these, each an id and a name."""
-        breakpoints = [resolve(id, name, self.anatomy) for id, name in wanted]
+    def set_breakpoints(self, wanted: list[tuple[int, str, bool]]) -> list[Breakpoint]:
+        """Replaces all breakpoints by these, each an id, a name, and whether the name is an address."""
+        breakpoints = [
+            resolve_address(id, name, self.stepper.regions) if is_address else resolve(id, name, self.anatomy)
+            for id, name, is_address in wanted
+        ]
         self.stepper.set_breakpoints(breakpoints)
         return breakpoints
 

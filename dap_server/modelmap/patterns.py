@@ -1,5 +1,7 @@
 """Names of breakpoints: `[before:|after:]PATTERN`, where the pattern is a module path, a glob or a class name.
 
+`aten::softmax` is an operation, wherever it runs; `PATTERN/aten::softmax` only inside the modules that PATTERN names.
+
 In a path, `*` is one segment or part of one; a `*` that is the whole first segment, and `**` anywhere, are any number
 of segments: `*.layers.3` is layer 3 wherever the layers are, `*.layers.*` every layer and nothing inside them.
 """
@@ -12,7 +14,8 @@ from typing import NamedTuple
 
 from dap_server.modelmap.places import Phase
 
-_NAME = re.compile(r"[\w*?.\[\]!:/-]+")
+_NAME = re.compile(r"[\w*?.\[\]!:-]+")
+_OPERATION = re.compile(r"[\w*?\[\]!]+::[\w*?\[\]!]+(\.[\w*?\[\]!]+)?")
 
 
 class PatternError(ValueError):
@@ -23,12 +26,14 @@ class Pattern(NamedTuple):
     """What a function breakpoint names.
 
     Attributes:
-        text: the pattern without its prefix.
+        text: the pattern without its prefix; empty for an operation wherever it runs.
         phase: the phase that the prefix asks for, None without one.
+        operation: name or glob of an operation, with or without its overload.
     """
 
     text: str
     phase: Phase | None
+    operation: str | None = None
 
     @property
     def is_glob(self) -> bool:
@@ -54,6 +59,11 @@ def parse_pattern(name: str) -> Pattern:
         else:
             raise PatternError(f"unknown prefix '{prefix}:': use 'before:' or 'after:'")
         text = rest.strip()
+    operation: str | None = None
+    if "/" in text or "::" in text:
+        text, operation = _split_operation(text)
+        if not text:
+            return Pattern("", phase, operation)
     if not text:
         raise PatternError("a name is missing: give a module path, a glob such as '*.layers.3', or a class")
     if not _NAME.fullmatch(text):
@@ -63,7 +73,17 @@ def parse_pattern(name: str) -> Pattern:
         raise PatternError("'[' without ']'")
     if "..." in text or text.startswith(".") or text.endswith(".") or ".." in text:
         raise PatternError("an empty path segment: two dots in a row, or a dot at an end")
-    return Pattern(text, phase)
+    return Pattern(text, phase, operation)
+
+
+def _split_operation(text: str) -> tuple[str, str]:
+    """What stands before the `/`, empty without one, and the operation."""
+    place, slash, operation = text.rpartition("/")
+    if not _OPERATION.fullmatch(operation):
+        raise PatternError(f"'{operation}' is no operation: write it as in 'aten::softmax' or '*.mlp/aten::silu'")
+    if slash and not place:
+        raise PatternError("before the '/' a module is missing: '*.mlp/aten::silu', or 'aten::silu' for everywhere")
+    return place, operation
 
 
 def _path_regex(text: str) -> re.Pattern[str]:

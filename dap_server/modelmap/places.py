@@ -24,12 +24,14 @@ class Place(NamedTuple):
         path: dotted path of the module (empty for the whole model) or name of a pseudo-module.
         phase: before or after its forward.
         occurrence: how many times the module has been called in this step before, for modules called twice.
+        operation: name of the operation inside the module, such as `aten::mm`; empty where the module itself stands.
     """
 
     step: int
     path: str
     phase: Phase = "before"
     occurrence: int = 0
+    operation: str = ""
 
     def __str__(self) -> str:
         if self.path == END:
@@ -37,4 +39,5 @@ class Place(NamedTuple):
         if self.path == STEP:
             return f"step {self.step}"
         again = f", call {self.occurrence + 1}" if self.occurrence else ""
-        return f"{self.phase} {self.path or 'the model'} in step {self.step}{again}"
+        what = f"{self.operation} of {self.path or 'the model'}" if self.operation else self.path or "the model"
+        return f"{self.phase} {what} in step {self.step}{again}"

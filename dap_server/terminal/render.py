@@ -33,10 +33,16 @@ def stop_line(stopped: StoppedEventBody, frames: Sequence[StackFrame], names: Ma
 
 
 def place(frames: Sequence[StackFrame]) -> str:
-    """Where the first of some frames stands: `before model.layers.3` for the frame `model.layers.3 (before)`."""
+    """Where the first of some frames stands: `before model.layers.3` for the frame `model.layers.3 (before)`.
+
+    The frame of an operation is followed by that of its module: `at aten::mm in model.layers.3.mlp.up_proj`.
+    """
     if not frames:
         return "somewhere"
     name = frames[0].name
+    if "::" in name and len(frames) > 1:
+        operation, _, behind = name.partition(" ")
+        return f"{'after' if behind else 'at'} {operation} in {frames[1].name}"
     match = _PHASE.fullmatch(name)
     return f"{match['phase']} {match['name']}" if match else f"{'at' if name.startswith('step ') else 'in'} {name}"
 

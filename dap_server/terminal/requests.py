@@ -26,12 +26,15 @@ from dap_server.protocol.messages import Struct
 from dap_server.protocol.types import (
     Breakpoint,
     CompletionItem,
+    DisassembledInstruction,
     FunctionBreakpoint,
     GotoTarget,
+    InstructionBreakpoint,
     Scope,
     SourceBreakpoint,
     StackFrame,
     StepInTarget,
+    SteppingGranularity,
     Thread,
     Variable,
 )
@@ -117,14 +120,23 @@ class Requests(ABC):
     def continue_(self, thread_id: int | None = None) -> None:
         self.ask("continue", protocol.ContinueArguments(thread_id=thread_id or self.thread_id))
 
-    def next(self, thread_id: int | None = None) -> None:
-        self.ask("next", protocol.NextArguments(thread_id=thread_id or self.thread_id))
+    def next(self, thread_id: int | None = None, granularity: SteppingGranularity | None = None) -> None:
+        thread_id = thread_id or self.thread_id
+        self.ask("next", protocol.NextArguments(thread_id=thread_id, granularity=granularity))
 
-    def step_in(self, target_id: int | None = None, thread_id: int | None = None) -> None:
-        self.ask("stepIn", protocol.StepInArguments(thread_id=thread_id or self.thread_id, target_id=target_id))
+    def step_in(
+        self,
+        target_id: int | None = None,
+        thread_id: int | None = None,
+        granularity: SteppingGranularity | None = None,
+    ) -> None:
+        thread_id = thread_id or self.thread_id
+        arguments = protocol.StepInArguments(thread_id=thread_id, target_id=target_id, granularity=granularity)
+        self.ask("stepIn", arguments)
 
-    def step_out(self, thread_id: int | None = None) -> None:
-        self.ask("stepOut", protocol.StepOutArguments(thread_id=thread_id or self.thread_id))
+    def step_out(self, thread_id: int | None = None, granularity: SteppingGranularity | None = None) -> None:
+        thread_id = thread_id or self.thread_id
+        self.ask("stepOut", protocol.StepOutArguments(thread_id=thread_id, granularity=granularity))
 
     def pause(self, thread_id: int | None = None) -> None:
         self.ask("pause", protocol.PauseArguments(thread_id=thread_id or self.thread_id))
@@ -136,8 +148,11 @@ class Requests(ABC):
 
     # Going back may take long, since steps run again to find where it leads: these are not waited for.
 
-    def step_back(self, thread_id: int | None = None) -> Reply[msgspec.Raw]:
-        return self.request("stepBack", protocol.StepBackArguments(thread_id=thread_id or self.thread_id))
+    def step_back(
+        self, thread_id: int | None = None, granularity: SteppingGranularity | None = None
+    ) -> Reply[msgspec.Raw]:
+        thread_id = thread_id or self.thread_id
+        return self.request("stepBack", protocol.StepBackArguments(thread_id=thread_id, granularity=granularity))
 
     def reverse_continue(self, thread_id: int | None = None) -> Reply[msgspec.Raw]:
         return self.request("reverseContinue", protocol.ReverseContinueArguments(thread_id=thread_id or self.thread_id))
@@ -270,6 +285,21 @@ class Requests(ABC):
         arguments = protocol.ReadMemoryArguments(memory_reference=reference, count=count, offset=offset)
         body: protocol.ReadMemoryResponseBody = self.ask("readMemory", arguments)
         return body
+
+    def disassemble(self, reference: str, offset: int, count: int) -> list[DisassembledInstruction]:
+        """`count` instructions, of which the one at `reference` is number `-offset`."""
+        arguments = protocol.DisassembleArguments(
+            memory_reference=reference, instruction_offset=offset, instruction_count=count
+        )
+        body: protocol.DisassembleResponseBody = self.ask("disassemble", arguments)
+        return body.instructions
+
+    def set_instruction_breakpoints(self, *addresses: str) -> list[Breakpoint]:
+        """Replaces all of them."""
+        wanted = [InstructionBreakpoint(instruction_reference=address) for address in addresses]
+        arguments = protocol.SetInstructionBreakpointsArguments(breakpoints=wanted)
+        body: protocol.SetInstructionBreakpointsResponseBody = self.ask("setInstructionBreakpoints", arguments)
+        return body.breakpoints
 
     def modules(self) -> list[Any]:
         body: protocol.ModulesResponseBody = self.ask("modules", protocol.ModulesArguments())

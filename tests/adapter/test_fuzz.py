@@ -266,13 +266,17 @@ def test_what_an_editor_leaves_open_may_come_before_the_model(start_adapter: Sta
     adapter.event("initialized")
     for command, arguments in {
         "readMemory": {"memoryReference": "", "count": 16},
-        "disassemble": {"memoryReference": "", "instructionCount": 50, "instructionOffset": -200},
-        "setInstructionBreakpoints": {"breakpoints": [{"instructionReference": ""}]},
+        "disassemble": {"memoryReference": "0x1", "instructionCount": 50, "instructionOffset": -200},
         "evaluate": {"expression": "", "context": "watch"},
         "breakpointLocations": {"source": {"path": ""}, "line": 0},
         "source": {"sourceReference": 0},
     }.items():
         error_of(adapter.ask(command, arguments))
+    nowhere = {"memoryReference": "", "instructionCount": 50, "instructionOffset": -200}
+    rows = adapter.get("disassemble", nowhere)["instructions"]
+    assert [row["presentationHint"] for row in rows] == ["invalid"] * 50
+    (state,) = adapter.get("setInstructionBreakpoints", {"breakpoints": [{"instructionReference": ""}]})["breakpoints"]
+    assert not state["verified"]
     adapter.get("configurationDone")
     assert adapter.answer(launched)["success"]
     adapter.stop()

@@ -118,7 +118,9 @@ class RawClient:
 
     # --- sessions
 
-    def begin(self, breakpoints: list[str] | None = None, **configuration: Any) -> int:
+    def begin(
+        self, breakpoints: list[str] | None = None, instructions: list[Json] | None = None, **configuration: Any
+    ) -> int:
         """The opening of a session as VS Code plays it; gives the number of the `launch` that still loads."""
         self.capabilities = self.ask(
             "initialize",
@@ -134,6 +136,8 @@ class RawClient:
         launch = self.send("launch", **configuration)
         self.event("initialized")
         self.break_at(*breakpoints or [])
+        if instructions is not None:
+            self.ask("setInstructionBreakpoints", breakpoints=instructions)
         self.ask("configurationDone")
         return launch
 

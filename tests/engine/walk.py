@@ -14,11 +14,12 @@ from dap_server.engine.execution.attaching import own_decoding
 from dap_server.engine.execution.breakpoints import resolve
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stepper, Stop
+from dap_server.engine.execution.travel import Destination
 from dap_server.engine.inspection.frames import CallStack
 from dap_server.engine.inspection.scopes import Scopes
 from dap_server.engine.inspection.variables import Children
 
-Decide = Callable[[Stop], Motion]
+Decide = Callable[[Stop], Motion | Destination]
 
 
 class Walk:
@@ -60,7 +61,11 @@ class Walk:
 
     def _stopped(self, stop: Stop) -> None:
         self.stops.append(f"{stop.reason}: {stop.place}")
-        self.stepper.resume(self._decide(stop))
+        decided = self._decide(stop)
+        if isinstance(decided, Destination):
+            self.stepper.travel(*decided)
+        else:
+            self.stepper.resume(decided)
 
 
 def _open(children: Children, depth: int) -> int:

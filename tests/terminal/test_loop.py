@@ -81,8 +81,8 @@ def test_an_adapter_that_dies_at_the_prompt_ends_it(stage: Stage, keys: PipeInpu
 @pytest.mark.parametrize(
     ("text", "offers"),
     [
-        ("ne", ["next"]),
-        ("st", ["stack", "step"]),
+        ("ne", ["next", "nexti"]),
+        ("st", ["stack", "step", "stepi"]),
         ("v In", ["Inputs"]),
         ("v Inputs.", ["Inputs.x"]),
         ("step m", ["mlp"]),

@@ -31,6 +31,8 @@ ANALYSES: list[Analysis] = [
 
 
 def analysis_scopes(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Scope]:
-    """Of a frame, in their order."""
+    """Of a frame, in their order; an operation has only what it is given."""
+    if frame.kind == "operation":
+        return []
     made = (analysis(frame, anatomy, vocabulary) for analysis in ANALYSES)
     return [scope for scope in made if scope is not None]

@@ -1,4 +1,4 @@
-"""Breakpoints resolved against a model: which modules and pseudo-modules they stand on."""
+"""Breakpoints resolved against a model: which modules, pseudo-modules and operations they stand on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from torch import nn
 from transformers.generation import logits_process
 
 from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.regions import Regions
+from dap_server.engine.execution.known_operations import find_operations
+from dap_server.engine.execution.motions import HIT, INSTRUCTION_HIT
+from dap_server.engine.execution.operations import Site
+from dap_server.modelmap.addresses import AddressError, parse_address
 from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern
 from dap_server.modelmap.places import PSEUDO_MODULES, Phase
 from dap_server.protocol.errors import did_you_mean
@@ -20,6 +25,10 @@ class Breakpoint:
     Attributes:
         paths: of the modules it matches, in tree order.
         pseudo: name of the pseudo-module it stands on.
+        operations: names of the operations it stands on, inside of `paths` if there are some.
+        address: of the one operation it stands on.
+        is_instruction: whether it was set on an address.
+        note: what else there is to say of it.
         problem: why it cannot be hit; None when it can.
     """
 
@@ -28,6 +37,10 @@ class Breakpoint:
     phase: Phase = "before"
     paths: list[str] = field(default_factory=list)
     pseudo: str | None = None
+    operations: frozenset[str] = frozenset()
+    address: int = 0
+    is_instruction: bool = False
+    note: str | None = None
     problem: str | None = None
 
     @property
@@ -37,8 +50,8 @@ class Breakpoint:
     @property
     def message(self) -> str | None:
         """What to tell the client beside `verified`."""
-        if self.problem or self.pseudo or len(self.paths) == 1:
-            return self.problem
+        if self.problem or self.note or self.pseudo or len(self.paths) == 1 or not self.paths:
+            return self.problem or self.note
         return f"{len(self.paths)} places"
 
 
@@ -49,12 +62,48 @@ def resolve(id: int, name: str, anatomy: Anatomy) -> Breakpoint:
     except PatternError as error:
         return Breakpoint(id, name, problem=str(error))
     breakpoint = Breakpoint(id, name, pattern.phase or "before")
-    if pattern.text in PSEUDO_MODULES or is_logits_processor(pattern.text):
+    if pattern.operation is not None:
+        found = find_operations(pattern.operation)
+        breakpoint.operations, breakpoint.note, breakpoint.problem = found
+        if _is_hidden_by_kernels(found.names, anatomy):
+            breakpoint.note = f"{found.note or ''}; {HIDDEN}".removeprefix("; ")
+        if not pattern.text or breakpoint.problem:
+            return breakpoint
+    elif pattern.text in PSEUDO_MODULES or is_logits_processor(pattern.text):
         breakpoint.pseudo = pattern.text
         return breakpoint
     breakpoint.paths = _matching_paths(pattern, anatomy)
     if not breakpoint.paths:
         breakpoint.problem = _nothing_found(pattern, anatomy)
+    return breakpoint
+
+
+HIDDEN = "attention runs in one operation here: with attnImplementation 'eager' it has a softmax"
+
+
+def _is_hidden_by_kernels(names: frozenset[str], anatomy: Anatomy) -> bool:
+    """Whether nothing but the softmax of attention is meant, in a model whose attention is one kernel."""
+    kernel = getattr(getattr(anatomy.model, "config", None), "_attn_implementation", None)
+    return kernel not in (None, "eager") and bool(names) and names <= {"aten::softmax", "aten::_softmax"}
+
+
+def resolve_address(id: int, text: str, regions: Regions) -> Breakpoint:
+    """Finds what stands at an address; the beginning and the end of a module are places of the module itself."""
+    breakpoint = Breakpoint(id, text, is_instruction=True)
+    try:
+        address = parse_address(text)
+    except AddressError as error:
+        breakpoint.problem = str(error)
+        return breakpoint
+    found = regions.at(address)
+    if found is None:
+        breakpoint.problem = f"{text} lies in no module of this model: 'disassemble' lists its addresses"
+        return breakpoint
+    path, phase, number = found
+    if number:
+        breakpoint.address = address
+    else:
+        breakpoint.paths, breakpoint.phase = [path], phase
     return breakpoint
 
 
@@ -90,17 +139,22 @@ class BreakpointSet:
         self.all: list[Breakpoint] = []
         self._modules: dict[tuple[nn.Module, Phase], list[int]] = {}
         self._pseudo: dict[tuple[str, Phase], list[int]] = {}
+        self._operations: list[Breakpoint] = []
+        self._instructions: set[int] = set()
 
     def replace(self, breakpoints: list[Breakpoint], anatomy: Anatomy) -> None:
         self.all = breakpoints
-        self._modules, self._pseudo = {}, {}
-        for breakpoint in breakpoints:
-            if not breakpoint.is_verified:
-                continue
+        verified = [breakpoint for breakpoint in breakpoints if breakpoint.is_verified]
+        modules: dict[tuple[nn.Module, Phase], list[int]] = {}
+        pseudo: dict[tuple[str, Phase], list[int]] = {}
+        for breakpoint in verified:
             if breakpoint.pseudo:
-                self._pseudo.setdefault((breakpoint.pseudo, breakpoint.phase), []).append(breakpoint.id)
-            for path in breakpoint.paths:
-                self._modules.setdefault((anatomy.modules[path], breakpoint.phase), []).append(breakpoint.id)
+                pseudo.setdefault((breakpoint.pseudo, breakpoint.phase), []).append(breakpoint.id)
+            for path in [] if breakpoint.operations else breakpoint.paths:
+                modules.setdefault((anatomy.modules[path], breakpoint.phase), []).append(breakpoint.id)
+        self._modules, self._pseudo = modules, pseudo
+        self._operations = [b for b in verified if b.operations or b.address]
+        self._instructions = {b.id for b in verified if b.is_instruction}
 
     @property
     def modules(self) -> list[tuple[nn.Module, Phase]]:
@@ -111,8 +165,26 @@ class BreakpointSet:
     def has_pseudo(self) -> bool:
         return bool(self._pseudo)
 
+    @property
+    def has_operations(self) -> bool:
+        return bool(self._operations)
+
     def at_module(self, module: nn.Module, phase: Phase) -> list[int]:
         return self._modules.get((module, phase), [])
 
     def at_pseudo(self, name: str, phase: Phase) -> list[int]:
         return self._pseudo.get((name, phase), [])
+
+    def at_operation(self, name: str, full_name: str, site: Site, phase: Phase) -> list[int]:
+        """`name` without, `full_name` with the overload."""
+        return [
+            b.id
+            for b in self._operations
+            if b.phase == phase
+            and (b.address == site.address if b.address else name in b.operations or full_name in b.operations)
+            and (not b.paths or any(path in b.paths for path in site.modules))
+        ]
+
+    def reason_of(self, hits: list[int]) -> str:
+        """Of a stop at these breakpoints, in DAP's words."""
+        return INSTRUCTION_HIT if self._instructions.issuperset(hits) else HIT

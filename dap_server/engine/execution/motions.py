@@ -8,11 +8,14 @@ from types import FrameType
 
 from torch import nn
 
-from dap_server.engine.execution.activations import enclosing_call
+from dap_server.engine.execution.activations import enclosing_call, is_live
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.operations import Operation
 from dap_server.modelmap.places import STEP, Place
 
 HIT = "function breakpoint"
 """The reason of a stop at a breakpoint, in DAP's words."""
+INSTRUCTION_HIT = "instruction breakpoint"
 
 
 class Motion(enum.Enum):
@@ -22,9 +25,14 @@ class Motion(enum.Enum):
     IN = "stepIn"
     NEXT = "next"
     OUT = "stepOut"
+    OPERATION = "next operation"
+    OPERATION_OUT = "next operation outside of this module"
     TOKEN = "next token"
     PAUSE = "pause"
     TO = "to a place"
+
+
+BY_OPERATION = (Motion.OPERATION, Motion.OPERATION_OUT)
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class Plan:
         parent: the module call around the last stop; its end ends NEXT, IN and OUT. None is the step itself.
         target: the only module that ends IN, when one was chosen.
         place: the only place that ends TO, whatever breakpoints lie on the way.
+        ordinal: of the operation that this place is, in its step; 0 when it is none.
+        left: the module call that has to be over before an operation ends OPERATION_OUT.
         reason: of the stop, in DAP's words.
     """
 
@@ -42,16 +52,63 @@ class Plan:
     parent: FrameType | None = None
     target: nn.Module | None = None
     place: Place | None = None
+    ordinal: int = 0
+    left: FrameType | None = None
     reason: str = "step"
 
+    @property
+    def needs_operations(self) -> bool:
+        return self.motion in BY_OPERATION or self.ordinal > 0
 
-def plan_from(place: Place, call: FrameType | None, motion: Motion, target: nn.Module | None) -> Plan:
-    """The plan of a motion from a stop at a place; `call` is the innermost module call there."""
+    def ends_before(self, module: nn.Module, call: FrameType, generation: Generation) -> bool:
+        """Whether a module call that begins ends it."""
+        if self.motion in (Motion.RUN, *BY_OPERATION):
+            return False
+        if self.motion is Motion.PAUSE:
+            return True
+        if self.motion is Motion.TOKEN:  # another loop than ours tells no steps: each call of the whole model is one
+            return not generation.is_own_loop and enclosing_call(call) is None
+        if self.motion is Motion.IN:
+            return self.target is None or self.target is module
+        if self.parent is None:
+            within_selection = generation.selection is not None  # a logits processor calls the model
+            return self.motion is Motion.NEXT and enclosing_call(call) is None and not within_selection
+        outer = enclosing_call(call)
+        if self.motion is Motion.NEXT and outer is self.parent:
+            return True
+        return not is_live(self.parent, call)  # it ended by an exception that the model caught
+
+    def ends_after(self, call: FrameType) -> bool:
+        """Whether the end of a module call ends it."""
+        return call is self.parent and self.motion is not Motion.RUN
+
+    def ends_at(self, name: str) -> bool:
+        """Whether a pseudo-module that begins ends it."""
+        if self.motion in (Motion.TOKEN, Motion.OUT):
+            return name == STEP
+        return self.motion is not Motion.RUN
+
+    def ends_at_operation(self, operation: Operation) -> bool:
+        """Whether an operation that is about to run ends it."""
+        if self.motion is Motion.OPERATION_OUT:
+            return self.left is None or not is_live(self.left, operation.caller)
+        return self.motion in (Motion.OPERATION, Motion.PAUSE)
+
+
+def plan_from(
+    place: Place, call: FrameType | None, motion: Motion, target: nn.Module | None = None, is_inside: bool = False
+) -> Plan:
+    """The plan of a motion from a stop at a place; `call` is the innermost module call there.
+
+    `is_inside`: the stop is at an operation of that call, not at its beginning or end.
+    """
+    if motion in BY_OPERATION:
+        return Plan(motion, left=call)
     if place.path == STEP and motion in (Motion.NEXT, Motion.OUT):
         return Plan(Motion.TOKEN)
     if motion in (Motion.RUN, Motion.PAUSE):
         return Plan(motion)
-    parent = enclosing_call(call) if call else None
+    parent = call if is_inside or call is None else enclosing_call(call)
     if motion is Motion.OUT and parent is None:
         return Plan(Motion.TOKEN)
     return Plan(motion, parent, target)

@@ -15,6 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import Activation, call_frame
+from dap_server.engine.execution.generation import Tape
 from dap_server.engine.execution.values import by_value
 from dap_server.modelmap.places import LOGITS, PSEUDO_MODULES, STEP, Phase
 
@@ -93,6 +94,10 @@ class TraceProbe:
             self._open.append(len(self.events))
         self.events.append(Event(name, phase, occurrence, STEP_LEVEL))
 
+    def run(self, tape: Tape, step: int) -> None:
+        """Runs a step again to write it down."""
+        tape.replay(step, self)
+
     def _parent(self, depth: int) -> int:
         return self._open[depth] if len(self._open) >= -depth else STEP_LEVEL
 
@@ -158,9 +163,13 @@ def is_again(suspended: Activation | None, module: nn.Module, call: FrameType) -
     """Whether a call that runs again is the suspended one: it is given the same, to the last bit."""
     if suspended is None or suspended.module is not module:
         return False
-    given = _tensors((call.f_locals["args"], call.f_locals["kwargs"]))
-    before = _tensors((suspended.args, suspended.kwargs))
-    return len(given) == len(before) and all(map(torch.equal, given, before))
+    return same_tensors((call.f_locals["args"], call.f_locals["kwargs"]), (suspended.args, suspended.kwargs))
+
+
+def same_tensors(given: Any, before: Any) -> bool:
+    """Whether two values hold the same tensors, to the last bit."""
+    ours, theirs = _tensors(given), _tensors(before)
+    return len(ours) == len(theirs) and all(map(torch.equal, ours, theirs))
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -18,55 +18,24 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.activations import Activation, enclosing_call, is_live, live_activations
+from dap_server.engine.anatomy.regions import Regions
+from dap_server.engine.execution.activations import Activation, live_activations
 from dap_server.engine.execution.breakpoints import Breakpoint, BreakpointSet
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.hooks import ModuleHooks
+from dap_server.engine.execution.motions import BY_OPERATION, Plan, plan_from
 from dap_server.engine.execution.motions import HIT as HIT
 from dap_server.engine.execution.motions import Motion as Motion
-from dap_server.engine.execution.motions import Plan, plan_from
+from dap_server.engine.execution.operations import Operation, OperationWatch
 from dap_server.engine.execution.returns import ReturnWatch
 from dap_server.engine.execution.stage import Stage
+from dap_server.engine.execution.stops import NOTHING as NOTHING
+from dap_server.engine.execution.stops import Interruption as Interruption
+from dap_server.engine.execution.stops import Rewind as Rewind
+from dap_server.engine.execution.stops import Stop as Stop
 from dap_server.engine.execution.values import by_value
 from dap_server.modelmap.places import END, PSEUDO_MODULES, STEP, Phase, Place
 from dap_server.protocol.errors import NotStopped
-
-NOTHING = object()
-"""Stands for the output of a module that has not returned."""
-
-
-@dataclass
-class Stop:
-    """A stopped run.
-
-    Attributes:
-        place: where.
-        reason: in DAP's words: entry, step, pause, function breakpoint.
-        hits: ids of the breakpoints that are hit.
-        activations: running module calls, innermost first; the first is the module of the place, if it is one.
-        output: of that module, at phase `after`; NOTHING before.
-        returned: path and output of the module that `next` stepped over to come here.
-    """
-
-    place: Place
-    reason: str
-    hits: list[int]
-    activations: list[Activation]
-    generation: Generation
-    output: Any = NOTHING
-    returned: tuple[str, Any] | None = None
-
-
-class Interruption(BaseException):
-    """Unwinds the model thread to the engine's loop. No `except Exception` of a model catches it."""
-
-
-class Rewind(Interruption):
-    """Unwinds the model thread to the owner of the call, which starts again from an earlier step."""
-
-    def __init__(self, place: Place, reason: str) -> None:
-        super().__init__(f"back to {place}")
-        self.place, self.reason = place, reason
 
 
 @dataclass
@@ -83,6 +52,7 @@ class Stepper:
     def __init__(self, anatomy: Anatomy, stopped: Callable[[Stop], None]) -> None:
         """`stopped` is called on the model thread when it is parked."""
         self.anatomy = anatomy
+        self.regions = Regions(anatomy)
         self.stage = Stage()
         self.breakpoints = BreakpointSet()
         self.stop: Stop | None = None
@@ -101,6 +71,8 @@ class Stepper:
         self._plan = Plan()
         self._hooks = ModuleHooks(self._module_begins, self._module_ends)
         self._returns = ReturnWatch()
+        self._operations = OperationWatch(self.regions, self._operation_begins, self._operation_ends)
+        self._operations.is_deaf = lambda: self._hooks.thread is None
         self._returned: tuple[str, Any] | None = None
         self._flags = _Flags()
         self._is_in_call = False
@@ -118,16 +90,19 @@ class Stepper:
         stop = self.stage.is_parked and self.stop
         if stop:
             call = stop.activations[0].frame if stop.activations else None
-            self._plan = plan_from(stop.place, call, motion, target)
+            self._plan = plan_from(stop.place, call, motion, target, stop.operation is not None)
         self.stage.resume()
 
-    def travel(self, place: Place, reason: str) -> None:
-        """Goes to a place of this call, back or forth, past all breakpoints. Raises NotStopped."""
+    def travel(self, place: Place, reason: str, ordinal: int = 0) -> None:
+        """Goes to a place of this call, back or forth, past all breakpoints. Raises NotStopped.
+
+        `ordinal`: of the operation in its step, when the place is one.
+        """
         stop = self.stop
         if stop is not None and place.step > stop.place.step:
             self._plan = Plan(Motion.TO, place=place, reason=reason)
         else:
-            self._flags.interruption = Rewind(place, reason)
+            self._flags.interruption = Rewind(place, reason, ordinal)
         self.stage.resume()
 
     def pause(self, reason: str = "pause") -> None:
@@ -170,6 +145,7 @@ class Stepper:
         self._hooks.thread = threading.get_ident()
         self._flags.occurrences.clear()
         self._is_in_call = False
+        self._operations_begin()
 
     def go_to(self, rewind: Rewind) -> None:
         """The owner of the call has unwound it, and runs on from the start of a step: stops at the place."""
@@ -178,8 +154,9 @@ class Stepper:
         self._returned = None
         self._flags.occurrences.clear()
         if self._plan.motion is not Motion.PAUSE:  # which somebody has asked for meanwhile
-            self._plan = Plan(Motion.TO, place=rewind.place, reason=rewind.reason)
+            self._plan = Plan(Motion.TO, place=rewind.place, ordinal=rewind.ordinal, reason=rewind.reason)
         self._watch_for_plan()
+        self._operations_begin()
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -209,11 +186,13 @@ class Stepper:
         self._hooks.watch_all(False)
         self._plan, self._flags = Plan(), _Flags()
         self._returned = None
+        self._operations.switch(False)
         self._update_watching()
 
     def step_begins(self) -> None:
         """A step of the decode loop begins."""
         self._flags.occurrences.clear()
+        self._operations_begin()
         if self.watching:
             self.at(STEP, "before")
 
@@ -224,6 +203,7 @@ class Stepper:
             if self.generation.calls:  # what ran before the first call belongs to its step
                 self.generation.step += 1
                 self._flags.occurrences.clear()
+                self._operations_begin()
             self.generation.calls += 1
 
     def call_ends(self) -> None:
@@ -239,7 +219,7 @@ class Stepper:
         if self._plan.motion is Motion.TO:
             if self._leads_to(place):
                 self._stop_there(place, hits, [])
-        elif hits or (phase == "before" and self._plan_ends_at(name)):
+        elif hits or (phase == "before" and self._plan.ends_at(name)):
             self._stop(place, hits, [])
 
     def _occurrence_at(self, name: str, phase: Phase) -> int:
@@ -265,12 +245,14 @@ class Stepper:
             self.call_begins()
         occurrence = self._flags.occurrences.get(path, -1) + 1
         self._flags.occurrences[path] = occurrence
+        if self._operations.is_on:
+            self._operations.where.begins(path, call)
         hits = self.breakpoints.at_module(module, "before")
         place = Place(self.generation.step, path, "before", occurrence)
         if self._plan.motion is Motion.TO:
             if self._leads_to(place):
                 self._stop_there(place, hits, live_activations(call))
-        elif hits or self._plan_ends_before(module, call):
+        elif hits or self._plan.ends_before(module, call, self.generation):
             self._stop(place, hits, live_activations(call))
 
     def _module_ends(self, module: nn.Module, call: FrameType, output: Any) -> None:
@@ -282,8 +264,7 @@ class Stepper:
                 if self._leads_to(place):
                     self._stop_there(place, hits, live_activations(call), output)
             return
-        ends = call is self._plan.parent and self._plan.motion is not Motion.RUN
-        if hits or ends:
+        if hits or self._plan.ends_after(call):
             self._stop_after(module, call, output, hits)
 
     def _stop_after(self, module: nn.Module, call: FrameType, output: Any, hits: list[int]) -> None:
@@ -293,29 +274,27 @@ class Stepper:
         place = Place(self.generation.step, path, "after", self._flags.occurrences.get(path, 0))
         self._stop(place, hits, live_activations(call), output)
 
-    def _plan_ends_before(self, module: nn.Module, call: FrameType) -> bool:
-        plan = self._plan
-        if plan.motion is Motion.RUN:
-            return False
-        if plan.motion is Motion.PAUSE:
-            return True
-        if plan.motion is Motion.TOKEN:  # another loop than ours tells no steps: each call of the whole model is one
-            return not self.generation.is_own_loop and enclosing_call(call) is None
-        if plan.motion is Motion.IN:
-            return plan.target is None or plan.target is module
-        if plan.parent is None:
-            within_selection = self.generation.selection is not None  # a logits processor calls the model
-            return plan.motion is Motion.NEXT and enclosing_call(call) is None and not within_selection
-        outer = enclosing_call(call)
-        if plan.motion is Motion.NEXT and outer is plan.parent:
-            return True
-        return not is_live(plan.parent, call)  # it ended by an exception that the model caught
+    def _operation_begins(self, operation: Operation) -> None:
+        self._raise_interruption()
+        self._at_operation(operation, "before", self._plan.ends_at_operation(operation))
 
-    def _plan_ends_at(self, name: str) -> bool:
-        motion = self._plan.motion
-        if motion in (Motion.TOKEN, Motion.OUT):
-            return name == STEP
-        return motion is not Motion.RUN
+    def _operation_ends(self, operation: Operation) -> None:
+        if self._plan.motion in BY_OPERATION:
+            self._returned = (operation.full_name, operation.result)
+        self._at_operation(operation, "after", ends=False)
+
+    def _at_operation(self, operation: Operation, phase: Phase, ends: bool) -> None:
+        hits = self.breakpoints.at_operation(operation.name, operation.full_name, operation.site, phase)
+        plan, path = self._plan, operation.site.path
+        is_there = plan.motion is Motion.TO and plan.ordinal == operation.site.ordinal > 0
+        if plan.motion is Motion.TO:
+            ends = is_there and plan.place is not None and plan.place.phase == phase
+            hits = hits if ends and plan.reason == HIT else []
+        if not hits and not ends:
+            return
+        occurrence = self._flags.occurrences.get(path, 0)
+        place = Place(self.generation.step, path, phase, occurrence, operation.full_name)
+        self._stop(place, hits, live_activations(operation.caller), operation=operation)
 
     def _stop_there(self, place: Place, hits: list[int], activations: list[Activation], output: Any = NOTHING) -> None:
         """Stops where the plan leads; breakpoints on the way do not count."""
@@ -329,18 +308,26 @@ class Stepper:
         self.stage.progress.reached(place.step - self._from, target.step - self._from)
         return place == target or place.step > target.step
 
-    def _stop(self, place: Place, hits: list[int], activations: list[Activation], output: Any = NOTHING) -> None:
+    def _stop(
+        self,
+        place: Place,
+        hits: list[int],
+        activations: list[Activation],
+        output: Any = NOTHING,
+        operation: Operation | None = None,
+    ) -> None:
         if self._is_released:
             return
-        reason = HIT if hits else self._plan.reason
+        reason = self.breakpoints.reason_of(hits) if hits else self._plan.reason
         self.stage.progress.ends()
         self._returns.clear()
         self._hooks.watch_all(False)
         self._arm()
-        self.stop = Stop(place, reason, hits, activations, self.generation, output, self._returned)
+        self.stop = Stop(place, reason, hits, activations, self.generation, output, self._returned, operation)
         self._plan, self._returned = Plan(), None
         parked_at = time.monotonic()
-        self.stage.park(self._parked)
+        with self._operations.set_aside():
+            self.stage.park(self._parked)
         self.seconds_stopped += time.monotonic() - parked_at
         stop, self.stop = self.stop, None
         self._move_begins()
@@ -366,8 +353,10 @@ class Stepper:
     def _carry_out(self, stop: Stop) -> None:
         """Sets up what the new plan has to see. On the model thread, whose returns are watched."""
         self._watch_for_plan()
+        self._operations.goes_on(self._needs_operations, stop.place, self._calls(stop))
         plan = self._plan
-        if plan.motion in (Motion.NEXT, Motion.IN) and stop.activations and stop.place.phase == "before":
+        is_at_module = bool(stop.activations) and stop.operation is None
+        if plan.motion in (Motion.NEXT, Motion.IN) and is_at_module and stop.place.phase == "before":
             self._hold_output(stop.activations[0], ends=plan.target is not None)
         if plan.parent is not None:
             parent = next(a for a in stop.activations if a.frame is plan.parent)
@@ -376,15 +365,30 @@ class Stepper:
     def _watch_for_plan(self) -> None:
         self._update_watching()
         plan = self._plan
-        if plan.motion not in (Motion.RUN, Motion.OUT):
+        if plan.motion not in (Motion.RUN, Motion.OUT) or self._needs_operations:
             self._hooks.watch_all(True)
         if plan.place is not None and plan.place.phase == "after" and plan.place.path in self.anatomy.modules:
             self._arm((self.anatomy.modules[plan.place.path], "after"))
+
+    @property
+    def _needs_operations(self) -> bool:
+        return self._plan.needs_operations or self.breakpoints.has_operations
+
+    def _operations_begin(self) -> None:
+        """A step begins, or what may contain some."""
+        if self._needs_operations:
+            self._hooks.watch_all(True)
+        self._operations.step_begins(self._needs_operations)
 
     def _arm(self, *more: tuple[nn.Module, Phase]) -> None:
         """Sets the hooks of breakpoints. The end of a call is known by its number, so its beginning is seen too."""
         places = {*self.breakpoints.modules, *more}
         self._hooks.arm(places | {(module, "before") for module, _ in places})
+
+    def _calls(self, stop: Stop) -> list[tuple[FrameType, str]]:
+        """The running calls of a stop, outermost first, with their paths."""
+        running = [(a.frame, self.anatomy.path_of(a.module)) for a in reversed(stop.activations)]
+        return [(frame, path) for frame, path in running if path is not None]
 
     def _hold_output(self, activation: Activation, ends: bool) -> None:
         """Keeps the output of a module that is stepped over; `ends` the motion there when a target is not reached."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.breakpoints import BreakpointSet
+from dap_server.engine.execution.operation_trace import OperationTrace, Traced
 from dap_server.engine.execution.probes import STEP_LEVEL, Event, TraceProbe
 from dap_server.engine.execution.stepping import HIT, Stepper, Stop
-from dap_server.modelmap.places import END, STEP, Place
+from dap_server.modelmap.places import END, STEP, Phase, Place
 from dap_server.protocol.errors import RequestError
 
+PHASES: tuple[Phase, Phase] = ("before", "after")
 BEGINNING = "this is the beginning of the call: nothing lies before it"
 
 
@@ -28,6 +31,21 @@ class Destination(NamedTuple):
 
     place: Place
     reason: str
+    ordinal: int = 0
+    """Of the operation in its step, when the place is one."""
+
+
+class _Position(NamedTuple):
+    """Where the stop is in the trace of its step.
+
+    Attributes:
+        passed: how many places lie before it; 0 at the beginning of the step.
+        parent: index of the beginning of the module call around it.
+    """
+
+    trace: list[Event]
+    passed: int
+    parent: int
 
 
 class Traveller:
@@ -37,14 +55,14 @@ class Traveller:
         self._stepper, self._stop = stepper, stop
         self._traces: dict[int, list[Event]] = {}
         self._suspended_at: int | None = None  # where the trace of the present step has the suspended call
+        self._operations: dict[int, OperationTrace] = {}
 
     def back(self) -> Destination:
         """The place before this one at its depth; from a step, the step before."""
-        trace, here = self._within_step()
-        if here == 0:
+        trace, passed, parent = self._position()
+        if passed == 0 or self._stop.place.path == END:
             return Destination(self._previous_step(), "step")
-        parent = trace[here].parent
-        beside = [e for e in trace[:here] if e.phase == "before" and e.parent == parent]
+        beside = [e for e in trace[:passed] if e.phase == "before" and e.parent == parent]
         return Destination(self._place(beside[-1] if beside else trace[parent]), "step")
 
     def back_in(self) -> Destination:
@@ -52,34 +70,36 @@ class Traveller:
         place = self._stop.place
         if place.path == END:
             return Destination(self._place(self.trace(place.step)[-1]), "step")
-        trace = self.trace(place.step) if place.path != STEP else []
-        here = self._here(trace) if trace else 0
-        if here > 0:
-            return Destination(self._place(trace[here - 1]), "step")
+        trace, passed, _ = self._position()
+        if passed > 0:
+            return Destination(self._place(trace[passed - 1]), "step")
         if place.step == 0:
             raise NoWay(BEGINNING)
         return Destination(self._place(self.trace(place.step - 1)[-1], place.step - 1), "step")
 
+    def back_by_operation(self) -> Destination:
+        """The operation before this place; without one in this step its beginning, and from there the step before."""
+        step = self._stop.place.step
+        if self._stop.place.path != STEP:
+            before = [traced for traced, phase in self._operations_before() if phase == "before"]
+            if not before:
+                return Destination(self._start_of(step), "step")
+            return self._at_operation(before[-1], step, "before", "step")
+        if step == 0:
+            raise NoWay(BEGINNING)
+        return self._at_operation(self.operations(step - 1).operations[-1], step - 1, "before", "step")
+
     def back_out(self) -> Destination:
         """The beginning of the module around this one."""
-        trace, here = self._within_step()
-        if here == 0:
+        trace, passed, parent = self._position()
+        if passed == 0 or self._stop.place.path == END:
             return Destination(self._previous_step(), "step")
-        parent = trace[here].parent
         return Destination(self._place(trace[parent] if parent != STEP_LEVEL else trace[0]), "step")
-
-    def _within_step(self) -> tuple[list[Event], int]:
-        """The trace of the present step, and where in it the stop is; 0 at its beginning and at the end of the run."""
-        place = self._stop.place
-        if place.path in (STEP, END):
-            return [], 0
-        trace = self.trace(place.step)
-        return trace, self._here(trace)
 
     def beginning_of(self, path: str) -> Destination:
         """The beginning of a running module call."""
-        trace = self.trace(self._stop.place.step)
-        event = trace[self._here(trace)]
+        trace, passed, parent = self._position()
+        event = trace[parent if self._stop.operation is not None else passed]
         while event.path != path and event.parent != STEP_LEVEL:
             event = trace[event.parent]
         return Destination(Place(self._stop.place.step, path, "before", event.occurrence), "restart")
@@ -87,10 +107,10 @@ class Traveller:
     def last_hit(self) -> Destination:
         """The last place before this one with a breakpoint; the beginning of the call when there is none."""
         breakpoints = self._stepper.breakpoints
-        if breakpoints.modules or breakpoints.has_pseudo:
-            for place in self._places_before():
-                if self._is_hit(place, breakpoints):
-                    return Destination(place, HIT)
+        if breakpoints.modules or breakpoints.has_pseudo or breakpoints.has_operations:
+            for hits in self._hits_before():
+                if hits:
+                    return hits[-1]
         beginning = self._start_of(0)
         if self._stop.place == beginning:
             raise NoWay(BEGINNING)
@@ -99,15 +119,67 @@ class Traveller:
     def trace(self, step: int) -> list[Event]:
         """The places that a step passes, in order; the first is the step itself."""
         if step not in self._traces:
-            self._stepper.stage.check_cancelled()
-            generation = self._stop.generation
-            if generation.tape is None:
-                raise NoWay("there is nothing to go back to here")
-            is_present = step == self._stop.place.step and self._stop.activations
-            probe = TraceProbe(self._stop.activations[0] if is_present else None)
-            generation.tape.replay(step, probe)
-            self._traces, self._suspended_at = {step: probe.events}, probe.found
+            self._replay(step, TraceProbe(self._suspended_call(step)))
         return self._traces[step]
+
+    def operations(self, step: int) -> OperationTrace:
+        """The operations of a step, beside its places."""
+        if step not in self._operations:
+            is_present = step == self._stop.place.step
+            trace = OperationTrace(
+                self._suspended_call(step),
+                regions=self._stepper.regions,
+                suspended_operation=self._stop.operation if is_present else None,
+            )
+            self._replay(step, trace)
+            self._operations = {step: trace}
+        return self._operations[step]
+
+    def _replay(self, step: int, probe: TraceProbe) -> None:
+        self._stepper.stage.check_cancelled()
+        tape = self._stop.generation.tape
+        if tape is None:
+            raise NoWay("there is nothing to go back to here")
+        probe.run(tape, step)
+        self._traces, self._suspended_at = {step: probe.events}, probe.found
+
+    def _suspended_call(self, step: int) -> Activation | None:
+        is_present = step == self._stop.place.step and self._stop.activations
+        return self._stop.activations[0] if is_present else None
+
+    def _position(self) -> _Position:
+        place = self._stop.place
+        if place.path == STEP:
+            return _Position([], 0, STEP_LEVEL)
+        if self._stop.operation is not None:
+            suspended = self._suspended_operation()
+            return _Position(self.operations(place.step).events, suspended.events, suspended.parent)
+        trace = self.trace(place.step)
+        here = len(trace) if place.path == END else self._here(trace)
+        return _Position(trace, here, trace[here].parent if here < len(trace) else STEP_LEVEL)
+
+    def _suspended_operation(self) -> Traced:
+        """The operation of the stop, among those of its step."""
+        trace, operation = self.operations(self._stop.place.step), self._stop.operation
+        assert operation is not None
+        if trace.found_operation is not None:
+            return trace.operations[trace.found_operation - 1]
+        alike = [
+            t for t in trace.operations if t.site.path == operation.site.path and t.full_name == operation.full_name
+        ]
+        if not alike:
+            raise NoWay(f"{self._stop.place} was not passed when the step ran again: the run does not repeat itself")
+        return next((t for t in alike if t.site.address == operation.site.address), alike[0])
+
+    def _operations_before(self) -> list[tuple[Traced, Phase]]:
+        """Before and after every operation of this step that lie before the stop."""
+        place, operations = self._stop.place, self.operations(self._stop.place.step).operations
+        if self._stop.operation is None:
+            passed = self._position().passed
+            return [(t, phase) for t in operations if t.events <= passed for phase in PHASES]
+        ordinal = self._suspended_operation().site.ordinal
+        before = [(t, phase) for t in operations[: ordinal - 1] for phase in PHASES]
+        return before if place.phase == "before" else [*before, (operations[ordinal - 1], "before")]
 
     def _start_of(self, step: int) -> Place:
         """Its first place. Another loop than ours may run a part of the model, an encoder, before the whole."""
@@ -136,18 +208,41 @@ class Traveller:
         step = self._stop.place.step if step is None else step
         return Place(step, event.path, event.phase, event.occurrence)
 
-    def _places_before(self) -> Iterator[Place]:
-        """Every place before this one, nearest first."""
+    def _at_operation(self, traced: Traced, step: int, phase: Phase, reason: str) -> Destination:
+        place = Place(step, traced.site.path, phase, traced.occurrence, traced.full_name)
+        return Destination(place, reason, traced.site.ordinal)
+
+    def _hits_before(self) -> Iterator[list[Destination]]:
+        """The places with a breakpoint before this one, in order, step by step, the nearest step first."""
         now, progress = self._stop.place, self._stepper.stage.progress
         if now.path != STEP:
-            trace = self.trace(now.step)
-            passed = trace if now.path == END else trace[: self._here(trace)]
-            yield from (self._place(e) for e in reversed(passed))
+            operations = self._operations_before() if self._stepper.breakpoints.has_operations else []
+            yield self._hits(now.step, self._position().passed, operations)
         for step in range(now.step - 1, -1, -1):
             with progress.part(now.step - 1 - step, now.step):
-                trace = self.trace(step)
+                hits = self._hits_in(step)
                 progress.reached(1, 1)
-            yield from (self._place(e, step) for e in reversed(trace))
+            yield hits
+
+    def _hits_in(self, step: int) -> list[Destination]:
+        """Of a whole step."""
+        operations: list[tuple[Traced, Phase]] = []
+        if self._stepper.breakpoints.has_operations:
+            operations = [(traced, phase) for traced in self.operations(step).operations for phase in PHASES]
+        return self._hits(step, len(self.trace(step)), operations)
+
+    def _hits(self, step: int, passed: int, operations: list[tuple[Traced, Phase]]) -> list[Destination]:
+        """Of the first places of a step and of the operations between them."""
+        trace, breakpoints = self.trace(step), self._stepper.breakpoints
+        found: list[tuple[int, Destination]] = []
+        for i, event in enumerate(trace[:passed]):
+            place = self._place(event, step)
+            if self._is_hit(place, breakpoints):
+                found.append((2 * i + 1, Destination(place, HIT)))
+        for traced, phase in operations:
+            if breakpoints.at_operation(traced.name, traced.full_name, traced.site, phase):
+                found.append((2 * traced.events, self._at_operation(traced, step, phase, HIT)))
+        return [destination for _, destination in sorted(found, key=lambda item: item[0])]
 
     def _is_hit(self, place: Place, breakpoints: BreakpointSet) -> bool:
         module = self._stepper.anatomy.modules.get(place.path)

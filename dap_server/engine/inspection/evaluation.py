@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution import randomness
+from dap_server.engine.execution.operations import NOT_RUN
 from dap_server.engine.execution.stepping import NOTHING
 from dap_server.engine.inspection.arguments import bound_arguments
 from dap_server.engine.inspection.forward_locals import ForwardLocals, frame_locals
@@ -162,6 +163,10 @@ class Evaluator:
             names["phase"] = stop.place.phase
             if stop.output is not NOTHING:
                 names["output"] = stop.output
+        if frame.kind == "operation" and stop.operation is not None:
+            arguments = {**arguments, **stop.operation.operands}
+            if stop.operation.result is not NOT_RUN:
+                arguments["result"] = stop.operation.result
         return names | arguments
 
     def _module_at(self, expression: str) -> nn.Module | None:

@@ -1,5 +1,6 @@
 """The call stack of a stopped model, top down, in pages.
 
+    an operation, when the stop is at one
     modules by nesting, each followed by its Python `forward`
     a place of token selection; a logits processor is followed by its Python `__call__`
     the generation step
@@ -20,10 +21,14 @@ from dap_server.engine.anatomy.modules import SourceLine, source_of_class, sourc
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation, running_processor
 from dap_server.engine.execution.final_locals import code_of, return_line
+from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.stepping import Stepper, Stop
+from dap_server.engine.inspection.disassembly import caller_source
 from dap_server.modelmap.places import END, STEP
 
-Kind = Literal["module", "forward", "selection", "call", "step", "label", "past layer", "past step", "prompt"]
+Kind = Literal[
+    "operation", "module", "forward", "selection", "call", "step", "label", "past layer", "past step", "prompt"
+]
 
 
 @dataclass
@@ -37,6 +42,7 @@ class Frame:
         sequence: index in the batch that the frame is shown for.
         processor: the logits processor, for frames of one.
         running: the Python frame of its `__call__`, when it has called the model.
+        address: of the operation, or of the beginning or end of a module, that it stands at; 0 outside of the model.
     """
 
     kind: Kind
@@ -49,6 +55,7 @@ class Frame:
     activation: Activation | None = None
     processor: Any = None
     running: FrameType | None = None
+    address: int = 0
 
     @property
     def is_top(self) -> bool:
@@ -64,6 +71,7 @@ class CallStack:
 
     def __init__(self, stop: Stop, stepper: Stepper, vocabulary: Vocabulary, sequence: int) -> None:
         self._stop, self._anatomy, self._vocabulary, self._sequence = stop, stepper.anatomy, vocabulary, sequence
+        self._regions = stepper.regions
 
     def page(self, start: int, count: int | None) -> list[Frame]:
         """Frames `start` … `start + count - 1`; all the rest when `count` is None."""
@@ -78,6 +86,9 @@ class CallStack:
     def _running(self) -> list[Frame]:
         stop = self._stop
         frames: list[Frame] = []
+        address = self._address
+        if stop.operation is not None:
+            frames.append(self._operation_frame(stop.operation))
         for activation in stop.activations:
             path = self._anatomy.path_of(activation.module)
             if path is None:
@@ -85,6 +96,9 @@ class CallStack:
             frames.append(self._module_frame(path, activation))
             if activation.forward is not None or activation is stop.activations[0]:
                 frames.append(self._forward_frame(activation))
+            for frame in frames:
+                frame.address = frame.address or address
+            address = self._regions.address(path, "before")  # what called it stands at the call
         frames.extend(self._selection_frames(stop))
         frames.append(self._make("step", self._step_name(stop), self._model_source))
         return frames
@@ -152,9 +166,23 @@ class CallStack:
             return self._past_step(step)
         return self._make("prompt", self._prompt_name(), self._model_source)
 
+    @property
+    def _address(self) -> int:
+        """Where the stop stands in the listing; behind an operation it is still that one."""
+        place, operation = self._stop.place, self._stop.operation
+        if operation is not None:
+            return operation.site.address
+        return self._regions.address(place.path, place.phase) if place.path in self._anatomy.modules else 0
+
+    def _operation_frame(self, operation: Operation) -> Frame:
+        source, stop = caller_source(operation.caller), self._stop
+        name = operation.full_name + (" (after)" if stop.place.phase == "after" else "")
+        return self._make("operation", name, source, path=stop.place.path, activation=stop.activations[0])
+
     def _module_frame(self, path: str, activation: Activation) -> Frame:
         source = source_of_class(type(activation.module))
-        phase = f" ({self._stop.place.phase})" if activation is self._stop.activations[0] else ""
+        is_there = activation is self._stop.activations[0] and self._stop.operation is None
+        phase = f" ({self._stop.place.phase})" if is_there else ""
         return self._make("module", f"{self._anatomy.name_of(path)}{phase}", source, path=path, activation=activation)
 
     def _forward_frame(self, activation: Activation) -> Frame:

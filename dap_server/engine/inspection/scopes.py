@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation
+from dap_server.engine.execution.operations import NOT_RUN
 from dap_server.engine.execution.stepping import NOTHING, Stop
 from dap_server.engine.inspection.answer_rows import answer_rows
 from dap_server.engine.inspection.arguments import bind as bind
@@ -48,6 +49,8 @@ class Scopes:
     def of(self, frame: Frame) -> list[Scope]:
         """The scopes that fit a frame. Nothing is computed before a scope is opened."""
         match frame.kind:
+            case "operation":
+                return [*self._operation(frame), *self._returned(frame.stop), self._tokens(frame)]
             case "module":
                 return [*self._module(frame), self._tokens(frame)]
             case "forward":
@@ -82,9 +85,20 @@ class Scopes:
         scopes = [Scope("Inputs", Rows(lambda: _argument_rows(activation, positions)), "arguments")]
         if frame.is_top and stop.output is not NOTHING:
             scopes.append(Scope("Output", Rows(lambda: _output_rows(stop.output, positions)), "returnValue"))
-        if frame.is_top:
+        if frame.is_top and stop.operation is None:
             scopes.extend(self._returned(stop))
         return [*scopes, self._parameters(activation.module, "module")]
+
+    def _operation(self, frame: Frame) -> list[Scope]:
+        """What an operation is given, by the names of its schema, and what it gave."""
+        operation = frame.stop.operation
+        assert operation is not None
+        operands, result, positions = operation.operands, operation.result, self._positions(frame.stop)
+        given = Rows(lambda: [describe(n, value, positions, n) for n, value in operands.items()], len(operands))
+        scopes = [Scope("Operands", given, "arguments")]
+        if result is not NOT_RUN:
+            scopes.append(Scope("Result", Rows(lambda: [describe("result", result, positions, "result")], 1)))
+        return scopes
 
     def _past_call(self, frame: Frame, path: str) -> list[Scope]:
         """Inputs and output of a module call that is over, run again when they are opened."""
@@ -109,7 +123,7 @@ class Scopes:
         ]
 
     def _returned(self, stop: Stop) -> list[Scope]:
-        """What the module gave that was stepped over to come here."""
+        """What the module or operation gave that was stepped over to come here."""
         if stop.returned is None:
             return []
         path, output = stop.returned

@@ -1,4 +1,4 @@
-"""Breakpoints on modules and token selection."""
+"""Breakpoints on modules, token selection and operations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from dap_server.protocol.types import Breakpoint
 @requests.request(command="llm/placeBreakpoints")
 def place_breakpoints(session: EngineSession, args: PlaceBreakpointsArguments) -> SetFunctionBreakpointsResponseBody:
     """Replaces all breakpoints by the adapter's, which have their numbers already."""
-    placed = session.ready.set_breakpoints([(b.id, b.name) for b in args.breakpoints])
+    wanted = [(b.id, b.name, b.is_address) for b in args.breakpoints]
+    placed = session.ready.set_breakpoints(wanted)
     return SetFunctionBreakpointsResponseBody(
         breakpoints=[
             Breakpoint(verified=b.is_verified, id=b.id, message=b.message, reason=None if b.is_verified else "failed")

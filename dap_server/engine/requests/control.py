@@ -22,6 +22,8 @@ from dap_server.protocol.requests import (
 from dap_server.protocol.types import StepInTarget
 from dap_server.wire.handlers import When
 
+FIRST_OPERATION = "first operation"
+
 
 @requests.request(when=When.STOPPED)
 def continue_(session: EngineSession, _args: ContinueArguments) -> ContinueResponseBody:
@@ -31,39 +33,50 @@ def continue_(session: EngineSession, _args: ContinueArguments) -> ContinueRespo
 
 
 @requests.request(when=When.STOPPED)
-def next(session: EngineSession, _args: NextArguments) -> None:
-    """Runs to the next module at this depth; from a step, to the next token."""
-    _resume(session, Motion.NEXT)
+def next(session: EngineSession, args: NextArguments) -> None:
+    """Runs to the next module at this depth, or to the next operation; from a step, to the next token."""
+    _resume(session, Motion.OPERATION if args.granularity == "instruction" else Motion.NEXT)
 
 
 @requests.request(when=When.STOPPED)
 def step_in(session: EngineSession, args: StepInArguments) -> None:
-    """Runs to the first submodule, or to the chosen one."""
+    """Runs to the first submodule, to the chosen one, or to the next operation."""
     target: nn.Module | None = None
+    motion = Motion.OPERATION if args.granularity == "instruction" else Motion.IN
     if args.target_id is not None:
         targets = _targets(session)
-        if not 1 <= args.target_id <= len(targets):
+        if targets is not None and args.target_id == len(targets) + 1:
+            _resume(session, Motion.OPERATION)
+            return
+        if targets is None or not 1 <= args.target_id <= len(targets):
             raise InvalidArguments(f"'stepIn': no target {args.target_id} here: ask for stepInTargets again")
         target = session.ready.anatomy.modules[targets[args.target_id - 1]]
-    _resume(session, Motion.IN, target)
+        motion = Motion.IN
+    _resume(session, motion, target)
 
 
 @requests.request(when=When.STOPPED)
-def step_out(session: EngineSession, _args: StepOutArguments) -> None:
-    """Runs to the end of the module around this one; from the whole model, to the next token."""
-    _resume(session, Motion.OUT)
+def step_out(session: EngineSession, args: StepOutArguments) -> None:
+    """Runs to the end of the module around this one, or to the first operation behind it.
+
+    From the whole model it is the next token.
+    """
+    _resume(session, Motion.OPERATION_OUT if args.granularity == "instruction" else Motion.OUT)
 
 
 @requests.request(when=When.STOPPED)
 def step_in_targets(session: EngineSession, args: StepInTargetsArguments) -> StepInTargetsResponseBody:
-    """The submodules that `stepIn` can be sent to, in registration order."""
+    """The submodules that `stepIn` can be sent to, in registration order, and behind them the first operation."""
     frame = session.ready.references.frame(args.frame_id)
-    paths = _targets(session) if frame.is_top or not frame.stop.activations else []
+    paths = _targets(session) if frame.is_top or not frame.stop.activations else None
+    if paths is None:
+        return StepInTargetsResponseBody(targets=[])
     anatomy = session.ready.anatomy
     targets = [
         StepInTarget(id=i, label=f"{anatomy.name_of(path)} · {type(anatomy.modules[path]).__name__}")
         for i, path in enumerate(paths, start=1)
     ]
+    targets.append(StepInTarget(id=len(paths) + 1, label=FIRST_OPERATION))
     return StepInTargetsResponseBody(targets=targets)
 
 
@@ -79,13 +92,21 @@ def _resume(session: EngineSession, motion: Motion, target: nn.Module | None = N
     session.afterwards(lambda: debuggee.stepper.resume(motion, target))
 
 
-def _targets(session: EngineSession) -> list[str]:
-    """Paths of the modules that the module of the stop may call; a bare list stands for its members."""
+def _targets(session: EngineSession) -> list[str] | None:
+    """Paths of the modules that the module of the stop may call; a bare list stands for its members.
+
+    None where there is nothing to step into.
+    """
     place, anatomy = session.stop.place, session.ready.anatomy
     if place.path == STEP:
         return [""]
-    if place.path in (LOGITS, SAMPLE, END) or place.path not in anatomy.modules or place.phase == "after":
-        return []
+    if (
+        place.path in (LOGITS, SAMPLE, END)
+        or place.path not in anatomy.modules
+        or place.phase == "after"
+        or place.operation
+    ):
+        return None
     return _called_children(anatomy.modules[place.path], place.path)
 
 

@@ -8,6 +8,7 @@ from dap_server.engine.analysis.scopes import analysis_scopes
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import MAX_THREADS, EngineSession
+from dap_server.modelmap.addresses import address_text
 from dap_server.protocol.errors import InvalidArguments
 from dap_server.protocol.requests import (
     ScopesArguments,
@@ -88,6 +89,7 @@ def _stack_frame(session: EngineSession, frame: Frame) -> StackFrame:
         line=source.line if source else 0,
         column=1 if source else 0,
         source=Source(name=os.path.basename(source.path), path=source.path) if source else None,
+        instruction_pointer_reference=address_text(frame.address) if frame.address else None,
         presentation_hint="label" if frame.kind == "label" else "subtle" if frame.is_past else None,
     )
 

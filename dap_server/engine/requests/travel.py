@@ -28,9 +28,9 @@ MAX_TARGETS = 20
 
 
 @requests.request(when=When.STOPPED)
-def step_back(session: EngineSession, _args: StepBackArguments) -> None:
-    """To the place before this one at this depth; from a step, to the previous token."""
-    _travel(session, Traveller.back)
+def step_back(session: EngineSession, args: StepBackArguments) -> None:
+    """To the place before this one at this depth, or to the operation before; from a step, to the previous token."""
+    _travel(session, Traveller.back_by_operation if args.granularity == "instruction" else Traveller.back)
 
 
 @requests.request(when=When.STOPPED)
@@ -116,7 +116,7 @@ def _go(session: EngineSession, destination: Destination) -> None:
     if stop.generation.is_over and destination.place.step > stop.place.step:
         raise NoWay(f"the generation is over: its last step is {stop.place.step}")
     debuggee.references.forget()
-    session.afterwards(lambda: debuggee.stepper.travel(destination.place, destination.reason))
+    session.afterwards(lambda: debuggee.stepper.travel(*destination))
 
 
 def _why_never_passed(session: EngineSession, path: str) -> str | None:

@@ -12,6 +12,8 @@ class PlaceBreakpoint(Struct):
 
     id: int
     name: str
+    is_address: bool = False
+    """Whether the name is the address of an instruction."""
 
 
 class PlaceBreakpointsArguments(Struct):

@@ -13,9 +13,21 @@ from dap_server.terminal.commands import (
     keeping,
     looking,
     moving,
+    operations,
     session,
     tensors,
     travelling,
 )
 
-__all__ = ["analysing", "breaking", "choosing", "keeping", "looking", "moving", "session", "tensors", "travelling"]
+__all__ = [
+    "analysing",
+    "breaking",
+    "choosing",
+    "keeping",
+    "looking",
+    "moving",
+    "operations",
+    "session",
+    "tensors",
+    "travelling",
+]

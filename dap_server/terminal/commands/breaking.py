@@ -13,7 +13,7 @@ from dap_server.terminal.errors import CommandError
     "break",
     "b",
     usage="NAME [if CONDITION]",
-    help="stop at a module path, glob, class, 'step' or 'sample'; 'after:NAME' stops behind it",
+    help="stop at a module path, glob, class, 'step', 'sample', or an operation: aten::mm, *.mlp/aten::silu",
     needs="supports_function_breakpoints",
 )
 def break_(debugger: Debugger, argument: str) -> None:

@@ -14,6 +14,7 @@ from dap_server.terminal.errors import CommandError
 TOPICS = {
     "moving": "Go on",
     "travelling": "Go back",
+    "operations": "Operations",
     "looking": "Look",
     "tensors": "Tensors",
     "choosing": "Look at the choice of a token",

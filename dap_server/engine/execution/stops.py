@@ -1,0 +1,51 @@
+"""A stopped run, and what unwinds one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dap_server.engine.execution.activations import Activation
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.operations import Operation
+from dap_server.modelmap.places import Place
+
+NOTHING = object()
+"""Stands for the output of a module that has not returned."""
+
+
+@dataclass
+class Stop:
+    """A stopped run.
+
+    Attributes:
+        place: where.
+        reason: in DAP's words: entry, step, pause, function breakpoint, instruction breakpoint.
+        hits: ids of the breakpoints that are hit.
+        activations: running module calls, innermost first; the first is the module of the place, if it is one.
+        output: of that module, at phase `after`; NOTHING before.
+        returned: path and output of the module that was stepped over to come here, or name and result of the operation.
+        operation: that the run stands at, inside that module.
+    """
+
+    place: Place
+    reason: str
+    hits: list[int]
+    activations: list[Activation]
+    generation: Generation
+    output: Any = NOTHING
+    returned: tuple[str, Any] | None = None
+    operation: Operation | None = None
+
+
+class Interruption(BaseException):
+    """Unwinds the model thread to the engine's loop. No `except Exception` of a model catches it."""
+
+
+class Rewind(Interruption):
+    """Unwinds the model thread to the owner of the call, which starts again from an earlier step."""
+
+    def __init__(self, place: Place, reason: str, ordinal: int = 0) -> None:
+        """`ordinal`: of the operation in its step, when the place is one."""
+        super().__init__(f"back to {place}")
+        self.place, self.reason, self.ordinal = place, reason, ordinal
