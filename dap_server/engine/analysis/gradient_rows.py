@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, partial
 
 from torch import Tensor
@@ -10,11 +11,13 @@ from dap_server.engine.analysis.gradients import (
     GradientError,
     Gradients,
     Objective,
+    Text,
     differentiate,
     norm,
     step_of,
     tap,
 )
+from dap_server.engine.analysis.gradients import text_of as text_before
 from dap_server.engine.analysis.saliency import Saliency, TokenSaliency, saliency
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
@@ -22,6 +25,8 @@ from dap_server.engine.execution.differentiation import Part
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.scopes import Scope
 from dap_server.engine.inspection.variables import Row, Rows, describe
+
+RECOMPUTED = "one forward over the whole text: recomputed"
 
 PARTS: tuple[Part, Part] = ("inputs", "output")
 
@@ -64,15 +69,27 @@ def objective_of(frame: Frame, vocabulary: Vocabulary) -> Objective:
 
 
 def gradients_of(
-    frame: Frame, anatomy: Anatomy, objective: Objective, path: str, parts: tuple[Part, ...], parameters: bool = False
-) -> Gradients:
-    """Of the frame's step, with respect to a module's call: the frame's own, or the last one of the step, or before."""
-    suspended = frame.activation
-    if frame.kind == "past layer" and frame.stop.activations:
+    frame: Frame, anatomy: Anatomy, objective: Objective, path: str, parts: Sequence[Part], parameters: bool = False
+) -> tuple[Gradients, Text]:
+    """With respect to a module's call: the frame's own, or the last one of the step, or before here; and how."""
+    text = _text(frame, objective, path)
+    suspended = frame.activation if path == frame.path else None
+    if frame.kind == "past layer" and frame.step == frame.stop.place.step and frame.stop.activations:
         suspended = frame.stop.activations[0]
-    text = step_of(frame.stop.generation, frame.step, frame.sequence)
     wanted = list(anatomy.modules[path].parameters()) if parameters else []
-    return differentiate(anatomy, text, objective, [tap(anatomy, path, *parts)] if parts else [], wanted, suspended)
+    taps = [tap(anatomy, path, *parts)] if parts else []
+    found = differentiate(anatomy, text, objective, taps, wanted, None if text.is_recomputed else suspended)
+    return found, text
+
+
+def _text(frame: Frame, objective: Objective, path: str) -> Text:
+    """The frame's step. Of the loss the text, which one step does not tell about; of an encoder too, which has run."""
+    generation = frame.stop.generation
+    encoder = generation.encoder if generation.is_own_loop else None
+    encodes = encoder is not None and encoder.ids is not None and encoder.holds(path)
+    if encodes or (objective.kind == "loss" and generation.is_own_loop):
+        return text_before(generation, frame.step, frame.sequence, encodes)
+    return step_of(generation, frame.step, frame.sequence)
 
 
 def text_of(found: Gradients | Saliency, anatomy: Anatomy, vocabulary: Vocabulary) -> str:
@@ -96,11 +113,11 @@ def _module_rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list
     objective, path = objective_of(frame, vocabulary), frame.path or ""
     parameters = _parameter_row(frame, anatomy, objective)
     try:
-        found = gradients_of(frame, anatomy, objective, path, PARTS)
+        found, text = gradients_of(frame, anatomy, objective, path, PARTS)
     except GradientError as error:
         return [Row("of", "nothing with respect to inputs and output"), Row("reason", str(error)), parameters]
-    prefix = f"{path} "
-    return [Row("of", said(objective, found, anatomy, vocabulary)), *_rows(found, prefix), parameters]
+    by = [Row("by", RECOMPUTED)] if text.is_recomputed else []
+    return [Row("of", said(objective, found, anatomy, vocabulary)), *by, *_rows(found, f"{path} "), parameters]
 
 
 def _parameter_row(frame: Frame, anatomy: Anatomy, objective: Objective) -> Row:
@@ -112,7 +129,7 @@ def _parameter_row(frame: Frame, anatomy: Anatomy, objective: Objective) -> Row:
 
     def children() -> list[Row]:
         try:
-            found = gradients_of(frame, anatomy, objective, path, (), parameters=True)
+            found, _ = gradients_of(frame, anatomy, objective, path, (), parameters=True)
         except GradientError as error:
             return [Row("reason", str(error))]
         return _rows(found, f"{path}." if path else "")
@@ -163,7 +180,7 @@ class SaliencyRows:
             found, objective = self._found
         except GradientError as error:
             return [Row("of", "nothing"), Row("reason", str(error))]
-        how = "one forward over the whole text: recomputed" if found.is_recomputed else "the step, run again"
+        how = RECOMPUTED if found.is_recomputed else "the step, run again"
         of = Row("of", said(objective, found, self._anatomy, self._vocabulary))
         rows = [self._row(token) for token in found.tokens if token.is_encoded or not self.indexed]
         return [of, Row("by", f"gradient × input · {how}"), *rows]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dap_server.engine.analysis.gradient_rows import gradient_row, objective_of, text_of
+from dap_server.engine.analysis.gradient_rows import gradient_row, gradients_of, objective_of, text_of
 from dap_server.engine.analysis.gradients import (
     Gradients,
     Objective,
     Text,
-    differentiate,
     norm,
-    step_of,
-    tap,
 )
-from dap_server.engine.analysis.gradients import text_of as text_before
 from dap_server.engine.analysis.saliency import saliency
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.tensors import dtype_name
@@ -38,12 +34,8 @@ def gradients(session: EngineSession, args: messages.GradientsArguments) -> mess
 
     def job() -> tuple[Gradients, Text]:
         objective = _objective(session, frame, args.of)
-        text = _text(frame, objective)
         parts = [part for part in args.with_respect_to if part != "parameters"]
-        taps = [tap(debuggee.anatomy, path, *parts)] if parts else []
-        held = list(debuggee.anatomy.modules[path].parameters()) if "parameters" in args.with_respect_to else []
-        suspended = None if text.is_recomputed or path != frame.path else frame.activation
-        return differentiate(debuggee.anatomy, text, objective, taps, held, suspended), text
+        return gradients_of(frame, debuggee.anatomy, objective, path, parts, "parameters" in args.with_respect_to)
 
     found, text = session.on_model_thread(job)
     return _body(session, found, text, path)
@@ -100,14 +92,6 @@ def saliency_(session: EngineSession, args: messages.SaliencyArguments) -> messa
         )
 
     return session.on_model_thread(job)
-
-
-def _text(frame: Frame, objective: Objective) -> Text:
-    """The frame's step; for the loss the text, which one step does not tell about."""
-    generation = frame.stop.generation
-    if objective.kind == "loss" and generation.is_own_loop:
-        return text_before(generation, frame.step, frame.sequence)
-    return step_of(generation, frame.step, frame.sequence)
 
 
 def _objective(session: EngineSession, frame: Frame, of: messages.GradientObjective) -> Objective:

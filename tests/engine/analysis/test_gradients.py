@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from dap_server.engine.analysis.gradient_rows import gradients_scope
+from dap_server.engine.analysis.gradient_rows import gradients_of, gradients_scope
 from dap_server.engine.analysis.gradients import GradientError, Objective, differentiate, step_of, tap, text_of
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution import memory
@@ -163,6 +163,33 @@ def test_gradients_are_the_slopes_of_finite_differences(name: str, step: int) ->
 
     with Wide():
         looking(model, "sample", step, look)
+
+
+def test_layers_of_an_encoder_have_gradients_by_running_it_again() -> None:
+    model = wide("t5")
+
+    def look(walk: Walk, stop: Stop) -> None:
+        stack = CallStack(stop, walk.stepper, walk.vocabulary, 1).page(0, None)
+        frame = next(frame for frame in stack if frame.path == "encoder.block.0")
+        found, text = gradients_of(frame, walk.anatomy, Objective(token=7), "encoder.block.0", ["output"])
+        assert text.is_recomputed
+        tensor, gradient = next(pair for name, pair in found.tensors.items() if " output" in name)
+        assert gradient is not None
+        direction = random_like(tensor)
+        assert stop.generation.input_ids is not None
+        texts = {"input_ids": prompts()[1:], "decoder_input_ids": stop.generation.input_ids[1:]}
+        up, down = (shifted(sign * EPSILON * direction, texts) for sign in (1, -1))
+        assert float((gradient * direction).sum()) == pytest.approx((up - down) / (2 * EPSILON), rel=1e-6)
+
+    def shifted(by: Tensor, texts: dict[str, Tensor]) -> float:
+        handle = model.encoder.block[0].register_forward_hook(lambda _m, _a, out: added(out, by))
+        try:
+            return float(model(**texts, use_cache=False).logits[0, -1, 7])
+        finally:
+            handle.remove()
+
+    with Wide():
+        looking(model, "sample", 2, look)
 
 
 @pytest.mark.parametrize(
