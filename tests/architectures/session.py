@@ -97,6 +97,12 @@ class Session(Journey):
         return same(returned(again.result), returned(self.straight.result)) and same(again.seen, self.straight.seen)
 
     @property
+    def uncalled(self) -> list[str]:
+        """Layers that the call does not come by."""
+        called = {place.path for seen in (self.straight.before, self.straight.seen) for place in seen}
+        return [path for path in self.anatomy.layer_paths if path not in called]
+
+    @property
     def is_alike(self) -> bool:
         """Whether the call makes the same under the debugger, to the last bit."""
         return same(returned(self.result()), returned(self.straight.result))

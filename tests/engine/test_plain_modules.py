@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dap_server.engine.anatomy.modules import Anatomy
 from tests.architectures.session import Session
 
 WIDTH = 16
@@ -155,3 +156,8 @@ def test_blocks_of_a_block_are_no_layers() -> None:
     assert session.anatomy.layer_paths == ["0", "1"]
     assert [session.anatomy.layer_of(path) for path in ("0", "1.0.conv", "")] == [0, 1, None]
     assert session.anatomy.earlier_layers("1.0.conv") == ["0"]
+
+
+def test_lists_of_lists_are_one_stack() -> None:
+    stages = nn.ModuleList(nn.ModuleList(Residual(3) for _ in range(count)) for count in (1, 2))
+    assert Anatomy(nn.ModuleDict({"stages": stages})).layer_paths == ["stages.0.0", "stages.1.0", "stages.1.1"]

@@ -35,21 +35,30 @@ def layer_stacks(modules: dict[str, nn.Module]) -> list[list[str]]:
 def _repeated(path: str, module: nn.Module) -> Iterator[list[str]]:
     """The groups of a module's children that repeat, by path."""
     prefix = f"{path}." if path else ""
-    children = dict(module.named_children())
     if isinstance(module, nn.ModuleList):
-        if children:
-            yield [prefix + name for name in children]
+        if members := list(_members(path, module)):
+            yield members
         return
     groups: dict[tuple[str, type[nn.Module]], list[str]] = {}
-    for name, child in children.items():
+    for name, child in module.named_children():
         stem = name.rstrip("0123456789")
-        if stem != name:
+        if stem != name and not isinstance(child, nn.ModuleList):
             groups.setdefault((stem, type(child)), []).append(prefix + name)
     yield from (group for group in groups.values() if len(group) > 1)
 
 
+def _members(path: str, members: nn.ModuleList) -> Iterator[str]:
+    """Of a list, and of lists in it: a model in stages."""
+    for name, member in members.named_children():
+        inner = f"{path}.{name}" if path else name
+        if isinstance(member, nn.ModuleList):
+            yield from _members(inner, member)
+        else:
+            yield inner
+
+
 def _lies_in(path: str, stack: list[str]) -> bool:
-    return any(path.startswith(f"{layer}.") for layer in stack)
+    return any(path == layer or path.startswith(f"{layer}.") for layer in stack)
 
 
 def _parameters(modules: dict[str, nn.Module], group: list[str]) -> int:

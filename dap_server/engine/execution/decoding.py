@@ -93,7 +93,7 @@ class SamplingLoop:
             unfinished=self.unfinished,
             tape=self,
             is_own_loop=True,
-            encoded=stepper.generation if self._is_encoder_decoder else None,
+            encoded=None if stepper.generation.is_own_loop or not self._is_encoder_decoder else stepper.generation,
         )
 
     def run(self) -> Any:
