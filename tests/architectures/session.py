@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dap_server.engine.analysis.attribution import CannotAttribute, attribution
+from dap_server.engine.analysis.attribution import attribution
 from dap_server.engine.analysis.scopes import analysis_scopes
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.execution.whole_call import WholeCall
 from dap_server.engine.inspection.frames import CallStack
-from dap_server.engine.inspection.scopes import Scopes
+from dap_server.engine.inspection.scopes import Scope, Scopes
 from dap_server.engine.inspection.variables import Children, Row
 from dap_server.modelmap.places import END, Place
+from dap_server.protocol.errors import RequestError
 from tests.engine.execution.journey import Journey, Move
 from tests.engine.execution.straight import Straight, returned, run_straight, run_straight_by_calls, same
 from tests.models.attention import differences_in_step
@@ -39,24 +40,27 @@ class Found:
     """What a session found out.
 
     Attributes:
-        stacks: how many layers each stack has.
+        stacks: how many layers each stack has, and `idle` how many of them text does not come by.
         calls: of attention, in the steps that were looked at.
         sources: how they were heard of.
         attention: the largest error of their weights.
         attributed: the largest difference between a logit and the sum of its parts; None if it is no such sum.
         why_not: the reason then.
         replayed: how many outputs of modules were made again, all bit for bit the same.
+        refused: what scopes that were opened could not be worked out, and why.
         rows: how many rows were looked at.
         unreadable: rows that show an error instead of a value.
     """
 
     stacks: list[int]
+    idle: int = 0
     calls: int = 0
     sources: set[str] = field(default_factory=set)
     attention: float = 0.0
     attributed: float | None = None
     why_not: str = ""
     replayed: int = 0
+    refused: set[str] = field(default_factory=set)
     rows: int = 0
     unreadable: list[str] = field(default_factory=list)
 
@@ -97,10 +101,12 @@ class Session(Journey):
         return same(returned(again.result), returned(self.straight.result)) and same(again.seen, self.straight.seen)
 
     @property
-    def uncalled(self) -> list[str]:
-        """Layers that the call does not come by."""
+    def half_called(self) -> list[str]:
+        """Layers that the call does not come by, though it does by others of their stack."""
         called = {place.path for seen in (self.straight.before, self.straight.seen) for place in seen}
-        return [path for path in self.anatomy.layer_paths if path not in called]
+        idle = [[path for path in stack if path not in called] for stack in self.anatomy.stacks]
+        self.found.idle = sum(map(len, idle))  # of a tower for images or sound
+        return [path for stack, left in zip(self.anatomy.stacks, idle, strict=True) if left != stack for path in left]
 
     @property
     def is_alike(self) -> bool:
@@ -194,10 +200,16 @@ class Session(Journey):
         frames = [*stack.page(0, 4), *stack.page(max(len(stack) - 4, 4), None)]
         for frame in frames:
             for scope in [*self.scopes.of(frame), *analysis_scopes(frame, self.anatomy, vocabulary)]:
-                for row in _rows(scope.children, 2):
-                    self.found.rows += 1
-                    if re.match(r"<\w+(Error|Exception)\b", row.value):
-                        self.found.unreadable.append(f"{frame.name}: {scope.name}: {row.name}: {row.value}")
+                self._open(scope, frame.name)
+
+    def _open(self, scope: Scope, where: str) -> None:
+        try:
+            for row in _rows(scope.children, 2):
+                self.found.rows += 1
+                if re.match(r"<\w+(Error|Exception)\b", row.value):
+                    self.found.unreadable.append(f"{where}: {scope.name}: {row.name}: {row.value}")
+        except RequestError as error:  # which a client is told
+            self.found.refused.add(f"{scope.name}: {str(error)[:200]}")
 
     def _compare_attention(self, stop: Stop, step: int) -> None:
         """Holds the weights of every call of attention in a step against other calculations of them."""
@@ -212,7 +224,7 @@ class Session(Journey):
         assert stop.generation.tape is not None
         try:
             parts = attribution(stop.generation.tape, stop.place.step, self.anatomy, 0)
-        except CannotAttribute as error:
+        except RequestError as error:
             self.found.why_not = str(error)
         else:
             self.found.attributed = abs(parts.remainder) / max(1.0, abs(parts.logit))
