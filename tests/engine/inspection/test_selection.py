@@ -248,6 +248,31 @@ def test_two_processors_of_one_class_are_two_places_back_in_time_too(atlas: Load
     assert len(seen) == 2 * STEPS
 
 
+def test_processors_in_a_list_with_a_call_of_its_own_are_one_stage(atlas: Loaded) -> None:
+    """What they give one by one is not known: the logits and the probabilities are."""
+
+    class Backwards(LogitsProcessorList):  # type: ignore[misc]
+        def __call__(self, input_ids: Tensor, scores: Tensor, **_options: Any) -> Tensor:
+            return LogitsProcessorList(reversed(self))(input_ids, scores)
+
+    processors = Backwards([TemperatureLogitsWarper(0.5)])
+    model = atlas.model
+    original = model._get_logits_processor
+    object.__setattr__(model, "_get_logits_processor", lambda *_args, **_kwargs: processors)
+    try:
+
+        def look(walk: Walk, stop: Stop) -> None:
+            choice = walk.scopes.choices.choice(frame_at(walk, stop))
+            assert choice is not None
+            assert [stage.name for stage in choice.stages] == ["logits", "probabilities"]
+            assert torch.equal(choice.final.raw, choice.logits.raw / 0.5)
+
+        looking(atlas, ["sample"], look)
+    finally:
+        del model.__dict__["_get_logits_processor"]
+    assert model._get_logits_processor == original
+
+
 def test_going_back_leads_to_the_right_one_of_two(atlas: Loaded) -> None:
     processors = LogitsProcessorList([TemperatureLogitsWarper(0.5), TemperatureLogitsWarper(4.0)])
     seen: list[str] = []
