@@ -253,7 +253,8 @@ def test_processors_in_a_list_with_a_call_of_its_own_are_one_stage(atlas: Loaded
 
     class Backwards(LogitsProcessorList):  # type: ignore[misc]
         def __call__(self, input_ids: Tensor, scores: Tensor, **_options: Any) -> Tensor:
-            return LogitsProcessorList(reversed(self))(input_ids, scores)
+            given: Tensor = LogitsProcessorList(reversed(self))(input_ids, scores)
+            return given
 
     processors = Backwards([TemperatureLogitsWarper(0.5)])
     model = atlas.model
