@@ -11,12 +11,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import armed, at_a_stop, attached, restart, startup, stops, time_travel
+from benchmarks import armed, at_a_stop, attached, large_tensor, restart, startup, stops, time_travel
 from benchmarks.measure import Row, machine, table
 
 BENCHMARKS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "startup": startup.run,
     "at_a_stop": at_a_stop.run,
+    "large_tensor": large_tensor.run,
     "restart": restart.run,
     "attached": attached.run,
     "armed": armed.run,
