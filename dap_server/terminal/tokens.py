@@ -43,7 +43,7 @@ def parse(row: Variable) -> Token:
         return Token(position, row.value, "", None, "", False)
     step = int(match["step"]) if match["step"] else None
     return Token(
-        position, _unquoted(match["quoted"]), match["id"], step, match["probability"] or "", bool(match["padding"])
+        position, unquoted(match["quoted"]), match["id"], step, match["probability"] or "", bool(match["padding"])
     )
 
 
@@ -101,7 +101,7 @@ def visible(text: str) -> str:
     return text.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")
 
 
-def _unquoted(quoted: str) -> str:
+def unquoted(quoted: str) -> str:
     try:
         value = ast.literal_eval(quoted)
     except (ValueError, SyntaxError):

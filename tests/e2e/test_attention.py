@@ -121,7 +121,7 @@ def test_large_attention_is_made_smaller(at_sample: RawClient) -> None:
         ({"layer": 1, "heads": [0, 6]}, "no head 6 in model.layers.1.self_attn: there are 0 to 5"),
         ({"layer": 1, "heads": []}, "an empty list of heads"),
         ({"layer": 1, "queries": {"start": 4, "end": 2}}, "`end` has to be larger"),
-        ({"layer": 1, "queries": {"start": 0, "end": 7}}, "positions 0 to 5, so `end` is at most 6"),
+        ({"layer": 1, "queries": {"start": 0, "end": 7}}, "are from 0 up to, and without, 6"),
         ({"layer": 1, "maxCells": 5}, "maxCells 5 is less than one for each of 6 heads"),
     ],
     ids=str,

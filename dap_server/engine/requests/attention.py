@@ -89,8 +89,8 @@ def _indexes(wanted: Positions | None, first: int, count: int, call: AttentionCa
     if wanted.start >= wanted.end:
         raise _wrong(f"{name} begin at {wanted.start} and end before {wanted.end}: `end` has to be larger", name)
     if wanted.start < first or wanted.end > first + count:
-        there = f"{name} of {call.path} in this step are positions {first} to {first + count - 1}, so `end` is at most"
-        raise _wrong(f"no {name} {wanted.start} … {wanted.end - 1}: {there} {first + count}", name)
+        there = f"in this step the {name} of {call.path} are from {first} up to, and without, {first + count}"
+        raise _wrong(f"no {name} from {wanted.start} up to {wanted.end}: {there},", name)
     return range(wanted.start - first, wanted.end - first)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from dap_server.protocol.llm.attention import AttentionOfModule, Positions
 from dap_server.protocol.llm.gradients import GradientObjective
+from dap_server.terminal import attention as maps
 from dap_server.terminal import lens as lens_pictures
 from dap_server.terminal import saliency as pictures
 from dap_server.terminal.commands.table import command
@@ -16,6 +19,8 @@ LENS_SECONDS = 600.0
 _LENS = re.compile(
     r"(?:watch\s+(?P<watch>'[^']*'|\"[^\"]*\"|\S+))?\s*(?:last\s+(?P<last>[1-9]\d*))?\s*(?P<exact>exact)?"
 )
+WHICH_HEADS = "attention 3, attention 3.4, attention 3.4 7 for the token at 7, attention MODULE, attention all"
+_HEADS = re.compile(r"(?:(?P<layer>\d+)|(?P<path>[A-Za-z_][\w.]*?))(?:[.:](?P<head>\d+))?(?:\s+(?P<position>\d+))?")
 
 
 @command(
@@ -61,3 +66,46 @@ def _objective(argument: str) -> GradientObjective:
         return GradientObjective(token=int(argument))
     quoted = len(argument) > 1 and argument[0] == argument[-1] and argument[0] in "\"'"
     return GradientObjective(token=argument[1:-1] if quoted else argument)
+
+
+@command(
+    "attention",
+    "attn",
+    usage="[LAYER[.HEAD [POSITION]]|all]",
+    help="what the heads of a layer do; for one head where the token at a position looks, and a map",
+)
+def attention(debugger: Debugger, argument: str) -> None:
+    debugger.require_stop()
+    if argument == "all":
+        debugger.screen.show(maps.all_view(_attention(debugger, layer="", max_cells=1 << 22)))
+        return
+    match = _HEADS.fullmatch(argument) if argument else None
+    if argument and match is None:
+        raise CommandError(f"'{argument}' names no layer and no head: {WHICH_HEADS}")
+    layer, head, position = _which(match)
+    heads = None if head is None else [head]
+    for call in _attention(debugger, layer=layer, heads=heads, max_cells=_cells(head)):
+        last = call.queries.end - 1 if position is None else position
+        at = Positions(start=last, end=last + 1)
+        (row,) = _attention(debugger, layer=call.path, heads=heads, queries=at)
+        debugger.screen.show(maps.heads_view(call, row) if head is None else maps.head_view(call, row))
+
+
+def _attention(debugger: Debugger, **options: Any) -> list[AttentionOfModule]:
+    body = debugger.client.attention(debugger.frame.id, **options)
+    if not body.calls:
+        raise CommandError(f"{body.path or 'the model'} computes no attention that can be heard of")
+    return body.calls
+
+
+def _which(match: re.Match[str] | None) -> tuple[int | str | None, int | None, int | None]:
+    """Layer, head and position of an argument."""
+    if match is None:
+        return None, None, None
+    layer = int(match["layer"]) if match["layer"] else match["path"]
+    return layer, *(int(match[name]) if match[name] else None for name in ("head", "position"))  # type: ignore[return-value]
+
+
+def _cells(head: int | None) -> int:
+    """As many as are looked at: of all heads only their numbers."""
+    return 1 << 12 if head is None else maps.MAP_SIDE**2
