@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,18 @@ def test_beam_search_shows_attention_too(run: Run, plain: Plain, eager: Any) -> 
     theirs = first.attentions[1][3]  # (beams, H, 1, S)
     for head in call["heads"]:
         assert (numbers(head["tile"]) - theirs[0, head["head"]]).abs().max() < 1e-5
+
+
+def test_a_long_text_comes_as_a_small_answer(run: Run) -> None:
+    client = run("*.layers.1", prompt=" ".join(["red lamp tree moon cup"] * 130), generation={"max_new_tokens": 1})
+    client.stop()
+    (call,) = look(client)["calls"]
+    assert call["queries"]["total"] == call["keys"]["total"] > 600
+    for head in call["heads"]:
+        rows, columns = head["tile"]["shape"]
+        assert rows * columns <= (1 << 16) // 6
+        assert (len(call["queries"]["labels"]), len(call["keys"]["labels"])) == (rows, columns)
+    assert len(json.dumps(call)) < 500_000
+    last = call["queries"]["end"] - 1
+    (row,) = look(client, queries={"start": last, "end": last + 1}, dtype="float32")["calls"]
+    assert all(abs(float(numbers(head["tile"]).sum()) - 1) < 1e-5 for head in row["heads"])

@@ -25,7 +25,7 @@ from dap_server.engine.analysis.attention_text import AttentionText
 NOTHING_LEFT = 1e-4
 """A share below this is rounding in float32, unless the module is known to have a sink."""
 
-CHUNK_BYTES = 64 * 1024 * 1024
+CHUNK_BYTES = 16 * 1024 * 1024
 """The scores of so many rows are computed at once."""
 
 ALL = slice(None)
@@ -155,7 +155,7 @@ class DispatchedCall(AttentionCall):
         )[:2]
         hidden = (mask <= torch.finfo(mask.dtype).min / 2).all(dim=-1)[0]  # (H or 1, T')
         seen, sink = self._sink(weights[0], out[0, ..., 0].transpose(0, 1).float(), hidden)
-        return Rows(seen.masked_fill(hidden[..., None], math.nan), sink)
+        return Rows(seen.masked_fill(hidden[..., None], math.nan) if bool(hidden.any()) else seen, sink)
 
     def _sink(self, weights: Tensor, mass: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
         """The weights (H, T', S) so that they sum to 1 without the sink, and its share (H, T'); None without one.

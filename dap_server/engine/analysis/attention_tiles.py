@@ -71,10 +71,10 @@ def head_tiles(
         piece = call.rows(sequence, slice(start, min(start + size, rows.stop)))
         tally.add(piece, start)
         cell = (torch.arange(piece.weights.shape[1], device=call.device) + start - rows.start) // blocks[0]
-        _keep_largest(weights, cell, _pooled(piece.weights[heads][..., keys.start : keys.stop], blocks[1]))
+        _keep_largest(weights, cell, _pooled(_of_heads(piece.weights, heads)[..., keys.start : keys.stop], blocks[1]))
         if piece.sink is not None:
             sinks = torch.full((*shape, 1), HIDDEN, device=call.device) if sinks is None else sinks
-            _keep_largest(sinks, cell, _pooled(piece.sink[heads][..., None], 1))
+            _keep_largest(sinks, cell, _pooled(_of_heads(piece.sink, heads)[..., None], 1))
     summaries = tally.summaries()
     made = []
     for i, head in enumerate(heads):
@@ -85,10 +85,18 @@ def head_tiles(
 
 def _pooled(values: Tensor, block: int) -> Tensor:
     """(H, T', S) → (H, T', ⌈S / block⌉), the largest of every block, HIDDEN where all of it is masked."""
-    values = values.float().nan_to_num(HIDDEN)
-    missing = -values.shape[-1] % block
-    padded = nn.functional.pad(values, (0, missing), value=HIDDEN)
-    return padded.reshape(*values.shape[:2], -1, block).amax(-1)
+    values = values.float()
+    if bool(values[..., 0].isnan().any()):
+        values = values.nan_to_num(HIDDEN)
+    if block == 1:
+        return values
+    if missing := -values.shape[-1] % block:
+        values = nn.functional.pad(values, (0, missing), value=HIDDEN)
+    return values.reshape(*values.shape[:2], -1, block).amax(-1)
+
+
+def _of_heads(weights: Tensor, heads: Sequence[int]) -> Tensor:
+    return weights if list(heads) == list(range(weights.shape[0])) else weights[list(heads)]
 
 
 def _keep_largest(cells: Tensor, at: Tensor, values: Tensor) -> None:

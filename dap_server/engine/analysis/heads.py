@@ -58,47 +58,58 @@ class Tally:
         self._ids = None if text.is_cross else text.ids_of_keys(sequence, keys)
         self._own_ids = None if text.query_ids is None else text.query_ids[sequence]
         self._positions = torch.arange(keys, device=device) + text.first_key  # (S,)
-        self._positions[text.known_keys or keys :] = -1
+        self._positions[text.known_keys or keys :] = -1  # before every start
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, Tensor] = {}
 
     def add(self, rows: Rows, first_row: int) -> None:
         """`first_row`: index of the first of the rows among all query rows of the call."""
-        weights = rows.weights.double()  # (H, T', S)
-        shown = ~weights.isnan().all(dim=-1)  # (H, T')
-        weights = weights.nan_to_num()
+        weights, cross = rows.weights.float(), self._text.is_cross  # (H, T', S)
+        masked = weights[..., 0].isnan()  # (H, T'), which means the whole row
+        if bool(masked.any()):
+            weights = weights.nan_to_num()
+        shown = ~masked
         at = torch.arange(weights.shape[1], device=weights.device) + first_row + self._text.first_query  # (T',)
-        sink = torch.zeros_like(weights[..., 0]) if rows.sink is None else rows.sink.double().nan_to_num()
-        shares = torch.cat([weights, sink[..., None]], dim=-1)
-        self._mean("entropy", -torch.special.xlogy(shares, shares).sum(-1), shown)
+        sink = torch.zeros_like(weights[..., 0]) if rows.sink is None else rows.sink.float().nan_to_num()
+        entropy = torch.special.entr(weights).sum(dim=-1) + torch.special.entr(sink)
+        self._mean("entropy", entropy, shown)
         if rows.sink is not None:
             self._mean("learnt sink", sink, shown)
-        first = weights @ (self._positions == self._start).double()  # (H, T')
-        self._mean("first", first, shown & (at > self._start) if not self._text.is_cross else shown)
-        if self._text.is_cross:
+        first = self._at(weights, torch.full_like(at, self._start))  # (H, T')
+        self._mean("first", first, shown if cross else shown & (at > self._start))
+        if cross:
             return
         self._mean("sink", first + sink, shown & (at > self._start))
-        back = at[:, None] - self._positions[None]  # (T', S)
-        back = back.masked_fill(self._positions[None] < self._start, -1)
-        self._mean("distance", (weights * back.clamp_min(0)).sum(-1), shown)
-        for kind, keys in self._defining_keys(at, back).items():
-            self._mean(kind, (weights * keys).sum(-1), shown & keys.any(dim=1))
+        self._mean("previous token", self._at(weights, at - 1), shown & (at > self._start))
+        back = (at[:, None] - self._positions[None]).clamp_min(0)  # (T', S)
+        back = back.masked_fill(self._positions[None] < self._start, 0)
+        self._mean("distance", _on(weights, back.float()), shown)
+        for kind, keys in self._by_token(at, back > 0).items():
+            if bool((found := keys.any(dim=1)).any()):
+                self._mean(kind, _on(weights, keys.float()), shown & found)
+            else:
+                self._mean(kind, torch.zeros_like(first), shown & found)
 
-    def _defining_keys(self, at: Tensor, back: Tensor) -> dict[str, Tensor]:
-        """(T', S) masks by kind."""
-        found = {"previous token": back == 1}
+    def _at(self, weights: Tensor, positions: Tensor) -> Tensor:
+        """(H, T') of each row, on the key at one position of its own (T',); 0 where that is not among the keys."""
+        key = positions - self._text.first_key
+        known = (key >= 0) & (key < (self._text.known_keys or weights.shape[-1]))
+        index = key.clamp(0, weights.shape[-1] - 1)[None, :, None].expand(weights.shape[0], -1, 1)
+        return weights.gather(-1, index)[..., 0] * known
+
+    def _by_token(self, at: Tensor, before: Tensor) -> dict[str, Tensor]:
+        """(T', S) the keys that define a kind, of those `before` the query; nothing where the text is not known."""
         if self._ids is None or self._own_ids is None:
-            return found
+            return {}
         own = self._own_ids[at]  # (T',)
-        same = (self._ids[None] == own[:, None]) & (back > 0) & (own[:, None] != UNKNOWN)
+        same = (self._ids[None] == own[:, None]) & before & (own[:, None] != UNKNOWN)
         after = torch.zeros_like(same)
         after[:, 1:] = same[:, :-1]
-        return {**found, "duplicate": same, "induction": after & (back > 0)}
+        return {"duplicate": same, "induction": after & before}
 
     def _mean(self, name: str, values: Tensor, counted: Tensor) -> None:
         """`values`, `counted`: (H, T')."""
-        counted = counted.expand_as(values)
-        self._sums[name] = self._sums.get(name, 0) + (values * counted).sum(-1)
+        self._sums[name] = self._sums.get(name, 0) + (values * counted).double().sum(-1)
         self._counts[name] = self._counts.get(name, 0) + counted.sum(-1)
 
     def summaries(self) -> list[HeadSummary]:
@@ -115,3 +126,8 @@ class Tally:
             )
             for h in range(len(means["entropy"]))
         ]
+
+
+def _on(weights: Tensor, factors: Tensor) -> Tensor:
+    """(H, T') the sums over keys of weights (H, T', S) times factors (T', S)."""
+    return torch.bmm(weights.transpose(0, 1), factors[..., None])[..., 0].transpose(0, 1)
