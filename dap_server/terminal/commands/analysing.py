@@ -77,7 +77,7 @@ def _objective(argument: str) -> GradientObjective:
 def attention(debugger: Debugger, argument: str) -> None:
     debugger.require_stop()
     if argument == "all":
-        debugger.screen.show(maps.all_view(_attention(debugger, layer="", max_cells=1 << 22)))
+        debugger.screen.show(maps.all_view(_attention(debugger, layer="")))
         return
     match = _HEADS.fullmatch(argument) if argument else None
     if argument and match is None:
