@@ -132,6 +132,8 @@ class RawClient:
             supportsVariableType=True,
             supportsVariablePaging=True,
             supportsProgressReporting=True,
+            supportsInvalidatedEvent=True,
+            supportsMemoryEvent=True,
         )
         launch = self.send("launch", **configuration)
         self.event("initialized")

@@ -149,16 +149,27 @@ def test_bytes_that_are_written_are_what_the_run_goes_on_with(run: Run, plain: P
     assert np.array_equal(tile(body), expected.double().numpy())
 
 
-def test_writing_tells_clients_that_know_the_events(example_model: Path, stopped: RawClient) -> None:
+def test_writing_tells_clients_what_has_changed(stopped: RawClient) -> None:
     found = row(stopped)["memoryReference"]
     four = base64.b64encode(bytes(4)).decode()
     with pytest.raises(Refused, match="not all in the tensor"):
         stopped.ask("writeMemory", memoryReference=found, offset=-2, data=four)
-    body = stopped.ask("writeMemory", memoryReference=found, offset=-2, data=four, allowPartial=True)
-    assert body == {"bytesWritten": 2, "offset": 0}
     with pytest.raises(Refused, match="no base64"):
         stopped.ask("writeMemory", memoryReference=found, data="?")
-    assert not [m for m in stopped.messages if m.get("event") in ("memory", "invalidated")], "this client knows neither"
+    told = [m["body"]["memoryReference"] for m in stopped.messages if m.get("event") == "memory"]
+    assert found not in told, "nothing has been written"
+    body = stopped.ask("writeMemory", memoryReference=found, offset=-2, data=four, allowPartial=True)
+    assert body == {"bytesWritten": 2, "offset": 0}
+    assert stopped.event("memory") == {"event": "memory", "memoryReference": found, "offset": 0, "count": 2}
+    assert stopped.event("invalidated")["areas"] == ["variables"]
+
+
+def test_more_rows_than_fit_into_memory_are_refused_with_the_numbers(stopped: RawClient) -> None:
+    wide = stopped.ask("evaluate", expression="torch.zeros(1).expand(10**14)", context="watch")
+    assert wide["indexedVariables"] == 2**31 - 1, "as far as a client can count"
+    with pytest.raises(Refused, match=r"4,294,967,295 rows would need .* on cpu, where .* are free") as refused:
+        stopped.ask("variables", variablesReference=wide["variablesReference"], filter="indexed", count=2**32 - 1)
+    assert refused.value.id == 32
 
 
 def test_values_that_were_worked_out_are_not_written(stopped: RawClient) -> None:

@@ -14,11 +14,13 @@ from dap_server.engine.analysis import cache as caches
 from dap_server.engine.analysis.cache import Entry, Kept, Part
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.inspection.axes import Axes
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.scopes import Scope
 from dap_server.engine.inspection.variables import Row, Rows, describe
 
 AXES = "batch, head, position, feature"
+_NAMED, _OF_ONE = Axes(tuple(AXES.split(", "))), Axes(("head", "feature"))
 
 Text = Callable[[int], str]
 """The token at a position, quoted."""
@@ -194,7 +196,7 @@ def _entry_rows(entry: Entry, sequence: int, text: Text) -> list[Row]:
         last = entry.first + entry.held - 1
         positions = _PositionRows(entry, entry.keys, entry.values, sequence, text)
         rows.append(Row("axes", AXES))
-        rows += [describe("keys", entry.keys), describe("values", entry.values)]
+        rows += [describe("keys", entry.keys, axes=_NAMED), describe("values", entry.values, axes=_NAMED)]
         rows.append(Row("positions", f"{entry.first} to {last}" if entry.held else "none", children=positions))
     return [*rows, *(describe(name, tensor) for name, tensor in entry.states.items())]
 
@@ -241,5 +243,5 @@ class _PositionRows:
         key, value = self._keys[..., index, :], self._values[..., index, :]  # each (H, D)
         at = self._first + index
         norms = f"key norm {float(key.double().norm()):.4g}, value norm {float(value.double().norm()):.4g}"
-        children = Rows(lambda: [describe("key", key), describe("value", value)], 2)
+        children = Rows(lambda: [describe("key", key, axes=_OF_ONE), describe("value", value, axes=_OF_ONE)], 2)
         return Row(f"[{at}]", f"{self._text(at)}  {norms}", children=children)

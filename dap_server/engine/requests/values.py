@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from dap_server.engine.execution import memory
 from dap_server.engine.inspection import hovering
 from dap_server.engine.inspection.evaluation import NO_VALUE
 from dap_server.engine.inspection.frames import Frame
@@ -22,6 +23,9 @@ from dap_server.protocol.requests import (
 from dap_server.protocol.types import CompletionItem, Variable
 from dap_server.wire.handlers import When
 
+ROW_BYTES = 2000
+"""About what a row takes until it is sent."""
+
 PAGE = 100
 """Rows of an unpaged request for indexed children: a client that cannot page must not get a whole tensor."""
 
@@ -36,8 +40,10 @@ def variables(session: EngineSession, args: VariablesArguments) -> VariablesResp
         if args.filter != "indexed":
             rows.extend(children.named_rows())
         if args.filter != "named" and children.indexed:
-            start = args.start or 0
-            rows.extend(children.indexed_rows(start, args.count or PAGE))
+            start, count = args.start or 0, args.count or PAGE
+            wanted = min(count, max(children.indexed - start, 0))
+            memory.require(wanted * ROW_BYTES, "cpu", f"{wanted:,} rows", "ask for a page of them")
+            rows.extend(children.indexed_rows(start, count))
         return rows
 
     return VariablesResponseBody(variables=[_variable(session, row) for row in session.on_model_thread(job)])
@@ -61,7 +67,7 @@ def _counts(row: Row) -> tuple[int | None, int | None]:
     """Named and indexed children; an editor that pages asks for named ones only when both are given."""
     if row.children is None or not row.children.indexed:
         return None, None
-    return max(row.children.named, 0), row.children.indexed
+    return max(row.children.named, 0), min(row.children.indexed, 2**31 - 1)
 
 
 @requests.request(when=When.STOPPED)

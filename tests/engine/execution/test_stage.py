@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from dap_server.engine.execution.stage import Stage
+from dap_server.engine.execution.stage import Stage, reporting
 from dap_server.protocol.errors import Cancelled, NotStopped
 
 
@@ -99,3 +99,30 @@ def test_a_cancelled_job_stays_cancelled_when_another_one_is_posted() -> None:
         cancelled.set()
         second.join(10)
         assert seen == ["ended", "2"]
+
+
+def test_long_work_in_a_job_tells_how_far_it_is_and_ends_when_it_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dap_server.engine.execution.progress.QUIET_SECONDS", 0.0)
+    with parked() as (stage, _):
+        told: list[tuple[str | None, float]] = []
+        stage.progress.tell = lambda title, percentage: told.append((title, percentage))
+        stage.run(lambda: reporting("Counting")(1, 4))
+        assert told == [("Counting", 25.0), (None, 100.0)]
+        outcomes: list[str] = []
+
+        def count() -> None:
+            report = reporting("Counting")
+            stage.cancel()
+            try:
+                report(2, 4)
+            except Cancelled:
+                outcomes.append("ended")
+                raise
+
+        with pytest.raises(Cancelled):
+            stage.run(count)
+        assert stage.run(lambda: outcomes) == ["ended"]
+
+
+def test_on_a_thread_that_is_not_parked_nobody_is_told() -> None:
+    reporting("Counting")(1, 2)
