@@ -17,6 +17,7 @@ from torch import Tensor
 from dap_server.engine.analysis.affine import Affine, makes, matrix_of, recognised, scaled
 from dap_server.engine.analysis.parts import Part, layer_parts, stream_of
 from dap_server.engine.analysis.recording import Call, Recording, multiple_of, record, tolerance
+from dap_server.engine.analysis.residuals import CannotRead
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.generation import Tape
 from dap_server.protocol.errors import RequestError
@@ -91,7 +92,11 @@ def attribution(
             width or is several streams (hyper-connections); or something that is neither a factor, a normalisation
             nor a matrix between the last layer and the logits (the GELU in the head of BERT).
     """
-    return of_recording(record(tape, step, anatomy, sequence, position), anatomy, token, heads)
+    try:
+        recording = record(tape, step, anatomy, sequence, position)
+    except CannotRead as error:
+        raise CannotAttribute(str(error)) from error
+    return of_recording(recording, anatomy, token, heads)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from functools import partial
 
 from dap_server.engine.analysis.answers import Answers, chosen_token, tape_of
 from dap_server.engine.analysis.attribution import Attribution, attribution
-from dap_server.engine.analysis.lens_rows import is_about_layers
+from dap_server.engine.analysis.lens_rows import explained, is_about_layers
 from dap_server.engine.analysis.parts import Part
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
@@ -21,7 +21,7 @@ def attribution_scope(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) ->
     """For the frames of layers and steps; found by running the step again, when it is opened."""
     if not is_about_layers(frame, anatomy):
         return None
-    return Scope("Attribution", Rows(lambda: _rows(frame, anatomy, vocabulary)), expensive=True)
+    return Scope("Attribution", Rows(explained(lambda: _rows(frame, anatomy, vocabulary))), expensive=True)
 
 
 def _rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor
 
 from dap_server.engine.analysis.attribution import Attribution, CannotAttribute, attribution
+from dap_server.engine.analysis.attribution_rows import attribution_scope
 from dap_server.engine.analysis.parts import Part
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.stepping import Motion, Stop
+from dap_server.engine.inspection.frames import CallStack
 from tests.engine.walk import Walk
 from tests.models.tiny import tiny_model
 
@@ -212,12 +215,22 @@ def test_a_capped_logit_is_attributed_before_its_cap() -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("bert", "transform_act_fn .* is not linear"), ("deepseek_v4", "between the last layer and the logits")],
+    [
+        ("prophetnet", "cannot be called for its residual stream alone"),
+        ("bert", "transform_act_fn .* is not linear"),
+        ("deepseek_v4", "between the last layer and the logits"),
+    ],
 )
 def test_where_a_logit_is_no_sum_the_reason_is_told(name: str, reason: str) -> None:
     def look(walk: Walk, stop: Stop) -> None:
         with pytest.raises(CannotAttribute, match=reason):
             of(walk, stop, 0)
+        frame = CallStack(stop, walk.stepper, walk.vocabulary, 0).page(0, 1)[0]
+        scope = attribution_scope(frame, walk.anatomy, walk.vocabulary)
+        assert scope is not None
+        (row,) = scope.children.named_rows()
+        assert row.name == "none"
+        assert re.search(reason, row.value)
 
     looking(tiny_model(name), 1, look)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dap_server.engine.anatomy.loading import Loaded
-from dap_server.engine.anatomy.tokens import TextStream, Vocabulary
+from dap_server.engine.anatomy.tokens import TextStream, UnknownToken, Vocabulary
 
 
 def test_pieces_add_up_to_the_decoded_whole(atlas: Loaded) -> None:
@@ -34,3 +35,23 @@ def test_half_a_character_waits_for_the_other_half(atlas: Loaded) -> None:
 
 def test_without_a_tokenizer_there_are_ids() -> None:
     assert Vocabulary(None).decode([3, 4]) == "<3> <4>"
+
+
+@pytest.mark.parametrize("wanted", ["' Paris'", '" Paris"', " Paris", "Paris"])
+def test_a_token_is_found_by_its_text_quoted_or_not(atlas: Loaded, wanted: str) -> None:
+    vocabulary, size = Vocabulary(atlas.tokenizer), len(atlas.tokenizer)
+    paris = vocabulary.find(wanted, size)
+    assert vocabulary.text(paris) == " Paris"
+    assert vocabulary.find(paris, size) == vocabulary.find(str(paris), size) == paris
+
+
+def test_what_is_no_token_is_refused_with_what_there_is(atlas: Loaded) -> None:
+    vocabulary = Vocabulary(atlas.tokenizer)
+    with pytest.raises(UnknownToken, match=r"' Paris Rome' is no single token: it is ' Paris', ' Rome'"):
+        vocabulary.find(" Paris Rome", 100)
+    with pytest.raises(UnknownToken, match="'' is no single token: it is nothing"):
+        vocabulary.find("", 100)
+    with pytest.raises(UnknownToken, match="there is no token 100: ids are 0 to 99"):
+        vocabulary.find(100, 100)
+    with pytest.raises(UnknownToken, match="no tokenizer"):
+        Vocabulary(None).find("a", 100)
