@@ -88,7 +88,7 @@ class Vocabulary:
                 text = str(ast.literal_eval(text))
         if self.tokenizer is None:
             raise UnknownToken(f"there is no tokenizer that knows {text!r}: give an id")
-        if (token := self.token_of(text)) is not None:
+        if text and (token := self.token_of(text)) is not None:
             return token
         pieces = ", ".join(map(self.quoted, self.tokenizer.encode(text, add_special_tokens=False)))
         raise UnknownToken(f"{text!r} is no single token: it is {pieces or 'nothing'}")

@@ -216,7 +216,6 @@ def test_a_capped_logit_is_attributed_before_its_cap() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("prophetnet", "cannot be called for its residual stream alone"),
         ("bert", "transform_act_fn .* is not linear"),
         ("deepseek_v4", "between the last layer and the logits"),
     ],
