@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor
@@ -14,9 +13,13 @@ from dap_server.engine.analysis.attention_text import UNKNOWN, Known
 from dap_server.engine.analysis.heads import HeadSummary, Tally
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution.stage import reporting
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.scopes import Scope
 from dap_server.engine.inspection.variables import Row, Rows
+
+TITLE = "Working out attention"
+"""Of what takes long."""
 
 SHOWN = 3
 """So many of the keys that a position looks at most are named in its line."""
@@ -109,15 +112,12 @@ def _heads(call: AttentionCall, sequence: int, vocabulary: Vocabulary) -> list[R
     ]
 
 
-def summarize(
-    call: AttentionCall, sequence: int, rows: range | None = None, check: Callable[[], None] = lambda: None
-) -> list[HeadSummary]:
-    """Every head over some query rows, all of them when none are named. `check` is called between pieces of work."""
-    rows = range(call.shape[2]) if rows is None else rows
-    tally, size = Tally(call.text, sequence, call.shape[3], call.device), call.rows_at_once()
-    for start in range(rows.start, rows.stop, size):
-        check()
-        tally.add(call.rows(sequence, slice(start, min(start + size, rows.stop))), start)
+def summarize(call: AttentionCall, sequence: int) -> list[HeadSummary]:
+    """Every head over all query rows."""
+    tally, size, report = Tally(call.text, sequence, call.shape[3], call.device), call.rows_at_once(), reporting(TITLE)
+    for start in range(0, call.shape[2], size):
+        report(start, call.shape[2])
+        tally.add(call.rows(sequence, slice(start, start + size)), start)
     return tally.summaries()
 
 

@@ -46,12 +46,12 @@ def head_tiles(
     keys: range,
     cells: int,
     dtype: tiles.Dtype,
-    check: Callable[[], None] = lambda: None,
+    report: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[HeadTile]:
     """Some heads over some query rows and keys, by their indexes, each as at most `cells` numbers.
 
     Args:
-        check: called between pieces of work; what it raises ends it.
+        report: called between pieces of work with how many rows are done, and of how many; what it raises ends it.
 
     Raises:
         NotEnoughMemory: not even a few rows fit.
@@ -67,7 +67,7 @@ def head_tiles(
     weights = torch.full((*shape, math.ceil(len(keys) / blocks[1])), HIDDEN, device=call.device)
     sinks: Tensor | None = None
     for start in range(rows.start, rows.stop, size):
-        check()
+        report(start - rows.start, len(rows))
         piece = call.rows(sequence, slice(start, min(start + size, rows.stop)))
         tally.add(piece, start)
         cell = (torch.arange(piece.weights.shape[1], device=call.device) + start - rows.start) // blocks[0]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dap_server.engine.analysis.attention import AttentionCall
-from dap_server.engine.analysis.attention_rows import Labels, calls_in, row_of
+from dap_server.engine.analysis.attention_rows import TITLE, Labels, calls_in, row_of
 from dap_server.engine.analysis.attention_tiles import HeadTile, head_tiles
 from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.stage import reporting
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.requests.table import requests
 from dap_server.engine.requests.tiles import tile_body
@@ -102,8 +103,7 @@ def _call(
     known = text.known_keys or keys
     rows = _indexes(args.queries, text.first_query, queries, call, "queries")
     columns = _indexes(args.keys, text.first_key, known, call, "keys")
-    check = session.ready.stepper.stage.check_cancelled
-    made = head_tiles(call, sequence, heads, rows, columns, cells, args.dtype, check)
+    made = head_tiles(call, sequence, heads, rows, columns, cells, args.dtype, reporting(TITLE))
     labels = Labels(call, sequence, session.ready.vocabulary)
     down, across = made[0].weights.blocks
     return AttentionOfModule(

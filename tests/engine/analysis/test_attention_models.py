@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dap_server.engine.analysis.attention import AttentionCall, DispatchedCall
 from dap_server.engine.analysis.attention_capture import attention_calls
-from dap_server.engine.analysis.attention_rows import Labels, calls_in
+from dap_server.engine.analysis.attention_rows import Labels, attention_scope, calls_in
 from dap_server.engine.analysis.attention_text import UNKNOWN
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
@@ -20,6 +20,7 @@ from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.execution.whole_call import WholeCall
 from dap_server.engine.inspection.frames import CallStack
+from dap_server.engine.inspection.variables import Row
 from tests.engine.walk import Walk
 from tests.models.attention import EXACT, difference_from_eager_run, differences_in_step, largest_difference
 from tests.models.tiny import EOS, VOCABULARY, tiny_inputs, tiny_model
@@ -241,6 +242,26 @@ def test_the_encoder_is_run_again_beside_a_step(name: str, path: str) -> None:
 
     looking(model, look)
     assert looks == 2
+
+
+def test_a_stop_in_the_encoder_shows_its_attention() -> None:
+    model = tiny_model("t5")
+    rows: list[Row] = []
+
+    def decide(stop: Stop) -> Motion:
+        frame = CallStack(stop, walk.stepper, walk.vocabulary, 0).page(0, 1)[0]
+        scope = attention_scope(frame, walk.anatomy, walk.vocabulary)
+        assert scope is not None
+        rows.extend(scope.children.named_rows())
+        return Motion.RUN
+
+    walk = Walk(Loaded(model, None), decide, ["encoder.block.1"])
+    options = {"max_new_tokens": 3, "min_new_tokens": 3, "disable_compile": True}
+    actual = walk.generate(input_ids=IDS, attention_mask=MASK, **options)
+    assert walk.stops == ["function breakpoint: before encoder.block.1 in step 0"]
+    assert rows[0].value == "encoder attention · sdpa · 4 heads · 12 × 12"
+    assert [row.name for row in rows[1:]] == [f"head {h}" for h in range(4)]
+    assert torch.equal(actual, model.generate(input_ids=IDS, attention_mask=MASK, **options))
 
 
 @pytest.mark.parametrize("name", ["bert", "deberta", "modernbert"])

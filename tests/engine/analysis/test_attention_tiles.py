@@ -130,14 +130,15 @@ def test_every_piece_is_a_chance_to_cancel(call: DispatchedCall, monkeypatch: py
     monkeypatch.setattr(attention_module, "CHUNK_BYTES", 1)
     pieces = 0
 
-    def check() -> None:
+    def report(done: int, total: int) -> None:
         nonlocal pieces
+        assert (done, total) == (pieces, LENGTH)
         pieces += 1
         if pieces == 3:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        head_tiles(call, 0, [0], range(LENGTH), range(LENGTH), 64, "float16", check)
+        head_tiles(call, 0, [0], range(LENGTH), range(LENGTH), 64, "float16", report)
     assert pieces == 3
 
 
