@@ -79,12 +79,14 @@ class Holders:
     def __init__(self, model: nn.Module, others: Iterable[object]) -> None:
         """`others`: logits processors and stopping criteria."""
         modules = list(model.modules())
+        self._parameters = list(model.parameters())
+        self._versions = self._parameter_versions()
         self._held = [vars(module) for module in modules] + [m._buffers for m in modules if m._buffers]
         remembering = [other for other in others if _may_remember(other)]
         self._others = [vars(other) for other in remembering]
         self._names = [type(other).__name__ for other in remembering]
         self._shared: dict[int, Any] = {id(module): module for module in modules}
-        self._shared |= {id(p): p for p in model.parameters()}
+        self._shared |= {id(p): p for p in self._parameters}
         self._shared |= {id(c): c for m in modules if (c := getattr(m, "config", None)) is not None}
         self._shared |= {id(v): v for held in self._others for v in held.values() if _is_tool(v)}
         self._watched = [
@@ -124,11 +126,17 @@ class Holders:
         return snapshot
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Puts back what `copy` gave; it can be put back again."""
+        """Puts back what `copy` gave; it can be put back again.
+
+        Flags stay as they are where a run has written to its own parameters: RWKV divides some in its first forward and
+        notes it, and with the flag of before that forward they would be divided twice.
+        """
         self._lent = []
         memo: dict[int, Any] = {}
+        written = self._parameter_versions() != self._versions
         for held, values in zip(self._held, snapshot.held, strict=True):
-            _put(held, {k: self._given(v, memo) for k, v in values.items()})
+            given = {k: self._given(v, memo) for k, v in values.items()}
+            _put(held, given | _flags(held) if written else given)
         for held, values in zip(self._others, self._copied(snapshot.others), strict=True):
             held.clear()
             held.update(values)
@@ -136,16 +144,20 @@ class Holders:
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Leaves everything as it was found, the same objects with the same values, whatever is restored meanwhile."""
-        changed = self.have_changed()
+        """Leaves everything as it was found, the same objects with the same values, whatever is restored meanwhile.
+
+        Parameters that are written to meanwhile stay so, and then flags too, as `restore` says.
+        """
+        changed, versions = self.have_changed(), self._parameter_versions()
         present = [{k: v for k, v in held.items() if k not in _OWN} for held in self._held]
         others = [dict(held) for held in self._others]
         self._lent = []
         try:
             yield
         finally:
+            written = self._parameter_versions() != versions
             for held, values in zip(self._held, present, strict=True):
-                _put(held, values)
+                _put(held, values | _flags(held) if written else values)
             for held, values in zip(self._others, others, strict=True):
                 held.clear()
                 held.update(values)
@@ -154,6 +166,9 @@ class Holders:
                     with torch.no_grad():
                         lent.tensor.copy_(lent.value)
             self._seen, self._has_moved = self._fingerprint(), changed
+
+    def _parameter_versions(self) -> list[int]:
+        return [_version(parameter) for parameter in self._parameters]
 
     def _copy_held(self) -> list[dict[str, Any]]:
         known, self._kept, self._containers = self._kept, {}, {}
@@ -233,6 +248,10 @@ def _readers(watched: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Callab
     """For each dictionary a function that gives all its values that a step may change; quick, it runs every step."""
     names = [(held, [name for name in held if name not in _OWN]) for held in watched]
     return [(held, itemgetter(*some, some[0])) for held, some in names if some]  # of one name it would be no tuple
+
+
+def _flags(held: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in held.items() if type(value) is bool and name not in _OWN}
 
 
 def _put(held: dict[str, Any], values: dict[str, Any]) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import torch
 
+from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution import caches
 from dap_server.engine.execution.decoding import SamplingLoop
-from dap_server.engine.execution.stepping import Stop
+from dap_server.engine.execution.stepping import Motion, Stop
 from tests.conftest import Report
 from tests.engine.execution.journey import Journey, ThereAndBack, there_and_back
 from tests.engine.execution.straight import Ask, asking, returned, run_straight, same
-from tests.models.tiny import VOCABULARY, tiny_model
+from tests.engine.walk import Walk
+from tests.models.tiny import VOCABULARY, tiny_model, tiny_tokenizer
 
 KINDS = [
     "llama", "qwen3", "gpt2", "bloom", "mixtral", "qwen3_moe", "deepseek_v3", "llama, dynamic RoPE", "phi3, longrope",
@@ -75,6 +77,22 @@ def test_forth_back_and_forth_again(kind: str, mode: str) -> None:
     assert isinstance(inspector, Inspector)
     _table[kind, "", "", "FAILED"].remove(mode)
     _note(mode, (kind, inspector.cache, inspector.restoring, "identical"))
+
+
+def test_a_model_that_scales_its_weights_in_its_first_forward_scales_them_once() -> None:
+    plain, looked_at = tiny_model("rwkv"), tiny_model("rwkv")
+    ask = asking({"do_sample": False}, steps=4)
+    expected = plain.generate(**ask())
+
+    def look(stop: Stop) -> Motion:
+        assert stop.generation.tape is not None
+        for step in {0, stop.place.step}:
+            stop.generation.tape.replay(step)
+        return Motion.RUN
+
+    walk = Walk(Loaded(looked_at, tiny_tokenizer()), look, ["step", "*.blocks.1"])
+    assert torch.equal(walk.generate(**ask()), expected)
+    assert same(looked_at.state_dict(), plain.state_dict())
 
 
 def _note(mode: str, row: Row) -> None:
