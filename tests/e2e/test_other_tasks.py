@@ -119,6 +119,7 @@ def test_an_encoder_and_its_decoder_are_stopped_and_stepped_alike(spawn: Spawn, 
     assert client.move("stepBack")["text"] == "before encoder.block.0 in step 0"
     assert client.move("next")["text"] == "before encoder.block.1 in step 0"
     assert client.move("continue")["text"] == "before decoder.block.0 in step 0"
+    assert f"prompt  {prompt!r}  7 tokens" in names(client.frames())
     assert client.move("continue")["text"] == "before decoder.block.0 in step 1"
     client.break_at()
     assert client.move("continue")["description"] == "generation finished"

@@ -162,7 +162,7 @@ class PromptRun(Run):
         """With a decoding method that runs in another loop than ours."""
 
         def finish(sequences: Tensor) -> None:
-            if self._has_encoder:
+            if self._has_encoder and generation.encoded is None:
                 generation.encoded, generation.prompt_length = replace(generation), 0
             generation.input_ids = sequences
             self.finished(generation)

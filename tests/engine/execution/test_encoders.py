@@ -7,10 +7,17 @@ from typing import Any
 import pytest
 import torch
 
+from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.tasks import Task
 from dap_server.engine.execution.generation import Generation
-from dap_server.engine.execution.stepping import Motion, Stop
+from dap_server.engine.execution.prompting import PromptRun
+from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from dap_server.engine.execution.whole_call import WholeCall
+from dap_server.engine.inspection.frames import prompt_ids
 from dap_server.modelmap.places import END, Place
+from dap_server.protocol.launch import LaunchArguments
+from tests.e2e.tiny_checkpoints import tokenizer
 from tests.engine.execution.journey import Journey, Move
 from tests.engine.execution.straight import Straight, asking, returned, run_straight, run_straight_by_calls, same
 from tests.models.tiny import tiny_model
@@ -57,6 +64,29 @@ def test_the_encoder_of_a_beam_search_belongs_to_its_first_step(kind: str) -> No
     assert next(iter(straight.seen)) == first
     assert journey.places[0] == Place(0, f"{LAYERS[kind]}.1")
     assert journey.places[-3:] == [Place(0, ""), first, journey.places[0]]
+
+
+def test_the_prompt_of_a_beam_search_stays_what_the_encoder_has_read() -> None:
+    model = tiny_model("t5")
+    places: list[Place] = []
+    prompts: list[list[int]] = []
+
+    def stopped(stop: Stop) -> None:
+        places.append(stop.place)
+        prompts.append(prompt_ids(stop, 0))
+        if len(places) == 1:
+            stepper.travel(Place(0, "encoder"), "goto")
+        else:
+            stepper.resume(Motion.RUN)
+
+    stepper = Stepper(Anatomy(model), stopped)
+    written: list[str] = []
+    launch = LaunchArguments(model="t5", prompt="one two", generation={"num_beams": 2, "max_new_tokens": 3})
+    ids = PromptRun(Loaded(model, tokenizer(), Task.SEQ2SEQ), launch, stepper, written.append).run()
+    assert [place.path for place in places] == [END, "encoder", END]
+    assert prompts == [tokenizer()("one two")["input_ids"]] * 3
+    text = tokenizer().decode(ids[0], skip_special_tokens=True)
+    assert "".join(written) == f"one two\n{text}\n"
 
 
 @pytest.mark.parametrize("kind", ENCODER)
