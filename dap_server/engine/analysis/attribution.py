@@ -26,6 +26,10 @@ CHECKED = 8
 """So many logits are computed by hand to know a head from its look-alikes."""
 
 
+WIDEST = 4
+"""What lies on the way to the head is at most so many times as wide as its input; a head may be much wider."""
+
+
 class CannotAttribute(RequestError):
     """A logit of this model is no sum over its layers; the text says why."""
 
@@ -153,8 +157,8 @@ def _path(recording: Recording, anatomy: Anatomy, token: int) -> _Path:
     assert last.output is not None
     assert logits is not None
     behind = recording.calls[last.end :]
-    maps, x = _followed(behind, last.output, logits)
-    found = _head(behind, x, logits, anatomy, token)
+    maps, x, found = _followed(behind, last.output, logits, anatomy, token)
+    found = found or _parameter(x, logits, anatomy, token)
     if found is None:
         raise CannotAttribute(_what_stands_between(behind, maps, x, anatomy))
     head, finish = found
@@ -171,43 +175,49 @@ def _path(recording: Recording, anatomy: Anatomy, token: int) -> _Path:
     return _Path(reader, biases[::-1], finish.logit)
 
 
-def _followed(behind: list[Call], stream: Tensor, logits: Tensor) -> tuple[list[Affine], Tensor]:
-    """The maps that the stream (D,) goes through on its way to the head, and what comes out of them."""
+def _followed(
+    behind: list[Call], stream: Tensor, logits: Tensor, anatomy: Anatomy, token: int
+) -> tuple[list[Affine], Tensor, tuple[_Head, _Finish] | None]:
+    """The maps that the stream (D,) goes through on its way to the head, what comes out of them, and the head."""
     maps: list[Affine] = []
     x, skip = stream, 0
     for i, call in enumerate(behind):
-        if i < skip or call.output is None or call.output.shape[0] >= logits.shape[0]:
+        factor = multiple_of(call.inputs[0], x) if i >= skip and call.inputs and call.output is not None else None
+        if factor is None or call.output is None:
             continue
-        given = next((row for row in call.inputs if multiple_of(row, x) is not None), None)
-        if given is None:
-            continue
-        found = recognised(call)
-        if found is None:
-            continue
-        factor = multiple_of(given, x)
-        assert factor is not None
-        maps += [scaled("", factor), found]
-        x = call.output
-        skip = i + 1 + sum(other.path.startswith(f"{call.path}.") for other in behind[i + 1 :])
-    return maps, x
+        if (head := _head(call, factor, logits, anatomy, token)) is not None:
+            return maps, x, head
+        found = recognised(call) if call.output.shape[0] <= WIDEST * x.shape[0] else None
+        if found is not None:
+            maps += [scaled("", factor), found]
+            x = call.output
+            skip = i + 1 + sum(other.path.startswith(f"{call.path}.") for other in behind[i + 1 :])
+    return maps, x, None
 
 
-def _head(behind: list[Call], x: Tensor, logits: Tensor, anatomy: Anatomy, token: int) -> tuple[_Head, _Finish] | None:
-    """What makes the logits (V,) of x (W,)."""
-    best = logits.nan_to_num(neginf=torch.finfo(logits.dtype).min).topk(min(CHECKED, logits.shape[0])).indices
-    rows = torch.cat([best.new_tensor([token]), best])
-    for call in reversed(behind):
-        y = call.output
-        if y is None or y.shape[0] < logits.shape[0] or not call.inputs:
-            continue
-        factor, matrix = multiple_of(call.inputs[0], x), matrix_of(call.module, call.inputs[0], y, rows)
-        finish = _finish(y[: logits.shape[0]], logits, anatomy, token)
-        if factor is not None and matrix is not None and finish is not None:
-            return _Head(call.path, factor, *matrix), finish
+def _head(call: Call, factor: float, logits: Tensor, anatomy: Anatomy, token: int) -> tuple[_Head, _Finish] | None:
+    """A call that makes the logits (V,) of `factor` times a row."""
+    y = call.output
+    if y is None or y.shape[0] < logits.shape[0]:
+        return None
+    matrix = matrix_of(call.module, call.inputs[0], y, _rows(logits, token))
+    finish = None if matrix is None else _finish(y[: logits.shape[0]], logits, anatomy, token)
+    return None if matrix is None or finish is None else (_Head(call.path, factor, *matrix), finish)
+
+
+def _parameter(x: Tensor, logits: Tensor, anatomy: Anatomy, token: int) -> tuple[_Head, _Finish] | None:
+    """A matrix that makes the logits (V,) of x (W,), and that no module is called for."""
+    rows = _rows(logits, token)
     for name, weight in anatomy.model.named_parameters():
         if weight.dim() == 2 and weight.shape == (logits.shape[0], x.shape[0]) and makes(weight, None, x, logits, rows):
             return _Head(name, 1.0, weight.detach(), None), _Finish(float(logits[token]))
     return None
+
+
+def _rows(logits: Tensor, token: int) -> Tensor:
+    """The logits by which a head is known: that of the token, and the highest ones."""
+    best = logits.nan_to_num(neginf=torch.finfo(logits.dtype).min).topk(min(CHECKED, logits.shape[0])).indices
+    return torch.cat([best.new_tensor([token]), best])
 
 
 def _finish(made: Tensor, logits: Tensor, anatomy: Anatomy, token: int) -> _Finish | None:

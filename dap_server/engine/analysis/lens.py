@@ -320,7 +320,7 @@ class LensReader:
                 Said(*at_place[i], *(float(kind[k, i]) for kind in sizes))
                 for k, at_place in zip(chosen, heard, strict=True)
             ]
-            for i in range(-len(heard[0]), 0)
+            for i in range(-min(len(heard[0]), sizes[0].shape[1]), 0)
         ]
 
 

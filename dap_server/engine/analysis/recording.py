@@ -73,7 +73,7 @@ class Recording:
 
     Attributes:
         layers: indices of the calls of the stack that makes the logits.
-        logits: (V,) as the model gave them; None when it gave none for the position.
+        logits: (V,) as the model gave them, of a classifier for the whole text; None without any for the position.
     """
 
     def __init__(self, anatomy: Anatomy, sequence: int, position: int) -> None:
@@ -140,7 +140,7 @@ class Recording:
         call.output = None if first is None else self._row(first)
         if path == "":
             logits = getattr(output, "logits", None)
-            self.logits = self._row(logits) if isinstance(logits, Tensor) else None
+            self.logits = self._logits(logits) if isinstance(logits, Tensor) else None
 
     def at(self, name: str, phase: Phase) -> None:
         """The last forward of the step is over."""
@@ -163,6 +163,12 @@ class Recording:
     def _rows_of(self, count: int, length: int) -> Rows | None:
         is_there = -length <= self._position < length
         return Rows(self._sequence, self._position % length, count, length) if is_there else None
+
+    def _logits(self, logits: Tensor) -> Tensor | None:
+        """Of the position; a classifier gives one row (B, N) for the whole text."""
+        if logits.dim() == 2 and logits.shape[0] == self._sequences:
+            return logits[self._sequence].detach().clone()
+        return self._row(logits)
 
     def _row(self, tensor: Tensor) -> Tensor | None:
         return None if self._rows is None else self._rows.of(tensor)

@@ -382,6 +382,11 @@ def test_a_classifier_is_read_once_and_says_labels() -> None:
         with torch.no_grad():
             by_hand = model.score(model.model.norm(plain.hidden_states[1]))[1, -1]
         assert torch.allclose(torch.tensor([w.logit for w in column.said[1].watched]), by_hand, atol=1e-5)
+        assert stop.generation.tape is not None
+        parts = attribution(stop.generation.tape, 0, walk.anatomy, 1, 2)
+        assert parts.given == float(plain.logits[1, 2])
+        assert abs(parts.remainder) < 1e-4
+        assert all(part.children for part in parts.parts if part.kind == "layer")
         frame = CallStack(stop, walk.stepper, walk.vocabulary, 1).page(0, 1)[0]
         scope = lens_scope(frame, walk.anatomy, walk.vocabulary)
         assert scope is not None
