@@ -10,7 +10,9 @@ from torch import Tensor
 
 from dap_server.engine.inspection import kinds
 from dap_server.engine.inspection.raw_bytes import UnfitTensor
+from dap_server.engine.inspection.rows import RAISED, reason
 from dap_server.engine.inspection.tensors import dtype_name
+from dap_server.protocol.errors import RequestError
 
 Library = Literal["torch", "numpy"]
 
@@ -25,16 +27,25 @@ def literal(value: object) -> str:
     """A value as Python, with the tensors that are in its lists and dictionaries.
 
     Raises:
-        UnfitTensor: a tensor that is too long to write out, or cannot be.
+        UnfitTensor: a tensor that is too long to write out or cannot be, or a value that raises when it is asked.
     """
+    try:
+        return _literal(value)
+    except RequestError:
+        raise
+    except RAISED as error:
+        raise UnfitTensor(f"it cannot be written out: {reason(error)}") from None
+
+
+def _literal(value: object) -> str:
     if isinstance(value, Tensor):
         return tensor_literal(value)
     if type(value) is dict:
-        return f"{{{', '.join(f'{literal(key)}: {literal(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{_literal(key)}: {_literal(item)}' for key, item in value.items())}}}"
     if type(value) is list:
-        return f"[{', '.join(map(literal, value))}]"
+        return f"[{', '.join(map(_literal, value))}]"
     if type(value) is tuple:
-        return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
+        return f"({', '.join(map(_literal, value))}{',' if len(value) == 1 else ''})"
     return repr(value)
 
 

@@ -75,6 +75,18 @@ def test_tensors_inside_lists_and_dictionaries_are_written_out() -> None:
     assert again["b"] == (torch.zeros(1),)
 
 
+def test_what_raises_or_holds_itself_says_so() -> None:
+    class Hostile:
+        def __repr__(self) -> str:
+            raise RuntimeError("do not look")
+
+    endless: list[object] = []
+    endless.append(endless)
+    for value, why in (([Hostile()], "RuntimeError: do not look"), (endless, "RecursionError")):
+        with pytest.raises(UnfitTensor, match=f"cannot be written out: {why}"):
+            literal(value)
+
+
 def test_a_long_tensor_is_not_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(literals, "MOST", 10)
     with pytest.raises(UnfitTensor, match=r"11 elements is too long to write out .*save NAME PATH"):
