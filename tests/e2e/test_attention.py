@@ -117,6 +117,7 @@ def test_large_attention_is_made_smaller(at_sample: RawClient) -> None:
     [
         ({"layer": 6}, "no layer 6: there are 0 to 5"),
         ({"layer": -1}, "no layer -1"),
+        ({"layer": "model.layers"}, "a list of modules, which is not called itself"),
         ({"layer": "model.layer.3"}, "did you mean 'model.layers.3'"),
         ({}, r"in no layer: give one, 0 to 5 .* at `\$.layer`"),
         ({"layer": 1, "heads": [0, 6]}, "no head 6 in model.layers.1.self_attn: there are 0 to 5"),

@@ -105,6 +105,7 @@ def test_all_layers_are_a_line_each() -> None:
         ("attention 3", {"layer": 3}),
         ("attn 3.4", {"layer": 3, "heads": [4]}),
         ("attention model.layers.3.self_attn", {"layer": "model.layers.3.self_attn"}),
+        ("attention model.layers.3", {"layer": "model.layers.3"}),
         ("attention encoder.block.0:1", {"layer": "encoder.block.0", "heads": [1]}),
     ],
 )

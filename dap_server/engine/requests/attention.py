@@ -6,6 +6,7 @@ from dap_server.engine.analysis.attention import AttentionCall
 from dap_server.engine.analysis.attention_rows import TITLE, Labels, calls_in, row_of
 from dap_server.engine.analysis.attention_tiles import HeadTile, head_tiles
 from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.breakpoints import is_called
 from dap_server.engine.execution.stage import reporting
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.requests.table import requests
@@ -55,6 +56,8 @@ def _path(frame: Frame, layer: int | str | None, anatomy: Anatomy) -> str:
     if isinstance(layer, str):
         if layer not in anatomy.modules:
             raise _wrong(f"no module '{layer}'{did_you_mean(layer, anatomy.modules)}", "layer")
+        if not is_called(anatomy.modules[layer]):
+            raise _wrong(f"'{layer}' is a list of modules, which is not called itself: name one of them,", "layer")
         return layer
     stack = anatomy.stack_of(frame.path or "")
     if layer is None:

@@ -19,8 +19,10 @@ LENS_SECONDS = 600.0
 _LENS = re.compile(
     r"(?:watch\s+(?P<watch>'[^']*'|\"[^\"]*\"|\S+))?\s*(?:last\s+(?P<last>[1-9]\d*))?\s*(?P<exact>exact)?"
 )
-WHICH_HEADS = "attention 3, attention 3.4, attention 3.4 7 for the token at 7, attention MODULE, attention all"
-_HEADS = re.compile(r"(?:(?P<layer>\d+)|(?P<path>[A-Za-z_][\w.]*?))(?:[.:](?P<head>\d+))?(?:\s+(?P<position>\d+))?")
+WHICH_HEADS = "attention 3, attention 3.4, attention 3.4 7 for the token at 7, attention MODULE:4, attention all"
+_HEADS = re.compile(
+    r"(?:(?P<layer>\d+)(?:\.(?P<head>\d+))?|(?P<path>[A-Za-z_][\w.]*)(?::(?P<of>\d+))?)(?:\s+(?P<position>\d+))?"
+)
 
 
 @command(
@@ -102,8 +104,9 @@ def _which(match: re.Match[str] | None) -> tuple[int | str | None, int | None, i
     """Layer, head and position of an argument."""
     if match is None:
         return None, None, None
+    head, position = match["head"] or match["of"], match["position"]
     layer = int(match["layer"]) if match["layer"] else match["path"]
-    return layer, *(int(match[name]) if match[name] else None for name in ("head", "position"))  # type: ignore[return-value]
+    return layer, int(head) if head else None, int(position) if position else None
 
 
 def _cells(head: int | None) -> int:
