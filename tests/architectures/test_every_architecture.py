@@ -67,9 +67,10 @@ def test_a_whole_session(task: Task, name: str) -> None:
     weights = f"{found.attention:.0e} in {found.calls} calls ({', '.join(sorted(found.sources))})"
     attention = weights if found.calls else "none"
     sums = found.why_not if found.attributed is None else f"{found.attributed:.0e}"
+    refused = "".join(f" · {why}" for why in sorted(found.refused) if not why.startswith("Attribution"))
     _note(
         task, name, f"layers {layers} · attention {attention} · {found.replayed} outputs replayed exactly"
-        f" · {'tokens' if generates else 'logits'} identical · attribution {sums}",
+        f" · {'tokens' if generates else 'logits'} identical · attribution {sums}{refused}",
     )  # fmt: skip
     assert layers
     assert half_called == []
@@ -95,8 +96,9 @@ def _note(task: Task, name: str, what: str) -> None:
     rows.append(f"{name:26} {what}")
 
 
-@pytest.mark.parametrize("run", ["sample", pytest.param("all", marks=pytest.mark.architectures)])
-def test_what_was_found_is_told(run: str, report: Report) -> None:
+def test_what_was_found_is_told(report: Report) -> None:
     for task, rows in _table.items():
-        if rows:
-            report(f"architectures, {run}, {task}: {len(rows)}", rows)
+        left_out = [f"{name:26} not built: {reason}" for name, reason in NOT_BUILT[task].items()]
+        types = len(model_types(task))
+        is_whole = len(rows) + len(left_out) == types
+        report(f"architectures, {task}: {len(rows)} of {types} types", [*rows, *(left_out if is_whole else [])])
