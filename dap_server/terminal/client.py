@@ -20,10 +20,10 @@ import msgspec
 
 from dap_server.protocol import tables
 from dap_server.protocol.capabilities import Capabilities
-from dap_server.protocol.errors import RequestError
+from dap_server.protocol.errors import Cancelled, RequestError
 from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS
 from dap_server.protocol.messages import Event, Message, Request, Struct
-from dap_server.protocol.requests import DisconnectArguments
+from dap_server.protocol.requests import CancelArguments, DisconnectArguments
 from dap_server.protocol.types import FunctionBreakpoint
 from dap_server.terminal.children import Children
 from dap_server.terminal.inbox import Arrival
@@ -120,13 +120,18 @@ class Client(Requests, Waits):
         """Sends a request and waits for the decoded body of its answer.
 
         Raises:
-            RequestError: the adapter refused; a ConnectionClosed when it went away instead of answering.
+            RequestError: the adapter refused; a ConnectionClosed when it went away instead of answering; Cancelled by
+                Ctrl+C, which cancels the request.
             TimeoutError: no answer in time.
         """
         self.inbox.raise_failure()
         seconds = self.timeout if timeout is None else timeout
+        reply = self.request(command, arguments)
         try:
-            body = self.request(command, arguments).result(seconds)
+            body = reply.result(seconds)
+        except KeyboardInterrupt:
+            self.request("cancel", CancelArguments(request_id=reply.seq))
+            raise Cancelled from None
         except TimeoutError:
             raise TimeoutError(f"no answer to '{command}' within {seconds:g} s") from None
         known = tables.REQUESTS.get(command) or LLM_REQUESTS.get(command)

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from dap_server.protocol.errors import RequestError
+from dap_server.protocol.errors import Cancelled, RequestError
 from dap_server.protocol.requests import EvaluateResponseBody
 from dap_server.terminal.client import Client
 from dap_server.terminal.errors import SessionEnded
 from dap_server.wire.connection import ConnectionClosed
+from dap_server.wire.reply import Reply
 from tests.schema import validate
-from tests.terminal.fake_adapter import FakeAdapter
+from tests.terminal.fake_adapter import FakeAdapter, Unanswered
 
 SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]
 """A process that neither reads nor goes away."""
@@ -36,6 +37,22 @@ def test_a_refused_request_raises_what_the_adapter_said() -> None:
     with FakeAdapter(next=refuse("the model is {running}")) as fake, pytest.raises(RequestError) as error:
         fake.client.next()
     assert str(error.value) == "the model is {running}"
+
+
+def test_an_interruption_cancels_the_request_that_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def later(_: object) -> None:
+        raise Unanswered
+
+    def interrupted(_reply: object, _timeout: object = None) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with FakeAdapter(evaluate=later) as fake:
+        monkeypatch.setattr(Reply, "result", interrupted)
+        with pytest.raises(Cancelled):
+            fake.client.evaluate("slow()", frame_id=4)
+        fake.client.ask("next", {"threadId": 1})  # behind the cancel
+        assert fake.arguments_of("cancel") == {"requestId": fake.unanswered[0].seq}
 
 
 def test_events_wait_in_their_order_until_somebody_takes_them_by_name() -> None:
