@@ -20,6 +20,7 @@ You are inside the model, before its layer 3 works on the prompt. Try:
   next, step, out    over this module, into it, out of it
   goto 4, back, rcontinue    to another step, back over a module, back to a breakpoint
   break sample       stop where the token is chosen, then: continue, v Sampling
+  lens, attention 3, attribution, saliency    how the model comes to what it says
   p inputs["hidden_states"].norm()      any Python
   where, help, quit
 """
@@ -42,6 +43,13 @@ break sample
 continue
 v Sampling
 where
+# How the model came to that: what every layer would say next, and what each part adds to the score of the token.
+lens
+attribution
+# Where layer 3 looks, head by head.
+attention 3
+# How much each token of the text bears on the choice.
+saliency
 # On to a later token, and back from there: over a layer, then to the choice of the token before.
 goto 3 model.layers.3
 back
