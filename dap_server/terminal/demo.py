@@ -43,7 +43,7 @@ break sample
 continue
 v Sampling
 where
-# How the model came to that: what every layer would say next, and what each part adds to the score of the token.
+# How did that come about? What every layer would say, and what each part adds to the score.
 lens
 attribution
 # Where layer 3 looks, head by head.
