@@ -35,6 +35,11 @@ OTHERWISE_COUNTED: dict[tuple[Task, str], str] = {
 }
 """Types that have another number of blocks than their configuration says layers, and why."""
 
+PASSED_OVER: dict[tuple[Task, str], str] = {
+    ("causal", "mllama"): "passes over its layers of cross attention where there is no image",
+}
+"""Types that do not call all layers of a stack on text alone, and why."""
+
 _table: dict[Task, list[str]] = {task: [] for task in TASKS}
 
 
@@ -73,7 +78,7 @@ def test_a_whole_session(task: Task, name: str) -> None:
         f" · {'tokens' if generates else 'logits'} identical · attribution {sums}{refused}",
     )  # fmt: skip
     assert layers
-    assert half_called == []
+    assert bool(half_called) is ((task, name) in PASSED_OVER), f"not called: {half_called}"
     assert found.attention < EXACT
     assert found.attributed is None or found.attributed < SUMS
     says = _layers_said(model)
