@@ -289,3 +289,57 @@ def test_a_view_that_was_left_open_gets_nothing_before_there_is_a_model(spawn: S
     assert [row["presentationHint"] for row in body["instructions"]] == ["invalid"] * 400
     client.response(launch)
     client.stop()
+
+
+def test_every_scope_is_the_same_inside_an_operation(run: Run) -> None:
+    client = begin(run, "*.layers.1")
+
+    def seen() -> dict[str, dict[str, str]]:
+        frames = {frame["name"].removesuffix(" (before)"): frame for frame in client.frames()}
+        found: dict[str, dict[str, str]] = {}
+        for name in ("model.layers.1", "step 0 (prefill)", "model.layers.0 (done)"):
+            scopes = client.scopes(frames[name])
+            found |= {f"{name}: {scope}": values(client.open(row)) for scope, row in scopes.items()}
+        for shown in found.values():
+            shown.pop("as of", None)  # the place itself
+        return found
+
+    before = seen()
+    assert {"model.layers.1: Attention", "model.layers.1: Gradients", "step 0 (prefill): Lens"} <= before.keys()
+    client.move("stepIn", **INSTRUCTION)
+    assert client.place() == "aten::pow.Tensor_Scalar"
+    assert seen() == before
+
+
+def test_beam_search_is_stepped_by_operation_and_back(run: Run, plain: Plain) -> None:
+    options = {"max_new_tokens": 3, "num_beams": 2}
+    expected = plain.texts(PROMPT, **options)[0]
+    client = run("*.layers.3.mlp/aten::silu", prompt=PROMPT, generation=options)
+    client.stop()
+    client.move("continue")
+    assert client.move("continue")["text"] == "before aten::silu of model.layers.3.mlp.act_fn in step 2"
+    here = values(client.scope("Operands"))
+    assert client.move("next", **INSTRUCTION)["text"] == "before aten::t of model.layers.3.mlp.up_proj in step 2"
+    assert client.move("stepBack", **INSTRUCTION)["text"] == "before aten::silu of model.layers.3.mlp.act_fn in step 2"
+    assert values(client.scope("Operands")) == here
+    assert client.move("reverseContinue")["text"] == "before aten::silu of model.layers.3.mlp.act_fn in step 1"
+    assert len([row for row in everything(client) if "::" in row["instruction"]]) > 200
+    client.break_at()
+    client.move("continue")
+    assert client.output() == expected + "\n"
+
+
+def test_a_pause_and_a_restart_end_stepping_by_operation(operations: RawClient, example_model: Any) -> None:
+    client = operations
+    client.move("next", **INSTRUCTION)
+    client.restart(["step"], model=str(example_model), prompt=PROMPT, generation=OPTIONS)
+    assert client.stop()["text"] == "step 0"
+    assert client.move("next", **INSTRUCTION)["text"] == "before aten::embedding of model.embed_tokens in step 0"
+    assert client.move("stepBack", **INSTRUCTION)["text"] == "step 0"
+    with pytest.raises(Refused, match="nothing lies before it"):
+        client.ask("stepBack", threadId=1, **INSTRUCTION)
+    client.move("continue")
+    assert client.move("stepBack", **INSTRUCTION)["text"] == "before aten::_unsafe_view of lm_head in step 0"
+    assert client.move("next", **INSTRUCTION)["text"] == "before logits in step 0"
+    client.move("continue")
+    assert client.place() == "step 1"

@@ -286,9 +286,9 @@ class Stepper:
     def _at_operation(self, operation: Operation, phase: Phase, ends: bool) -> None:
         hits = self.breakpoints.at_operation(operation.name, operation.full_name, operation.site, phase)
         plan, path = self._plan, operation.site.path
-        is_there = plan.motion is Motion.TO and plan.ordinal == operation.site.ordinal > 0
-        if plan.motion is Motion.TO:
-            ends = is_there and plan.place is not None and plan.place.phase == phase
+        if plan.place is not None:
+            is_there = (plan.place.step, plan.ordinal) == (self.generation.step, operation.site.ordinal)
+            ends = is_there and plan.ordinal > 0 and plan.place.phase == phase
             hits = hits if ends and plan.reason == HIT else []
         if not hits and not ends:
             return
