@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
 from dap_server.engine.anatomy.regions import Regions
@@ -47,7 +48,7 @@ class Operation:
 
     Attributes:
         caller: the Python frame that called it.
-        result: NOT_RUN before.
+        result: shares its elements with what the model gets; NOT_RUN before.
     """
 
     function: Function
@@ -240,6 +241,14 @@ class OperationWatch:
             return function(*args, **kwargs)
         operation = Operation(function, args, kwargs, site, caller)
         self._before(operation)
-        operation.result = function(*args, **kwargs)
+        result = function(*args, **kwargs)
+        operation.result = _alias(result)
         self._after(operation)
-        return operation.result
+        return result
+
+
+def _alias(result: Any) -> Any:
+    """The same elements in another tensor: what is held by others, torch may detach first, which is one more operation."""
+    if isinstance(result, Tensor):
+        return result.data
+    return type(result)(map(_alias, result)) if type(result) in (list, tuple) else result

@@ -156,11 +156,11 @@ class Journey:
                 self.stepper.resume(Motion.NEXT)
             else:
                 self._check_way_back(stop.place, destination.place, move)
-                self._travel(destination.place, destination.reason)
+                self._travel(*destination)
 
-    def _travel(self, place: Place, reason: str) -> None:
+    def _travel(self, place: Place, reason: str, ordinal: int = 0) -> None:
         self._heading = place
-        self.stepper.travel(place, reason)
+        self.stepper.travel(place, reason, ordinal)
 
     def _check_way_back(self, here: Place, there: Place, move: str) -> None:
         """Holds the end of a way back against the order of the straight run, where both ends are module calls."""
@@ -181,7 +181,10 @@ class Journey:
     def check(self, stop: Stop) -> None:
         """Holds what can be seen at a stop against the straight run."""
         place, selection = stop.place, stop.generation.selection
-        if place.path in self.anatomy.modules:
+        if place.operation:
+            assert stop.operation is not None
+            assert stop.operation.full_name == place.operation
+        elif place.path in self.anatomy.modules:
             live = stop.activations[0]
             seen = self.straight.before if self.is_before_steps(stop) else self.straight.seen
             self._hold(place, (live.args, live.kwargs) if place.phase == "before" else stop.output, seen)

@@ -53,7 +53,8 @@ def test_the_encoder_of_a_beam_search_belongs_to_its_first_step(kind: str) -> No
     straight = run_straight_by_calls(model, call)
     first = Place(0, ENCODER[kind])
     turns: list[Move] = ["back_in", "back", Motion.NEXT, "back_out", Motion.IN, Motion.NEXT, Place(1, "")]
-    turns += ["back_in", "last_hit", "last_hit", Place(0, ""), "back", Motion.RUN]
+    turns += ["back_in", "last_hit", "last_hit", Motion.OPERATION, "back_by_operation", Motion.OPERATION, "back_out"]
+    turns += [Place(0, ""), "back", Motion.RUN]
     journey = InEncoder(model, straight, turns)
     journey.break_at((f"{LAYERS[kind]}.1", "before"))
     generation = Generation()
@@ -94,7 +95,15 @@ def test_a_run_stops_and_goes_back_in_the_encoder_before_its_first_step(kind: st
     model = tiny_model(kind)
     ask = asking({}, steps=3)
     straight = run_straight(model, ask)
-    turns: list[Move] = ["back_in", "back", Motion.NEXT, "back_out", Motion.IN, Motion.OUT, "last_hit", Motion.RUN]
+    turns: list[Move] = ["back_in", "back", Motion.NEXT, "back_out", Motion.IN, Motion.OUT, "last_hit"]
+    turns += [
+        Motion.OPERATION,
+        Motion.OPERATION,
+        "back_by_operation",
+        Motion.OPERATION_OUT,
+        "back_by_operation",
+        Motion.RUN,
+    ]
     journey = InEncoder(model, straight, turns)
     journey.break_at((f"{LAYERS[kind]}.1", "before"))
     assert same(returned(journey.generate(ask)), returned(straight.result))

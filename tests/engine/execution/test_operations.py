@@ -71,6 +71,23 @@ def test_a_whole_attention_module_is_stepped_through_operation_by_operation(atla
         assert equal(gave, operation.gave), operation.name
 
 
+@pytest.mark.parametrize("kind", ["bart", "opt", "mixtral", "mamba"])
+def test_being_watched_adds_no_operation_and_hides_none(kind: str) -> None:
+    model = tiny_model(kind)
+    asked = {"input_ids": torch.arange(3, 10)[None], "max_new_tokens": 2, "disable_compile": True}
+    with recorded(model) as calls:
+        model.generate(**asked)
+    seen: list[list[str]] = [[], []]
+
+    def decide(stop: Stop) -> Motion:
+        if stop.operation is not None:
+            seen[stop.place.step].append(stop.operation.full_name)
+        return Motion.OPERATION
+
+    Walk(Loaded(model, None), decide, ["step"]).generate(**asked)
+    assert seen == [[operation.name for operation in call] for call in calls]
+
+
 def stepping(loaded: Loaded, motions: list[Motion], breakpoints: list[str]) -> list[str]:
     plan = iter(motions)
     walk = Walk(loaded, lambda _: next(plan, Motion.RUN), breakpoints)

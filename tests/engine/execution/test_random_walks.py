@@ -19,8 +19,18 @@ from tests.models.tiny import tiny_model
 
 MODELS = ["llama", "gemma2", "falcon_h1", "bart", "llama, dynamic RoPE"]
 MOVES = [
-    *[Motion.NEXT, Motion.IN, Motion.OUT, Motion.RUN, Motion.TOKEN],
-    *["back", "back_in", "back_out", "last_hit", "run to a step", "run to a place", "look", "break elsewhere"],
+    *[Motion.NEXT, Motion.IN, Motion.OUT, Motion.RUN, Motion.TOKEN, Motion.OPERATION, Motion.OPERATION_OUT],
+    *[
+        "back_by_operation",
+        "back",
+        "back_in",
+        "back_out",
+        "last_hit",
+        "run to a step",
+        "run to a place",
+        "look",
+        "break elsewhere",
+    ],
 ]
 STEPS = 8
 
