@@ -248,7 +248,7 @@ class OperationWatch:
 
 
 def _alias(result: Any) -> Any:
-    """The same elements in another tensor: what is held by others, torch may detach first, which is one more operation."""
+    """The same elements in another tensor: what others hold, torch may detach first, which is one more operation."""
     if isinstance(result, Tensor):
         return result.data
     return type(result)(map(_alias, result)) if type(result) in (list, tuple) else result
