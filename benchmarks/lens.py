@@ -11,8 +11,8 @@ from torch import Tensor
 
 from benchmarks import ATLAS
 from benchmarks.measure import Row, ms
-from dap_server.engine.analysis.attribution import attribution
-from dap_server.engine.analysis.lens import LensReader, Question
+from dap_server.engine.analysis.attribution.direct import attribution
+from dap_server.engine.analysis.lens.reader import LensReader, Question
 from dap_server.engine.anatomy.loading import Loaded, load
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.attaching import own_decoding

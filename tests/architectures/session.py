@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dap_server.engine.analysis.attribution import attribution
+from dap_server.engine.analysis.attribution.direct import attribution
 from dap_server.engine.analysis.scopes import analysis_scopes
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.generation import Generation

@@ -13,8 +13,14 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from dap_server.engine.analysis.attention import AttentionCall, DispatchedCall, FusedCall, MultiheadCall, OwnSoftmax
-from dap_server.engine.analysis.attention_capture import attention_calls
+from dap_server.engine.analysis.attention.capture import attention_calls
+from dap_server.engine.analysis.attention.weights import (
+    AttentionCall,
+    DispatchedCall,
+    FusedCall,
+    MultiheadCall,
+    OwnSoftmax,
+)
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.generation import Tape
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dap_server.engine.analysis.residuals import CannotRead
+from dap_server.engine.analysis.lens.residuals import CannotRead
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.generation import Tape

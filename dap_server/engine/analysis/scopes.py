@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dap_server.engine.analysis.attention_rows import attention_scope
-from dap_server.engine.analysis.attribution_rows import attribution_scope
-from dap_server.engine.analysis.cache_rows import cache_scope
-from dap_server.engine.analysis.experts_rows import experts_scope
-from dap_server.engine.analysis.gradient_rows import gradients_scope, saliency_scope
-from dap_server.engine.analysis.lens_rows import lens_scope, residual_scope
+from dap_server.engine.analysis.attention.rows import attention_scope
+from dap_server.engine.analysis.attribution.rows import attribution_scope
+from dap_server.engine.analysis.cache.rows import cache_scope
+from dap_server.engine.analysis.experts.rows import experts_scope
+from dap_server.engine.analysis.gradients.rows import gradients_scope, saliency_scope
+from dap_server.engine.analysis.lens.rows import lens_scope, residual_scope
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.inspection.frames import Frame

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dap_server.engine.inspection import kinds
-from dap_server.engine.inspection.raw_bytes import UnfitTensor
 from dap_server.engine.inspection.rows import RAISED, reason
-from dap_server.engine.inspection.tensors import dtype_name
+from dap_server.engine.inspection.tensors import kinds
+from dap_server.engine.inspection.tensors.raw_bytes import UnfitTensor
+from dap_server.engine.inspection.tensors.text import dtype_name
 from dap_server.protocol.errors import RequestError
 
 Library = Literal["torch", "numpy"]

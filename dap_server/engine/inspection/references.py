@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 from dap_server.engine.inspection.frames import Frame
-from dap_server.engine.inspection.raw_bytes import Memory
 from dap_server.engine.inspection.rows import Children
+from dap_server.engine.inspection.tensors.raw_bytes import Memory
 from dap_server.protocol.errors import RequestError
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 from dap_server.engine.execution import memory
-from dap_server.engine.inspection.raw_bytes import Memory
+from dap_server.engine.inspection.tensors.raw_bytes import Memory
 from dap_server.protocol.errors import RequestError
 
 RAISED = (Exception, SystemExit, KeyboardInterrupt)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from dap_server.engine.anatomy.tokens import Vocabulary
-from dap_server.engine.inspection.axes import VOCABULARY, Axes
 from dap_server.engine.inspection.selection import Choice, Stage, options_of
+from dap_server.engine.inspection.tensors.axes import VOCABULARY, Axes
 from dap_server.engine.inspection.variables import MappingChildren, Row, Rows, describe, short_repr
 
 TOP = 10

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from dap_server.engine.execution import memory
 from dap_server.engine.execution.stage import reporting
-from dap_server.engine.inspection import distribution
-from dap_server.engine.inspection.distribution import BINS, PERCENTS, SAMPLE, Histogram, Summary, TooSlow
-from dap_server.engine.inspection.pieces import Between, unheard
-from dap_server.engine.inspection.raw_bytes import PAGE, Memory
 from dap_server.engine.inspection.rows import RAISED, Row, Rows, reason
+from dap_server.engine.inspection.tensors import distribution
+from dap_server.engine.inspection.tensors.distribution import BINS, PERCENTS, SAMPLE, Histogram, Summary, TooSlow
+from dap_server.engine.inspection.tensors.pieces import Between, unheard
+from dap_server.engine.inspection.tensors.raw_bytes import PAGE, Memory
 from dap_server.protocol.errors import RequestError
 
 BAR = 24

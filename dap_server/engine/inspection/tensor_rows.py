@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dap_server.engine.inspection import kinds, tensors
-from dap_server.engine.inspection.axes import Axes, unnamed
-from dap_server.engine.inspection.raw_bytes import Memory
 from dap_server.engine.inspection.rows import Row, Rows, guarded, member
 from dap_server.engine.inspection.statistics_rows import StatisticsRows
+from dap_server.engine.inspection.tensors import kinds
+from dap_server.engine.inspection.tensors.axes import Axes, unnamed
+from dap_server.engine.inspection.tensors.raw_bytes import Memory
+from dap_server.engine.inspection.tensors.text import dtype_name, line, numbers, shape_text
 
 
 def tensor_row(
@@ -20,7 +21,7 @@ def tensor_row(
         is_live: whether the run uses this very tensor.
         label: text before its line, such as the token of its position.
     """
-    value = f"{label}  {tensors.line(tensor)}" if label else tensors.line(tensor)
+    value = f"{label}  {line(tensor)}" if label else line(tensor)
     if not kinds.is_readable(tensor):
         return Row(name, value, type(tensor).__name__, SpecialChildren(tensor, axes, expression), expression)
     children = TensorChildren(tensor, axes, expression, is_live)
@@ -60,7 +61,7 @@ class Slices:
                 )
                 for i in range(start, end)
             ]
-        texts = tensors.numbers(tensor[start:end])
+        texts = numbers(tensor[start:end])
         return [
             Row(f"[{i}]", f"{label(i)}  {text}".lstrip(), expression=self._at(i))
             for i, text in enumerate(texts, start=start)
@@ -100,8 +101,8 @@ class TensorChildren(Slices):
 def facts(tensor: Tensor) -> list[Row]:
     """What is known of every kind of tensor."""
     return [
-        Row("shape", tensors.shape_text(tensor), "Size"),
-        Row("dtype", tensors.dtype_name(tensor.dtype), "dtype"),
+        Row("shape", shape_text(tensor), "Size"),
+        Row("dtype", dtype_name(tensor.dtype), "dtype"),
         Row("device", str(tensor.device), "device"),
     ]
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from dap_server.engine.inspection import kinds
-from dap_server.engine.inspection.axes import Axes, Positions, axes_of, parameter_axes, unnamed
 from dap_server.engine.inspection.rows import RAISED, Children, Row, Rows, guarded, member, reason
 from dap_server.engine.inspection.tensor_rows import tensor_row
+from dap_server.engine.inspection.tensors import kinds
+from dap_server.engine.inspection.tensors.axes import Axes, Positions, axes_of, parameter_axes, unnamed
 from dap_server.protocol.errors import RequestError
 
 __all__ = ["Children", "ModuleChildren", "Positions", "Row", "Rows", "describe", "short_repr"]

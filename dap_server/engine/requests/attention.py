@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dap_server.engine.analysis.attention import AttentionCall
-from dap_server.engine.analysis.attention_rows import TITLE, Labels, calls_in, row_of
-from dap_server.engine.analysis.attention_tiles import HeadTile, head_tiles
+from dap_server.engine.analysis.attention.rows import TITLE, Labels, calls_in, row_of
+from dap_server.engine.analysis.attention.tiles import HeadTile, head_tiles
+from dap_server.engine.analysis.attention.weights import AttentionCall
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoints import is_called
 from dap_server.engine.execution.stage import reporting

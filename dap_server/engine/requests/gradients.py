@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dap_server.engine.analysis.gradient_rows import gradient_row, gradients_of, objective_of, text_of
-from dap_server.engine.analysis.gradients import (
+from dap_server.engine.analysis.gradients.backward import (
     Gradients,
     Objective,
     Text,
     norm,
 )
-from dap_server.engine.analysis.saliency import saliency
+from dap_server.engine.analysis.gradients.rows import gradient_row, gradients_of, objective_of, text_of
+from dap_server.engine.analysis.gradients.saliency import saliency
 from dap_server.engine.inspection.frames import Frame
-from dap_server.engine.inspection.tensors import dtype_name
+from dap_server.engine.inspection.tensors.text import dtype_name
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InvalidArguments, did_you_mean

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from dap_server.engine.analysis.answers import Answers, chosen_token, tape_of
-from dap_server.engine.analysis.attribution import Attribution, attribution
-from dap_server.engine.analysis.lens import Candidate, Column, Lens, LensReader, Question, Said
-from dap_server.engine.analysis.parts import Part
+from dap_server.engine.analysis.attribution.direct import Attribution, attribution
+from dap_server.engine.analysis.attribution.parts import Part
+from dap_server.engine.analysis.lens.reader import Candidate, Column, Lens, LensReader, Question, Said
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 
-from dap_server.engine.inspection.raw_bytes import UnfitTensor
+from dap_server.engine.inspection.tensors.raw_bytes import UnfitTensor
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InvalidArguments

@@ -9,14 +9,14 @@ from typing import NamedTuple, TypeVar
 from torch import Tensor
 
 from dap_server.engine.execution.stage import reporting
-from dap_server.engine.inspection import slicing, tiles
-from dap_server.engine.inspection.axes import Axes
 from dap_server.engine.inspection.literals import tensor_literal
 from dap_server.engine.inspection.rows import Children
-from dap_server.engine.inspection.saving import save
-from dap_server.engine.inspection.slicing import Page
-from dap_server.engine.inspection.statistics import Statistics, statistics
-from dap_server.engine.inspection.tensors import dtype_name
+from dap_server.engine.inspection.tensors import slicing, tiles
+from dap_server.engine.inspection.tensors.axes import Axes
+from dap_server.engine.inspection.tensors.saving import save
+from dap_server.engine.inspection.tensors.slicing import Page
+from dap_server.engine.inspection.tensors.statistics import Statistics, statistics
+from dap_server.engine.inspection.tensors.text import dtype_name
 from dap_server.engine.requests.table import requests
 from dap_server.engine.requests.tiles import tile_body
 from dap_server.engine.requests.values import frame_of, result_row

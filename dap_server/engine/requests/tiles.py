@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from dap_server.engine.inspection import tiles
+from dap_server.engine.inspection.tensors import tiles
 from dap_server.protocol.llm.tiles import Tile
 
 

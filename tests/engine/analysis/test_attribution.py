@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dap_server.engine.analysis.attribution import Attribution, CannotAttribute, attribution
-from dap_server.engine.analysis.attribution_rows import attribution_scope
-from dap_server.engine.analysis.parts import Part
+from dap_server.engine.analysis.attribution.direct import Attribution, CannotAttribute, attribution
+from dap_server.engine.analysis.attribution.parts import Part
+from dap_server.engine.analysis.attribution.rows import attribution_scope
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.inspection.frames import CallStack

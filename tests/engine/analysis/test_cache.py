@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, Fp8QuantizedLayer
 
-from dap_server.engine.analysis import cache as caches
-from dap_server.engine.analysis.cache import CROSS, SELF, Kept
-from dap_server.engine.analysis.cache_rows import cache_scope
+from dap_server.engine.analysis.cache import contents
+from dap_server.engine.analysis.cache.contents import CROSS, SELF, Kept
+from dap_server.engine.analysis.cache.rows import cache_scope
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.execution.values import tensors_in
@@ -70,9 +70,9 @@ def looking(
 
 
 def found(stop: Stop) -> Kept:
-    cache = caches.find(stop)
+    cache = contents.find(stop)
     assert cache is not None
-    return caches.read(cache, stop)
+    return contents.read(cache, stop)
 
 
 def sizes(value: Any) -> int:
@@ -91,7 +91,7 @@ def test_what_is_shown_is_what_a_plain_run_keeps(name: str) -> None:
     rows: list[int] = []
 
     def look(walk: Walk, stop: Stop) -> None:
-        cache = caches.find(stop)
+        cache = contents.find(stop)
         before = [(id(t), t._version, t.clone()) for t in tensors_in(cache)]
         for _ in range(2):
             kept = found(stop)
@@ -338,8 +338,8 @@ def test_a_processor_that_calls_the_model_has_its_own_cache(atlas: Loaded) -> No
     seen: list[tuple[int, bool, int | None]] = []
 
     def look(walk: Walk, stop: Stop) -> None:
-        cache = caches.find(stop)
-        seen.append((stop.place.step, caches.is_of_the_text(cache, stop), caches.read(cache, stop).seen))
+        cache = contents.find(stop)
+        seen.append((stop.place.step, contents.is_of_the_text(cache, stop), contents.read(cache, stop).seen))
         rows = scope_rows(walk, stop, "LlamaForCausalLM")
         assert rows["kind"].value == "DynamicCache"
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dap_server.engine.analysis.experts import NOBODY, Routing, route, routers
-from dap_server.engine.analysis.experts_rows import experts_scope
+from dap_server.engine.analysis.experts.routing import NOBODY, Routing, route, routers
+from dap_server.engine.analysis.experts.rows import experts_scope
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.inspection.frames import CallStack

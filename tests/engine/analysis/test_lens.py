@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
-from dap_server.engine.analysis import lens
-from dap_server.engine.analysis.attribution import attribution
-from dap_server.engine.analysis.lens import Lens, LensReader, Question
-from dap_server.engine.analysis.lens_rows import lens_scope, residual_scope
-from dap_server.engine.analysis.residuals import CannotRead
+from dap_server.engine.analysis.attribution.direct import attribution
+from dap_server.engine.analysis.lens.reader import BYTES_PER_LOGIT, Lens, LensReader, Question
+from dap_server.engine.analysis.lens.residuals import CannotRead
+from dap_server.engine.analysis.lens.rows import lens_scope, residual_scope
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution import memory
@@ -214,7 +213,7 @@ def test_what_is_not_there_cannot_be_read(question: Question) -> None:
 def test_many_positions_are_worked_off_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     question = Question(positions=range(2, 9))
     _, (whole,) = at_the_end(made("gpt2"), question)
-    monkeypatch.setattr(lens, "LOGITS_BYTES", 2 * 96 * lens.BYTES_PER_LOGIT)
+    monkeypatch.setattr("dap_server.engine.analysis.lens.reader.LOGITS_BYTES", 2 * 96 * BYTES_PER_LOGIT)
     _, (pieces,) = at_the_end(made("gpt2"), question)
     assert [c.position for c in pieces.columns] == list(range(2, 9))
     for one, other in zip(whole.columns, pieces.columns, strict=True):

@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dap_server.engine.inspection import literals, pieces, saving
-from dap_server.engine.inspection.axes import Axes
+from dap_server.engine.inspection import literals
 from dap_server.engine.inspection.literals import literal, tensor_literal
-from dap_server.engine.inspection.raw_bytes import UnfitTensor
-from dap_server.engine.inspection.saving import save
-from dap_server.engine.inspection.slicing import Pick, page
+from dap_server.engine.inspection.tensors import pieces, saving
+from dap_server.engine.inspection.tensors.axes import Axes
+from dap_server.engine.inspection.tensors.raw_bytes import UnfitTensor
+from dap_server.engine.inspection.tensors.saving import save
+from dap_server.engine.inspection.tensors.slicing import Pick, page
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
 OTHERS = [torch.int64, torch.int8, torch.uint8, torch.uint64, torch.bool, torch.complex64, torch.complex128]

@@ -1,0 +1,1 @@
+"""Where heads of attention look, under any kernel."""

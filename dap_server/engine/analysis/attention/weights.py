@@ -1,0 +1,357 @@
+"""Attention weights from what a kernel was given: only of the rows asked, whatever kernel ran.
+
+Kernels such as SDPA and flash attention give no weights. Four ways lead to them, and a call of attention goes one:
+
+- `DispatchedCall`: transformers handed the call to a kernel. The model's own eager function computes the rows from the
+  very same tensors, before any packing.
+- `FusedCall`: somebody called `scaled_dot_product_attention` directly; the rows are computed by its definition.
+- `MultiheadCall`: so did `torch.nn.MultiheadAttention`; torch's own function is asked for the weights.
+- `OwnSoftmax`: the model computed a softmax itself; the weights are its result.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dap_server.engine.analysis.attention.text import AttentionText
+
+NOTHING_LEFT = 1e-4
+"""A share below this is rounding in float32, unless the module is known to have a sink."""
+
+CHUNK_BYTES = 16 * 1024 * 1024
+"""The scores of so many rows are computed at once."""
+
+ALL = slice(None)
+
+Kind = Literal["self", "cross", "encoder"]
+
+
+class Rows(NamedTuple):
+    """Some query rows of one sequence.
+
+    Attributes:
+        weights: (H, T', S); NaN in rows whose every key is masked.
+        sink: (H, T') the share that no key gets because a learnt sink takes it; None without one.
+    """
+
+    weights: Tensor
+    sink: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionCall(ABC):
+    """One call of attention, as it was given.
+
+    Attributes:
+        module: that made it.
+        path: of the module.
+        kernel: what ran, such as `sdpa`.
+        text: which tokens stand behind its queries and keys.
+    """
+
+    source: ClassVar[str]
+    """How it was heard of."""
+
+    module: nn.Module
+    path: str = ""
+    kernel: str = "eager"
+    text: AttentionText = field(default_factory=AttentionText)
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int, int]:
+        """B, H, T, S."""
+
+    @property
+    def window(self) -> int | None:
+        """How many keys a query may look at, itself among them, where the call or its module says so."""
+        size = getattr(self.module, "sliding_window", None)
+        return size if isinstance(size, int) and size > 0 else None
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device: ...
+
+    def kind(self, sequence: int) -> Kind:
+        """`encoder` for queries that see what comes after them, as far as the first row tells that is not masked."""
+        text, queries = self.text, self.shape[2]
+        if text.is_cross:
+            return "cross"
+        row = max(text.start(sequence) - text.first_query, 0)
+        if row >= queries - 1:
+            return "self"
+        weights = self.weights(sequence, slice(row, row + 1))
+        later = text.first_query + row + 1 - text.first_key
+        return "encoder" if bool((weights[..., later:].nan_to_num() > 0).any()) else "self"
+
+    @abstractmethod
+    def rows(self, sequence: int, rows: slice = ALL) -> Rows:
+        """Some query rows of one sequence, all heads. Takes memory for that many rows, and a few times more."""
+
+    def weights(self, sequence: int, rows: slice = ALL) -> Tensor:
+        """(H, T', S)."""
+        return self.rows(sequence, rows).weights
+
+    def rows_at_once(self) -> int:
+        """How many rows `rows` may be asked for so that it stays small."""
+        _, heads, _, keys = self.shape
+        return max(1, CHUNK_BYTES // (4 * heads * max(keys, 1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DispatchedCall(AttentionCall):
+    """What one attention function of transformers was given.
+
+    Attributes:
+        query: (B, H, T, D).
+        key, value: (B, H or fewer when heads share them, S, D).
+        mask: as the kernel takes it: None, boolean, or added to the scores; (B or 1, H or 1, T, S); (B, S) for flash
+            attention; a BlockMask for flex attention.
+        options: scaling, soft-capping, sinks, bias and what else the model passes.
+        eager: the model's own function that gives weights.
+        is_eager: whether that is also the function that ran.
+    """
+
+    source: ClassVar[str] = "AttentionInterface"
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Any
+    options: dict[str, Any]
+    eager: Callable[..., Any]
+    is_eager: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.query.shape[0], self.query.shape[1], self.query.shape[2], self.key.shape[2]
+
+    @property
+    def window(self) -> int | None:
+        size = self.options.get("sliding_window")
+        return size if isinstance(size, int) and size > 0 else super().window
+
+    @property
+    def device(self) -> torch.device:
+        return self.query.device
+
+    @torch.no_grad()
+    def rows(self, sequence: int, rows: slice = ALL) -> Rows:
+        one = slice(sequence, sequence + 1)
+        mask = self._added_mask(sequence, rows)  # (1, H or 1, T', S)
+        options = {k: _of_rows(v, self.shape, one, rows) for k, v in self.options.items()}
+        ones = self.value.new_ones(
+            1, self.value.shape[1], self.value.shape[2], 1
+        )  # what comes out is the sum of weights
+        out, weights = self.eager(
+            self.module, self.query[one, :, rows], self.key[one], ones, mask, **{**options, "dropout": 0.0}
+        )[:2]
+        hidden = (mask <= torch.finfo(mask.dtype).min / 2).all(dim=-1)[0]  # (H or 1, T')
+        seen, sink = self._sink(weights[0], out[0, ..., 0].transpose(0, 1).float(), hidden)
+        return Rows(seen.masked_fill(hidden[..., None], math.nan) if bool(hidden.any()) else seen, sink)
+
+    def _sink(self, weights: Tensor, mass: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The weights (H, T', S) so that they sum to 1 without the sink, and its share (H, T'); None without one.
+
+        `mass`: (H, T') what the weights and whatever follows them leave of values that are all 1.
+        """
+        total = weights.float().sum(dim=-1)
+        noise = max(NOTHING_LEFT, 8 * torch.finfo(weights.dtype).eps)
+        if bool(((total - mass).abs() > noise).logical_and(~hidden).any()):
+            weights = weights * (mass / total)[..., None]  # the share of the sink is taken off the output
+            total = mass
+        left = (1 - total).clamp_min(0)
+        known = any(x is not None for x in (getattr(self.module, "sinks", None), self.options.get("s_aux")))
+        if not known and not bool(((left > noise) & ~hidden).any()):
+            return weights, None
+        return weights, left.masked_fill(hidden, math.nan)
+
+    def _added_mask(self, sequence: int, rows: slice) -> Tensor:
+        """(1, H or 1, T', S) the mask as eager attention takes it: added to the scores."""
+        _, _, queries, keys = self.shape
+        mask = self.mask
+        if isinstance(mask, Tensor) and mask.dim() == 4:
+            mask = (mask[sequence : sequence + 1] if mask.shape[0] > 1 else mask)[
+                ..., rows if mask.shape[-2] == queries else ALL, :
+            ]
+            if mask.dtype is not torch.bool:
+                return mask
+        else:
+            mask = self._allowed(sequence, torch.arange(queries, device=self.query.device)[rows])
+        mask = mask.expand(*mask.shape[:3], keys)
+        lowest = torch.finfo(self.query.dtype).min
+        return torch.where(mask, torch.zeros((), dtype=self.query.dtype, device=self.query.device), lowest)
+
+    def _allowed(self, sequence: int, at: Tensor) -> Tensor:
+        """(1, H or 1, T', S) for the rows `at` (T',), where the kernel was given no mask, or its own kind of one."""
+        _, _, queries, keys = self.shape
+        every = torch.arange(keys, device=at.device)
+        if hasattr(self.mask, "mask_mod"):  # flex attention
+            return _of_block_mask(self.mask.mask_mod, sequence, self.query.shape[1], at, every)
+        known, is_flash = keys, "flash" in self.kernel
+        allowed = torch.ones(1, keys, dtype=torch.bool, device=at.device)
+        if isinstance(self.mask, Tensor):  # flash attention: which keys are no padding; a static cache has more slots
+            known = self.mask.shape[-1]
+            allowed = nn.functional.pad(
+                self.mask.bool()[sequence % self.mask.shape[0], None, -keys:], (0, max(keys - known, 0))
+            )
+            known = min(known, keys)
+            is_flash = True
+        causal = self.options.get("is_causal")
+        causal = getattr(self.module, "is_causal", True) if causal is None else causal
+        own = at[:, None] + (
+            known - queries if is_flash else 0
+        )  # SDPA counts from the first key, flash to the last one
+        if causal and queries > 1 and not (self.is_eager and self.mask is None):
+            allowed = allowed & (every[None] <= own)
+        if is_flash and (window := self.window) is not None and known > window:
+            allowed = allowed & ((own - every[None]).abs() < window)
+        return allowed.expand(at.shape[0], keys)[None, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusedCall(AttentionCall):
+    """A call of `torch.nn.functional.scaled_dot_product_attention`.
+
+    Attributes:
+        query: (B, H, T, D).
+        key: (B, H or fewer when heads share them, S, D).
+        mask: boolean or added to the scores, broadcast to (B, H, T, S); None without one.
+        scale: of the scores.
+        is_causal: whether row i sees keys 0 … i only.
+    """
+
+    source: ClassVar[str] = "scaled_dot_product_attention"
+
+    query: Tensor
+    key: Tensor
+    mask: Tensor | None = None
+    scale: float | None = None
+    is_causal: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.query.shape[0], self.query.shape[1], self.query.shape[2], self.key.shape[2]
+
+    @property
+    def device(self) -> torch.device:
+        return self.query.device
+
+    @torch.no_grad()
+    def rows(self, sequence: int, rows: slice = ALL) -> Rows:
+        batch, heads, queries, keys = self.shape
+        query = (
+            self.query[sequence, :, rows].float() if self.query.dtype != torch.double else self.query[sequence, :, rows]
+        )
+        key = self.key[sequence].to(query.dtype).repeat_interleave(heads // self.key.shape[1], dim=0)  # (H, S, D)
+        scale = query.shape[-1] ** -0.5 if self.scale is None else self.scale
+        scores = (query @ key.transpose(1, 2)) * scale  # (H, T', S)
+        if self.is_causal:
+            at = torch.arange(queries, device=query.device)[rows]
+            scores = scores.masked_fill(torch.arange(keys, device=query.device)[None] > at[:, None], -math.inf)
+        if self.mask is not None:
+            mask = self.mask.expand(batch, heads, queries, keys)[sequence, :, rows]
+            scores = scores.masked_fill(~mask, -math.inf) if mask.dtype is torch.bool else scores + mask
+        hidden = (scores <= torch.finfo(self.query.dtype).min / 2).all(dim=-1, keepdim=True)
+        return Rows(scores.softmax(dim=-1).masked_fill(hidden, math.nan), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiheadCall(AttentionCall):
+    """A call of `torch.nn.functional.multi_head_attention_forward`, as `torch.nn.MultiheadAttention` makes it.
+
+    Attributes:
+        arguments: by name; `query` (T, B, D), `key` and `value` (S, B, D).
+    """
+
+    source: ClassVar[str] = "multi_head_attention_forward"
+
+    arguments: dict[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        given = self.arguments
+        keys = given["key"].shape[0] + (given["bias_k"] is not None) + bool(given["add_zero_attn"])
+        return given["query"].shape[1], given["num_heads"], given["query"].shape[0], keys
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.arguments["query"].device
+        return device
+
+    @torch.no_grad()
+    def rows(self, sequence: int, rows: slice = ALL) -> Rows:
+        given, heads = dict(self.arguments), self.arguments["num_heads"]
+        one, of_heads = slice(sequence, sequence + 1), slice(sequence * heads, (sequence + 1) * heads)
+        given["query"] = given["query"][rows, one]
+        given["key"], given["value"] = given["key"][:, one], given["value"][:, one]
+        if given["key_padding_mask"] is not None:
+            given["key_padding_mask"] = given["key_padding_mask"][one]
+        if (mask := given["attn_mask"]) is not None:
+            given["attn_mask"] = mask[rows] if mask.dim() == 2 else mask[of_heads, rows]
+        for name in ("static_k", "static_v"):
+            given[name] = None if given[name] is None else given[name][of_heads]
+        given |= {"need_weights": True, "average_attn_weights": False, "is_causal": False, "training": False}
+        weights = nn.functional.multi_head_attention_forward(**given)[1]
+        assert weights is not None
+        return Rows(weights[0], None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnSoftmax(AttentionCall):
+    """A softmax that the model computed itself.
+
+    Attributes:
+        values: (B, H, T, S) its result.
+        hidden: (B, H, T) rows whose every key was masked.
+    """
+
+    source: ClassVar[str] = "softmax"
+
+    values: Tensor
+    hidden: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        batch, heads, queries, keys = self.values.shape
+        return batch, heads, queries, keys
+
+    @property
+    def device(self) -> torch.device:
+        return self.values.device
+
+    @torch.no_grad()
+    def rows(self, sequence: int, rows: slice = ALL) -> Rows:
+        hidden = self.hidden[sequence, :, rows, None]
+        return Rows(self.values[sequence, :, rows].masked_fill(hidden, math.nan), None)
+
+
+def _of_rows(value: Any, shape: tuple[int, int, int, int], one: slice, rows: slice) -> Any:
+    """An option that has values for every query, such as a position bias or sinks, cut to the rows."""
+    batch, _, queries, keys = shape
+    if (
+        not isinstance(value, Tensor)
+        or value.dim() != 4
+        or value.shape[-2] != queries
+        or value.shape[-1] not in (1, keys)
+    ):
+        return value
+    return (value[one] if value.shape[0] == batch else value)[..., rows, :]
+
+
+def _of_block_mask(
+    allows: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], sequence: int, heads: int, at: Tensor, keys: Tensor
+) -> Tensor:
+    """(1, H, T', S) of a flex attention mask, which is a function of batch, head, query and key."""
+    by_key = torch.vmap(allows, in_dims=(None, None, None, 0))
+    by_row = torch.vmap(by_key, in_dims=(None, None, 0, None))
+    by_head = torch.vmap(by_row, in_dims=(None, 0, None, None))
+    head = torch.arange(heads, device=at.device)
+    return by_head(torch.tensor(sequence, device=at.device), head, at, keys).bool()[None]

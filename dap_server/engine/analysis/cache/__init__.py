@@ -1,0 +1,1 @@
+"""What a model keeps of earlier tokens."""

@@ -1,0 +1,1 @@
+"""The residual stream, and what a model would say from any place of it."""
