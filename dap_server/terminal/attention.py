@@ -104,7 +104,7 @@ def head_view(call: AttentionOfModule, row: AttentionOfModule) -> RenderableType
 
 def _title(call: AttentionOfModule, head: int | None = None) -> Text:
     title = Text(call.path if head is None else f"{call.path}, head {head}", CURRENT)
-    parts = [f"{call.kind} attention", call.kernel, f"{call.queries.total} × {call.keys.total}"]
+    parts = [f"{call.kind} attention", call.kernel, f"{call.queries.size} × {call.keys.size}"]
     parts += [] if call.window is None else [f"window {call.window}"]
     parts += [f"from {call.source}"] * (call.source != "AttentionInterface")
     return title + Text("".join(f" · {part}" for part in parts), HISTORY)

@@ -40,18 +40,18 @@ def view(body: LensResponseBody) -> RenderableType:
 def _heading(column: LensColumn) -> Text:
     line = Text("lens", CURRENT)
     if column.position is not None:
-        line.append(f" behind {column.token} at position {column.position}")
+        line.append(f" behind {_token(column)} at position {column.position}")
     return line.append("  recomputed" if column.recomputed else "  exact", HISTORY)
 
 
 def _layers(layers: list[LensLayer], cells: list[LensCell]) -> Table:
-    watched = [f"{one.text}" for one in cells[0].watched]
+    watched = [repr(one.text) for one in cells[0].watched]
     table = _table("layer", "says", "", *(name for text in watched for name in (text, "")), "norm", "update", "cosine")
     for layer, cell in zip(layers, cells, strict=True):
         best = cell.top[0]
         table.add_row(
             layer.path or EMBEDDING,
-            Text(best.text, _shade(best)),
+            Text(repr(best.text), _shade(best)),
             _percent(best.probability),
             *(text for one in cell.watched for text in (f"rank {one.rank}", _percent(one.probability))),
             _number(cell.norm),
@@ -64,13 +64,13 @@ def _layers(layers: list[LensLayer], cells: list[LensCell]) -> Table:
 def _positions(body: LensResponseBody) -> RenderableType:
     columns = [column for column in body.columns if column.cells]
     marks = ["*" if column.recomputed else "" for column in columns]
-    table = _table("layer", *(f"{c.token} {c.position}{mark}" for c, mark in zip(columns, marks, strict=True)))
+    table = _table("layer", *(f"{_token(c)} {c.position}{mark}" for c, mark in zip(columns, marks, strict=True)))
     for i, layer in enumerate(body.layers):
         cells = (column.cells[i].top[0] for column in columns)
         table.add_row(str(layer.index) if layer.path else EMBEDDING, *(_said(best) for best in cells))
     for i, one in enumerate(columns[0].cells[0].watched if columns else []):
         ranks = (str(column.cells[-1].watched[i].rank) for column in columns)
-        table.add_row(Text(f"rank of {one.text}", HISTORY), *ranks)
+        table.add_row(Text(f"rank of {one.text!r}", HISTORY), *ranks)
     notes = []
     if any(marks):
         notes.append(Text("* recomputed by one forward over the text; 'exact' runs every step again", HISTORY))
@@ -79,13 +79,17 @@ def _positions(body: LensResponseBody) -> RenderableType:
     return Group(Text("what each layer would say behind each token", CURRENT), table, *notes)
 
 
+def _token(column: LensColumn) -> str:
+    return "" if column.token is None else repr(column.token.text)
+
+
 def _said(best: LensCandidate) -> Text:
-    return Text(best.text, _shade(best)) + Text(f" {_percent(best.probability, 0)}", HISTORY)
+    return Text(repr(best.text), _shade(best)) + Text(f" {_percent(best.probability, 0)}", HISTORY)
 
 
 def attribution_view(body: AttributionResponseBody) -> RenderableType:
     """A bar for every part of a logit, layers opened."""
-    line = Text("logit of ") + Text(body.text, CURRENT) + Text(f" = {_number(body.logit, 4)}")
+    line = Text("logit of ") + Text(repr(body.token.text), CURRENT) + Text(f" = {_number(body.logit, 4)}")
     if body.given is not None and body.logit is not None and abs(body.given - body.logit) > 1e-6 * abs(body.logit):
         line.append(f" before capping, {_number(body.given, 4)} behind it")
     line.append(f"  at position {body.position}", HISTORY)

@@ -23,19 +23,19 @@ _DOWN = ("", "on grey15", "on dark_red", "bold on red3")
 def view(body: SaliencyResponseBody, kind: str) -> RenderableType:
     """What it is of, the text with its shades, and bars for the tokens that bear most."""
     shown = body.tokens[-TEXT_TOKENS:]
-    top = max((abs(token.score) for token in body.tokens), default=0.0)
+    top = max((abs(token.score or 0.0) for token in body.tokens), default=0.0)
     text = Text(f"… {len(body.tokens) - len(shown)} tokens … " if len(shown) < len(body.tokens) else "", "dim")
     for before, token in zip([None, *shown], shown, strict=False):
         if before is not None and before.encoded and not token.encoded:
             text.append("  →  ", "dim")
-        text.append(_text(token), _shade(token.score, top))
+        text.append(_text(token), _shade(token.score or 0.0, top))
     return Group(*_title(body, kind), Text(), text, Text(), _bars(body.tokens, top))
 
 
 def _title(body: SaliencyResponseBody, kind: str) -> list[Text]:
-    what = "the loss of the text" if body.token is None else f"the {kind} of {body.token_text or ''!r}"
+    what = "the loss of the text" if body.token is None else f"the {kind} of {body.token.text!r}"
     how = "recomputed by one forward over the text" if body.recomputed else "the step, run again"
-    first = Text("gradient × input", "bold") + Text(f" for {what} = {body.value:.4g}")
+    first = Text("gradient × input", "bold") + Text(f" for {what} = {_number(body.value, '.4g')}")
     return [first, Text(f"{how}; + raises it, - lowers it", "dim")]
 
 
@@ -43,15 +43,20 @@ def _bars(tokens: Sequence[SaliencyToken], top: float) -> Table:
     table = Table.grid(padding=(0, 2))
     for justify in ("right", "left", "right", "left"):
         table.add_column(justify=justify, no_wrap=True)
-    most = sorted(tokens, key=lambda token: -abs(token.score))[:BARS]
+    most = sorted(tokens, key=lambda token: -abs(token.score or 0.0))[:BARS]
     for token in (token for token in tokens if token in most):
-        style = "green" if token.score >= 0 else "red"
-        bar = "█" * round(BAR_WIDTH * abs(token.score) / top) if top else ""
+        score = token.score or 0.0
+        style = "green" if score >= 0 else "red"
+        bar = "█" * round(BAR_WIDTH * abs(score) / top) if top else ""
         position = f"encoder {token.position}" if token.encoded else str(token.position)
-        table.add_row(Text(position, "dim"), repr(_text(token)), f"{token.score:+.3f}", Text(bar or "·", style))
+        table.add_row(Text(position, "dim"), repr(_text(token)), _number(token.score, "+.3f"), Text(bar or "·", style))
     if len(most) < len(tokens):
         table.add_row("", Text(f"… {len(tokens) - len(most)} that bear less", "dim"))
     return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "not finite" if value is None else format(value, form)
 
 
 def _text(token: SaliencyToken) -> str:

@@ -146,7 +146,7 @@ def test_beam_search_shows_attention_too(run: Run, plain: Plain, eager: Any) -> 
     heads = values(client.scope("Attention"))
     assert "self attention · sdpa · 6 heads · 1 × 7" in heads["call"]
     (call,) = look(client, dtype="float32")["calls"]
-    assert call["queries"] == {"start": 6, "end": 7, "total": 1, "labels": call["queries"]["labels"]}
+    assert call["queries"] == {"start": 6, "end": 7, "size": 1, "labels": call["queries"]["labels"]}
     with torch.no_grad():
         ids = plain.encode(PROMPT)
         first = eager.generate(
@@ -161,7 +161,7 @@ def test_a_long_text_comes_as_a_small_answer(run: Run) -> None:
     client = run("*.layers.1", prompt=" ".join(["red lamp tree moon cup"] * 130), generation={"max_new_tokens": 1})
     client.stop()
     (call,) = look(client)["calls"]
-    assert call["queries"]["total"] == call["keys"]["total"] > 600
+    assert call["queries"]["size"] == call["keys"]["size"] > 600
     for head in call["heads"]:
         rows, columns = head["tile"]["shape"]
         assert rows * columns <= (1 << 16) // 6

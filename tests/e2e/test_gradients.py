@@ -37,7 +37,7 @@ def test_saliency_is_gradient_times_input_of_plain_autograd(run: Run, plain: Pla
         ids, token = expected[:, :width], int(expected[0, width])
         body = client.ask("llm/saliency", frameId=top(client)["id"])
         scores, norms = embedded(plain, ids, token)
-        assert (body["token"], body["recomputed"]) == (token, step > 0)
+        assert (body["token"], body["recomputed"]) == ({"id": token, "text": plain.tokenizer.decode(token)}, step > 0)
         assert [t["id"] for t in body["tokens"]] == ids[0].tolist()
         assert [t["score"] for t in body["tokens"]] == pytest.approx(scores, abs=2e-4)
         assert [t["norm"] for t in body["tokens"]] == pytest.approx(norms, rel=1e-3)
@@ -98,8 +98,8 @@ def test_what_cannot_be_asked_says_why(run: Run) -> None:
     frame = top(client)["id"]
     for arguments, error, text in (
         ({"path": "model.layer.2"}, 2, r"no module 'model.layer.2'.*did you mean"),
-        ({"of": {"token": 100000}}, 50, "there is no token 100000"),
-        ({"of": {"token": "two words here"}}, 2, "is not one token"),
+        ({"of": {"token": 100000}}, 53, "there is no token 100000"),
+        ({"of": {"token": "two words here"}}, 53, "is no single token"),
     ):
         with pytest.raises(Refused, match=text) as refused:
             client.ask("llm/gradients", frameId=frame, **arguments)

@@ -38,8 +38,8 @@ def call(first: int = 0, sinks: Tile | None = None, **head: Any) -> AttentionOfM
         source="AttentionInterface",
         window=8,
         head_count=6,
-        queries=AttentionAxis(start=first, end=4, total=4, labels=WORDS[first:]),
-        keys=AttentionAxis(start=0, end=4, total=4, labels=WORDS),
+        queries=AttentionAxis(start=first, end=4, size=4, labels=WORDS[first:]),
+        keys=AttentionAxis(start=0, end=4, size=4, labels=WORDS),
         heads=[AttentionHead(head=4, entropy=0.5, first=0.25, tile=tile(WEIGHTS[first:]), sinks=sinks, **about)],
     )
 
@@ -80,7 +80,7 @@ def test_one_head_is_a_strip_bars_and_a_map() -> None:
 
 def test_a_masked_token_looks_nowhere_and_a_sink_has_its_bar() -> None:
     masked = call()
-    masked.queries = AttentionAxis(start=0, end=1, total=4, labels=WORDS[:1])
+    masked.queries = AttentionAxis(start=0, end=1, size=4, labels=WORDS[:1])
     masked.heads[0].tile = tile(WEIGHTS[:1])
     assert printed(maps.head_view(call(), masked))[-1] == "'<s>' at 0 is masked: it looks nowhere"
     sink = call(first=3, sinks=tile([[0.25]]), learnt_sink=0.25)

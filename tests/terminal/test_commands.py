@@ -170,14 +170,14 @@ def test_saliency_is_shown_with_shades_and_bars(stopped: Stage) -> None:
         {"position": 0, "id": 5, "text": "The", "score": -0.5, "norm": 1.0},
         {"position": 1, "id": 6, "text": " capital\n", "score": 1.0, "norm": 2.0},
     ]
-    body = {"value": 3.25, "recomputed": True, "token": 9, "tokenText": " Paris", "tokens": tokens}
+    body = {"value": 3.25, "recomputed": True, "token": {"id": 9, "text": " Paris"}, "tokens": tokens}
     stopped.fake.on("llm/saliency", lambda _: body)
     title, how, _, text, _, *bars = stopped.play("saliency ' Rome'")
     assert title == "gradient × input for the logit of ' Paris' = 3.25"
     assert how.startswith("recomputed")
     assert text == "The capital⏎"
     assert bars == ["0  'The'        -0.500  ████████████", "1  ' capital⏎'  +1.000  ████████████████████████"]
-    assert stopped.fake.arguments_of("llm/saliency") == {"frameId": 10, "of": {"token": " Rome"}}
+    assert stopped.fake.arguments_of("llm/saliency") == {"frameId": 10, "of": {"token": "' Rome'"}}
     stopped.play("saliency 42", "saliency loss")
     assert stopped.fake.arguments_of("llm/saliency") == {"frameId": 10, "of": {"kind": "loss"}}
 

@@ -15,6 +15,7 @@ from dap_server.protocol.llm.lens import (
     LensLayer,
     LensResponseBody,
 )
+from dap_server.protocol.llm.tokens import Token
 from dap_server.terminal import lens
 from dap_server.terminal.screen import Screen
 
@@ -22,14 +23,14 @@ LAYERS = [LensLayer(index=-1, path=""), LensLayer(index=0, path="model.layers.0"
 
 
 def cell(text: str, probability: float, rank: int) -> LensCell:
-    watched = LensCandidate(id=9, text="' Paris'", rank=rank, probability=probability / 2, logit=1.0)
+    watched = LensCandidate(id=9, text=" Paris", rank=rank, probability=probability / 2, logit=1.0)
     top = LensCandidate(id=3, text=text, rank=1, probability=probability, logit=2.0)
     return LensCell(top=[top], watched=[watched], norm=3.0, update=1.5, cosine=0.5)
 
 
 def column(position: int, recomputed: bool) -> LensColumn:
-    cells = [cell("' is'", 1.0, 40), cell("' Rome'", 0.5, 2)]
-    return LensColumn(recomputed=recomputed, cells=cells, position=position, token="' of'")
+    cells = [cell(" is", 1.0, 40), cell(" Rome", 0.5, 2)]
+    return LensColumn(recomputed=recomputed, cells=cells, position=position, token=Token(id=5, text=" of"))
 
 
 def printed(picture: RenderableType) -> list[str]:
@@ -63,7 +64,13 @@ def test_an_attribution_is_bars_with_the_largest_heads_and_the_remainder() -> No
     layer = AttributionPart(name="model.layers.0", kind="layer", value=4.0, parts=[attention])
     whole = AttributionPart(name="model.layers.1", kind="layer", value=1.0, note="it stays whole")
     body = AttributionResponseBody(
-        token=9, text="' Paris'", position=4, parts=[layer, whole], logit=5.0, given=4.5, total=5.0, remainder=1e-7
+        token=Token(id=9, text=" Paris"),
+        position=4,
+        parts=[layer, whole],
+        logit=5.0,
+        given=4.5,
+        total=5.0,
+        remainder=1e-7,
     )
     lines = printed(lens.attribution_view(body))
     assert lines[0] == "logit of ' Paris' = 5.0000 before capping, 4.5000 behind it  at position 4"

@@ -19,19 +19,19 @@ class Answers:
         self._is_classifier = "Classification" in type(anatomy.model).__name__
 
     def text(self, id: int) -> str:
-        """`' Paris'`, or the label of a classifier."""
-        return repr(self._labels.get(id, str(id))) if self._is_classifier else self._vocabulary.quoted(id)
+        """Of a token, or the label of a classifier."""
+        return self._labels.get(id, str(id)) if self._is_classifier else self._vocabulary.text(id)
 
-    def token(self, id: int) -> str:
-        """Of the text that is read, quoted."""
-        return self._vocabulary.quoted(id)
+    def quoted(self, id: int) -> str:
+        """`' Paris'`."""
+        return repr(self.text(id))
 
-    def find(self, wanted: int | str, width: int) -> int:
-        """The id of a token or label. Raises UnknownToken."""
+    def find(self, wanted: int | str, size: int | None = None) -> int:
+        """The id of a token or label, one of `size` if that is known. Raises UnknownToken."""
         if self._is_classifier and isinstance(wanted, str):
             named = {label: id for id, label in self._labels.items()}
             wanted = named.get(wanted.strip("'\""), wanted)
-        return self._vocabulary.find(wanted, width)
+        return self._vocabulary.find(wanted, size)
 
 
 def tape_of(frame: Frame) -> Tape:

@@ -19,6 +19,12 @@ class UnknownToken(RequestError):
     id = 53
 
 
+def require_token(token: int, size: int) -> None:
+    """Raises UnknownToken: a vocabulary of `size` has no such id."""
+    if not 0 <= token < size:
+        raise UnknownToken(f"there is no token {token}: ids are 0 to {size - 1}")
+
+
 class Vocabulary:
     """The text of tokens. Works without a tokenizer, with ids alone."""
 
@@ -68,16 +74,16 @@ class Vocabulary:
     def mask_token_id(self) -> int | None:
         return getattr(self.tokenizer, "mask_token_id", None)
 
-    def find(self, token: int | str, size: int) -> int:
-        """The id of a token of a vocabulary of `size`: by its id, or by its text, quoted or not.
+    def find(self, token: int | str, size: int | None = None) -> int:
+        """The id of a token of a vocabulary, of `size` if that is known: by its id, or by its text, quoted or not.
 
         Raises:
             UnknownToken: the text is of no token or of several, or the id is of none.
         """
         if isinstance(token, str):
             token = self._find_text(token)
-        if not 0 <= token < size:
-            raise UnknownToken(f"there is no token {token}: ids are 0 to {size - 1}")
+        if size is not None:
+            require_token(token, size)
         return token
 
     def _find_text(self, text: str) -> int:

@@ -119,14 +119,14 @@ def _call(
         queries=AttentionAxis(
             start=text.first_query + rows.start,
             end=text.first_query + rows.stop,
-            total=queries,
+            size=queries,
             labels=[labels.query(row) for row in rows[::down]],
             block=down,
         ),
         keys=AttentionAxis(
             start=text.first_key + columns.start,
             end=text.first_key + columns.stop,
-            total=known,
+            size=known,
             labels=[labels.key(key) for key in columns[::across]],
             block=across,
             are_positions=text.known_keys > 0,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dap_server.engine.analysis.answers import Answers
 from dap_server.engine.analysis.gradients.backward import (
     Gradients,
     Objective,
     Text,
     norm,
 )
-from dap_server.engine.analysis.gradients.rows import gradient_row, gradients_of, objective_of, text_of
-from dap_server.engine.analysis.gradients.saliency import saliency
+from dap_server.engine.analysis.gradients.rows import gradient_row, gradients_of, objective_of
+from dap_server.engine.analysis.gradients.saliency import Saliency, saliency
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.tensors.text import dtype_name
+from dap_server.engine.requests.numbers import finite
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InvalidArguments, did_you_mean
 from dap_server.protocol.llm import gradients as messages
+from dap_server.protocol.llm.tokens import Token
 from dap_server.wire.handlers import When
 
 
@@ -48,17 +51,17 @@ def _body(session: EngineSession, found: Gradients, text: Text, path: str) -> me
                 name=name.removeprefix(f"{path} "),
                 shape=list(tensor.shape),
                 dtype=dtype_name(tensor.dtype),
-                norm=None if gradient is None else norm(gradient),
+                norm=None if gradient is None else finite(norm(gradient)),
                 variables_reference=session.ready.references.add_children(gradient_row(name, gradient).children),
             )
             for name, (tensor, gradient) in found.tensors.items()
         ]
 
     return messages.GradientsResponseBody(
-        value=found.value,
-        token=found.token,
+        value=finite(found.value),
+        token=_token(session, found),
         recomputed=text.is_recomputed,
-        losses=None if found.losses is None else found.losses.tolist(),
+        losses=None if found.losses is None else [finite(loss) for loss in found.losses.tolist()],
         gradients=session.on_model_thread(rows),
     )
 
@@ -74,17 +77,16 @@ def saliency_(session: EngineSession, args: messages.SaliencyArguments) -> messa
         objective = _objective(session, frame, args.of)
         found = saliency(debuggee.anatomy, generation, frame.step, frame.sequence, objective)
         return messages.SaliencyResponseBody(
-            value=found.value,
-            token=found.token,
-            token_text=None if found.token is None else text_of(found, debuggee.anatomy, vocabulary),
+            value=finite(found.value),
+            token=_token(session, found),
             recomputed=found.is_recomputed,
             tokens=[
                 messages.SaliencyToken(
                     position=token.position,
                     id=token.id,
                     text=None if token.id is None else vocabulary.text(token.id),
-                    score=token.score,
-                    norm=token.norm,
+                    score=finite(token.score),
+                    norm=finite(token.norm),
                     encoded=token.is_encoded,
                 )
                 for token in found.tokens
@@ -101,9 +103,12 @@ def _objective(session: EngineSession, frame: Frame, of: messages.GradientObject
         return Objective("loss", None, position)
     if of.token is None:
         return Objective(of.kind, default.token if of.position is None else None, position)
-    if isinstance(of.token, int):
-        return Objective(of.kind, of.token, position)
-    token = session.ready.vocabulary.token_of(of.token)
-    if token is None:
-        raise InvalidArguments(f"'{of.token}' is not one token at `$.of.token`: give an id, or the text of one token")
-    return Objective(of.kind, token, position)
+    return Objective(of.kind, _answers(session).find(of.token), position)
+
+
+def _answers(session: EngineSession) -> Answers:
+    return Answers(session.ready.anatomy, session.ready.vocabulary)
+
+
+def _token(session: EngineSession, found: Gradients | Saliency) -> Token | None:
+    return None if found.token is None else Token(id=found.token, text=_answers(session).text(found.token))

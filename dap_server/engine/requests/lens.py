@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from dap_server.engine.analysis.answers import Answers, chosen_token, tape_of
 from dap_server.engine.analysis.attribution.direct import Attribution, attribution
 from dap_server.engine.analysis.attribution.parts import Part
 from dap_server.engine.analysis.lens.reader import Candidate, Column, Lens, LensReader, Question, Said
+from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.requests.numbers import finite
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InvalidArguments
@@ -23,17 +23,14 @@ from dap_server.protocol.llm.lens import (
     LensLayer,
     LensResponseBody,
 )
+from dap_server.protocol.llm.tokens import Token
 from dap_server.wire.handlers import When
-
-MAX_TOP = 100
 
 
 @requests.request(when=When.STOPPED, command="llm/lens")
 def lens(session: EngineSession, args: LensArguments) -> LensResponseBody:
     """What each layer would say next, at some positions of the frame's sequence."""
     frame = _frame(session, args.frame_id, "llm/lens")
-    if not 0 <= args.top <= MAX_TOP:
-        raise InvalidArguments(f"'llm/lens': top is 0 to {MAX_TOP} at `$.top`")
     debuggee = session.ready
     answers = Answers(debuggee.anatomy, debuggee.vocabulary)
 
@@ -43,7 +40,7 @@ def lens(session: EngineSession, args: LensArguments) -> LensResponseBody:
         reader = LensReader(generation, frame.step, frame.sequence, debuggee.anatomy, debuggee.stepper.stage)
         watch = None if args.watch is None else [answers.find(wanted, reader.width) for wanted in args.watch]
         question = Question(args.positions or (), args.layers, args.top, watch, args.exact)
-        return _lens_body(reader.read(question), frame, answers)
+        return _lens_body(reader.read(question), frame, answers, debuggee.vocabulary)
 
     return session.on_model_thread(job)
 
@@ -75,12 +72,15 @@ def _frame(session: EngineSession, frame_id: int, command: str) -> Frame:
     return frame
 
 
-def _lens_body(found: Lens, frame: Frame, answers: Answers) -> LensResponseBody:
+def _lens_body(found: Lens, frame: Frame, answers: Answers, vocabulary: Vocabulary) -> LensResponseBody:
     ids = frame.stop.generation.input_ids
 
-    def token(position: int | None) -> str | None:
+    def token(position: int | None) -> Token | None:
         known = ids is not None and position is not None and position < ids.shape[1]
-        return answers.token(int(ids[frame.sequence, position])) if known and ids is not None else None
+        if not known or ids is None:
+            return None
+        id = int(ids[frame.sequence, position])
+        return Token(id=id, text=vocabulary.text(id))
 
     return LensResponseBody(
         layers=[LensLayer(index=i, path=path) for i, path in zip(found.layers, found.paths, strict=True)],
@@ -88,7 +88,7 @@ def _lens_body(found: Lens, frame: Frame, answers: Answers) -> LensResponseBody:
     )
 
 
-def _column(column: Column, token: str | None, answers: Answers) -> LensColumn:
+def _column(column: Column, token: Token | None, answers: Answers) -> LensColumn:
     return LensColumn(
         recomputed=column.is_recomputed,
         cells=[_cell(said, answers) for said in column.said],
@@ -102,9 +102,9 @@ def _cell(said: Said, answers: Answers) -> LensCell:
     return LensCell(
         top=[_candidate(candidate, answers) for candidate in said.top],
         watched=[_candidate(candidate, answers) for candidate in said.watched],
-        norm=_finite(said.norm),
-        update=_finite(said.update),
-        cosine=_finite(said.cosine),
+        norm=finite(said.norm),
+        update=finite(said.update),
+        cosine=finite(said.cosine),
     )
 
 
@@ -113,20 +113,19 @@ def _candidate(candidate: Candidate, answers: Answers) -> LensCandidate:
         id=candidate.id,
         text=answers.text(candidate.id),
         rank=candidate.rank,
-        probability=_finite(candidate.probability),
-        logit=_finite(candidate.logit),
+        probability=finite(candidate.probability),
+        logit=finite(candidate.logit),
     )
 
 
 def _attribution_body(found: Attribution, position: int, answers: Answers) -> AttributionResponseBody:
     return AttributionResponseBody(
-        token=found.token,
-        text=answers.text(found.token),
+        token=Token(id=found.token, text=answers.text(found.token)),
         position=position,
-        logit=_finite(found.logit),
-        given=_finite(found.given),
-        total=_finite(found.total),
-        remainder=_finite(found.remainder),
+        logit=finite(found.logit),
+        given=finite(found.given),
+        total=finite(found.total),
+        remainder=finite(found.remainder),
         parts=[_part(part) for part in found.parts],
     )
 
@@ -135,13 +134,8 @@ def _part(part: Part) -> AttributionPart:
     return AttributionPart(
         name=part.name,
         kind=part.kind,
-        value=_finite(part.value),
-        rest=_finite(part.rest) if part.children else None,
+        value=finite(part.value),
+        rest=finite(part.rest) if part.children else None,
         parts=[_part(child) for child in part.children],
         note=part.note or None,
     )
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no word for what is not."""
-    return value if math.isfinite(value) else None

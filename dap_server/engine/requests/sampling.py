@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.inspection.selection import Candidate, Choice, Stage
 from dap_server.engine.inspection.selection_rows import option_texts
+from dap_server.engine.requests.numbers import finite
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InvalidArguments
@@ -48,7 +47,7 @@ def _body(choice: Choice, step: int, sequence: int, top: int, vocabulary: Vocabu
         is_chosen=choice.is_chosen,
         draw="padding" if choice.is_padding else "sampled" if choice.is_sampled else "greedy",
         pruned=choice.pruned,
-        pruned_mass=_finite(choice.pruned_mass),
+        pruned_mass=finite(choice.pruned_mass),
         stages=[_stage(stage, choice.token, top, vocabulary) for stage in choice.stages],
     )
 
@@ -62,7 +61,7 @@ def _stage(stage: Stage, chosen: int, top: int, vocabulary: Vocabulary) -> Sampl
         top=[_token(candidate, vocabulary) for candidate in stage.top(top)],
         chosen=_token(stage.at(chosen), vocabulary),
         rank=stage.rank(chosen),
-        entropy=_finite(stage.entropy),
+        entropy=finite(stage.entropy),
         nan=stage.nan,
     )
     if stage.processor is None:
@@ -70,7 +69,7 @@ def _stage(stage: Stage, chosen: int, top: int, vocabulary: Vocabulary) -> Sampl
         return made
     made.options = [SamplingOption(name=n, value=text) for n, text in option_texts(stage.processor).items()]
     made.changed, made.pruned = stage.changed, stage.pruned
-    made.pruned_mass = _finite(stage.pruned_mass)
+    made.pruned_mass = finite(stage.pruned_mass)
     made.movers = [
         SamplingMove(id=move.token, text=vocabulary.text(move.token), before=move.before, after=move.after)
         for move in stage.movers(top)
@@ -82,10 +81,6 @@ def _token(candidate: Candidate, vocabulary: Vocabulary) -> SamplingToken:
     return SamplingToken(
         id=candidate.token,
         text=vocabulary.text(candidate.token),
-        score=_finite(candidate.score),
-        probability=_finite(candidate.probability),
+        score=finite(candidate.score),
+        probability=finite(candidate.probability),
     )
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None

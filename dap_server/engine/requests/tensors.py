@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -17,6 +16,7 @@ from dap_server.engine.inspection.tensors.saving import save
 from dap_server.engine.inspection.tensors.slicing import Page
 from dap_server.engine.inspection.tensors.statistics import Statistics, statistics
 from dap_server.engine.inspection.tensors.text import dtype_name
+from dap_server.engine.requests.numbers import finite
 from dap_server.engine.requests.table import requests
 from dap_server.engine.requests.tiles import tile_body
 from dap_server.engine.requests.values import frame_of, result_row
@@ -123,16 +123,12 @@ def _axes(tensor: Tensor, page: Page, blocks: tuple[int, ...]) -> list[TensorAxi
 
 
 def _statistics(found: Statistics) -> TensorStatistics:
-    def number(name: str) -> float | None:
-        value: float = getattr(found, name)
-        return value if math.isfinite(value) else None
-
     return TensorStatistics(
-        mean=number("mean"),
-        std=number("std"),
-        min=number("min"),
-        max=number("max"),
-        norm=number("norm"),
+        mean=finite(found.mean),
+        std=finite(found.std),
+        min=finite(found.min),
+        max=finite(found.max),
+        norm=finite(found.norm),
         zeros=found.zeros,
         nan=found.nan,
         positive_inf=found.positive_inf,

@@ -37,7 +37,7 @@ class AttentionAxis(Struct):
 
     start: SafeUInt
     end: SafeUInt
-    total: SafeUInt
+    size: SafeUInt
     """How many there are, asked for or not."""
     labels: list[str]
     """The token at every cell; of a cell that stands for several the first one."""

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from dap_server.protocol.llm.tokens import Token
 from dap_server.protocol.messages import Struct
 
 
@@ -15,9 +16,9 @@ class GradientObjective(Struct):
     kind: Literal["logit", "logprob", "loss"] = "logit"
     """`loss`: the mean cross entropy of every token of the text, given those before it."""
     token: int | str | None = None
-    """Id, or text of one token. By default the token of the frame's step, or the likeliest while it is not chosen."""
+    """An id, or a text, quoted or not; else that of the frame's step, the likeliest while none is chosen."""
     position: int | None = None
-    """Of the forward whose logits are meant; the last one by default."""
+    """In the forward that is run again, whose logits are meant; the last one by default."""
 
 
 class GradientsArguments(Struct):
@@ -45,13 +46,14 @@ class GradientRow(Struct):
 
 
 class GradientsResponseBody(Struct):
-    value: float
-    """Of what was differentiated."""
     recomputed: bool
     """By one forward over the whole text, rather than by the step as it was."""
     gradients: list[GradientRow]
-    token: int | None = None
-    losses: list[float] | None = None
+    value: float | None = None
+    """Of what was differentiated; missing, as every number here, where it is not finite."""
+    token: Token | None = None
+    """Whose logit or log-probability it is; missing for the loss."""
+    losses: list[float | None] | None = None
     """For the loss: of every token but the first, in nats."""
 
 
@@ -66,9 +68,9 @@ class SaliencyToken(Struct):
     """One token of the text before the frame's token."""
 
     position: int
-    score: float
+    score: float | None = None
     """Gradient times input, summed over the width of the embedding."""
-    norm: float
+    norm: float | None = None
     """Euclidean, of the gradient with respect to the embedding."""
     id: int | None = None
     text: str | None = None
@@ -77,8 +79,7 @@ class SaliencyToken(Struct):
 
 
 class SaliencyResponseBody(Struct):
-    value: float
     recomputed: bool
     tokens: list[SaliencyToken]
-    token: int | None = None
-    token_text: str | None = None
+    value: float | None = None
+    token: Token | None = None

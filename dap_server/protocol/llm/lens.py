@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from msgspec import Meta
+
+from dap_server.protocol.llm.tokens import Token
 from dap_server.protocol.messages import Struct
 
 
@@ -16,7 +19,7 @@ class LensArguments(Struct):
     positions: list[int] | None = None
     """In the sequence, padding included, as in the scope Tokens; from its end when negative. Only the position that the
     step chooses its token from when missing."""
-    top: int = 5
+    top: Annotated[int, Meta(ge=0, le=100)] = 5
     """How many of the most likely tokens are told."""
     watch: list[int | str] | None = None
     """Tokens whose rank and probability are told everywhere: ids, or their text, such as ' Paris', quoted or not."""
@@ -24,12 +27,9 @@ class LensArguments(Struct):
     """Run every step again, rather than one forward over the whole text; takes as many forwards as there are steps."""
 
 
-class LensCandidate(Struct):
+class LensCandidate(Token):
     """A token that could come next, or a label of a classifier."""
 
-    id: int
-    text: str
-    """Quoted."""
     rank: int
     """Counted from 1."""
     probability: float | None = None
@@ -69,8 +69,8 @@ class LensColumn(Struct):
     """In the order of `layers`; empty for padding."""
     position: int | None = None
     """Missing for a classifier, which says one thing about the whole text."""
-    token: str | None = None
-    """The token there, quoted."""
+    token: Token | None = None
+    """That stands there."""
     padding: bool = False
 
 
@@ -110,9 +110,7 @@ class AttributionPart(Struct):
 class AttributionResponseBody(Struct):
     """The answer to `llm/attribution`: `parts` and `remainder` sum to `logit`."""
 
-    token: int
-    text: str
-    """Quoted."""
+    token: Token
     position: int
     parts: list[AttributionPart]
     """Embedding, layers in their order, biases behind them."""

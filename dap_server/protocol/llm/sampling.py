@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from dap_server.protocol.llm.tokens import Token
 from dap_server.protocol.messages import Struct
 
 
@@ -17,21 +18,17 @@ class SamplingArguments(Struct):
     """How many tokens to list at every stage."""
 
 
-class SamplingToken(Struct):
+class SamplingToken(Token):
     """A token at one stage."""
 
-    id: int
-    text: str
     score: float | None = None
     """Missing when it is not a finite number: a token that was pruned has -inf."""
     probability: float | None = None
 
 
-class SamplingMove(Struct):
+class SamplingMove(Token):
     """A token whose probability a logits processor changed."""
 
-    id: int
-    text: str
     before: float
     after: float
 

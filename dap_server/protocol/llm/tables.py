@@ -5,19 +5,19 @@ from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.tables import RequestType
 
 LLM_REQUESTS: dict[str, RequestType] = {
-    "llm/attention": RequestType(attention.AttentionArguments, attention.AttentionResponseBody),
+    "llm/runToStep": RequestType(control.RunToStepArguments, None),
     "llm/reverseStepIn": RequestType(control.ReverseStepArguments, None),
     "llm/reverseStepOut": RequestType(control.ReverseStepArguments, None),
-    "llm/runToStep": RequestType(control.RunToStepArguments, None),
-    "llm/sampling": RequestType(sampling.SamplingArguments, sampling.SamplingResponseBody),
-    "llm/gradients": RequestType(gradients.GradientsArguments, gradients.GradientsResponseBody),
-    "llm/saliency": RequestType(gradients.SaliencyArguments, gradients.SaliencyResponseBody),
     "llm/tensor": RequestType(tensors.TensorArguments, tensors.TensorResponseBody),
     "llm/tensorLiteral": RequestType(tensors.TensorLiteralArguments, tensors.TensorLiteralResponseBody),
     "llm/saveTensor": RequestType(tensors.SaveTensorArguments, tensors.SaveTensorResponseBody),
-    "llm/placeBreakpoints": RequestType(control.PlaceBreakpointsArguments, SetFunctionBreakpointsResponseBody),
+    "llm/sampling": RequestType(sampling.SamplingArguments, sampling.SamplingResponseBody),
+    "llm/attention": RequestType(attention.AttentionArguments, attention.AttentionResponseBody),
     "llm/lens": RequestType(lens.LensArguments, lens.LensResponseBody),
     "llm/attribution": RequestType(lens.AttributionArguments, lens.AttributionResponseBody),
+    "llm/gradients": RequestType(gradients.GradientsArguments, gradients.GradientsResponseBody),
+    "llm/saliency": RequestType(gradients.SaliencyArguments, gradients.SaliencyResponseBody),
+    "llm/placeBreakpoints": RequestType(control.PlaceBreakpointsArguments, SetFunctionBreakpointsResponseBody),
 }
 LLM_EVENTS: dict[str, type | None] = {
     "llm/loading": control.LoadingEventBody,

@@ -64,10 +64,7 @@ def _objective(argument: str) -> GradientObjective:
         return GradientObjective()
     if argument == "loss":
         return GradientObjective(kind="loss")
-    if argument.isdigit():
-        return GradientObjective(token=int(argument))
-    quoted = len(argument) > 1 and argument[0] == argument[-1] and argument[0] in "\"'"
-    return GradientObjective(token=argument[1:-1] if quoted else argument)
+    return GradientObjective(token=argument)
 
 
 @command(

@@ -29,7 +29,7 @@ def _rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:
     capped = f", {found.given:.6g} after capping" if found.is_capped else ""
     terms = found.terms()
     return [
-        Row("token", Answers(anatomy, vocabulary).text(found.token), "str"),
+        Row("token", Answers(anatomy, vocabulary).quoted(found.token), "str"),
         Row("logit", f"{found.logit:.6g}{capped}", "float"),
         Row("largest", _line_of_largest(found), children=Rows(lambda: _largest(terms), min(len(terms), LARGEST))),
         *(_row(part) for part in found.parts),

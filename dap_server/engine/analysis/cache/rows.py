@@ -26,12 +26,12 @@ Text = Callable[[int], str]
 """The token at a position, quoted."""
 
 
-def cache_scope(frame: Frame, anatomy: Anatomy, _vocabulary: Vocabulary) -> Scope | None:
+def cache_scope(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> Scope | None:
     """For the frames of steps, of the model, and of layers and what in them uses the cache. Nothing runs for it."""
     indexes = _layers_of(frame, anatomy)
     if indexes == [] or contents.find(frame.stop) is None:
         return None
-    return Scope("Cache", Rows(lambda: _rows(frame, anatomy, _vocabulary, indexes)))
+    return Scope("Cache", Rows(lambda: _rows(frame, anatomy, vocabulary, indexes)))
 
 
 def _layers_of(frame: Frame, anatomy: Anatomy) -> list[int] | None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.tokens import require_token
 from dap_server.engine.execution import memory
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.differentiation import GradientProbe, MutationProbe, Part, Tap
@@ -97,7 +98,6 @@ class Gradients:
         token: whose logit it is, or the label; None for the loss.
         tensors: what it was differentiated with respect to, by name; each with its gradient of the same shape, None
             where nothing leads from it to the number.
-        is_label: whether the model is a classifier.
         given: what the whole model was given by keyword.
         losses: (T - 1,) cross entropy, in nats, of every token but the first; None without the loss.
     """
@@ -106,7 +106,6 @@ class Gradients:
     token: int | None
     tensors: dict[str, tuple[Tensor, Tensor | None]]
     losses: Tensor | None = None
-    is_label: bool = False
     given: dict[str, Any] = field(default_factory=dict)
 
 
@@ -201,8 +200,7 @@ def _backward(
     found: dict[str, tuple[Tensor, Tensor | None]] = {
         n: (t.detach(), g) for (n, t), g in zip(tensors.items(), gradients, strict=True)
     }
-    is_label = token is not None and _logits(probe.output).dim() == 2
-    return Gradients(float(number.detach()), token, found, losses, is_label, probe.given)
+    return Gradients(float(number.detach()), token, found, losses, probe.given)
 
 
 def _logits(output: Any) -> Tensor:
@@ -231,8 +229,7 @@ def _number(
         rows = rows[objective.position]
     row = rows.to(wide)  # (V,)
     token = int(row.detach().argmax()) if objective.token is None else objective.token
-    if not 0 <= token < row.shape[0]:
-        raise GradientError(f"there is no token {token}: the logits have {row.shape[0]}")
+    require_token(token, row.shape[0])
     return (row.log_softmax(-1) if objective.kind == "logprob" else row)[token], token, None
 
 

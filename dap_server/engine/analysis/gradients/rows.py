@@ -7,6 +7,7 @@ from functools import cached_property, partial
 
 from torch import Tensor
 
+from dap_server.engine.analysis.answers import Answers, chosen_token
 from dap_server.engine.analysis.gradients.backward import (
     GradientError,
     Gradients,
@@ -16,8 +17,8 @@ from dap_server.engine.analysis.gradients.backward import (
     norm,
     step_of,
     tap,
+    text_of,
 )
-from dap_server.engine.analysis.gradients.backward import text_of as text_before
 from dap_server.engine.analysis.gradients.saliency import Saliency, TokenSaliency, saliency
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
@@ -56,16 +57,12 @@ def objective_of(frame: Frame, vocabulary: Vocabulary) -> Objective:
 
     Of a model that fills in masks it is that at its first mask; of a classifier that of its label.
     """
-    generation, token = frame.stop.generation, None
+    generation = frame.stop.generation
     if generation.is_forward:
         ids, mask = generation.input_ids, vocabulary.mask_token_id
         masks = [] if ids is None or mask is None else (ids[frame.sequence] == mask).nonzero()[:, 0].tolist()
         return Objective(position=masks[0] if masks else -1)
-    if frame.step < len(generation.records):
-        token = int(generation.records[frame.step].tokens[frame.sequence])
-    elif frame.step == generation.step and (tokens := generation.next_tokens()) is not None:
-        token = int(tokens[frame.sequence])
-    return Objective(token=token)
+    return Objective(token=chosen_token(frame))
 
 
 def gradients_of(
@@ -88,15 +85,8 @@ def _text(frame: Frame, objective: Objective, path: str) -> Text:
     encoder = generation.encoder if generation.is_own_loop else None
     encodes = encoder is not None and encoder.ids is not None and encoder.holds(path)
     if encodes or (objective.kind == "loss" and generation.is_own_loop):
-        return text_before(generation, frame.step, frame.sequence, encodes)
+        return text_of(generation, frame.step, frame.sequence, encodes)
     return step_of(generation, frame.step, frame.sequence)
-
-
-def text_of(found: Gradients | Saliency, anatomy: Anatomy, vocabulary: Vocabulary) -> str:
-    """Of the token, or the name of the label."""
-    if found.is_label:
-        return str((getattr(anatomy.model.config, "id2label", None) or {}).get(found.token, found.token))
-    return "" if found.token is None else vocabulary.text(found.token)
 
 
 def said(objective: Objective, found: Gradients | Saliency, anatomy: Anatomy, vocabulary: Vocabulary) -> str:
@@ -104,7 +94,7 @@ def said(objective: Objective, found: Gradients | Saliency, anatomy: Anatomy, vo
     if found.token is None:
         return f"loss {found.value:.6g} nats a token"
     likeliest = ", the likeliest" if objective.token is None else ""
-    text = repr(text_of(found, anatomy, vocabulary))
+    text = Answers(anatomy, vocabulary).quoted(found.token)
     at = f" at position {objective.position}" if objective.position >= 0 else ""
     return f"{objective.kind} {found.value:.6g} of {text}{at} (id {found.token}{likeliest})"
 

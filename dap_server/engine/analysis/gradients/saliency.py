@@ -64,7 +64,6 @@ class Saliency:
     token: int | None
     is_recomputed: bool
     tokens: list[TokenSaliency]
-    is_label: bool = False
 
 
 def saliency(anatomy: Anatomy, generation: Generation, step: int, sequence: int, objective: Objective) -> Saliency:
@@ -95,7 +94,7 @@ def saliency(anatomy: Anatomy, generation: Generation, step: int, sequence: int,
     if encoded:
         read, used = _encoded(found, text)
         tokens = _tokens(_joined(encoded, text, len(read)), read, used, is_encoded=True) + tokens
-    return Saliency(found.value, found.token, text.is_recomputed, tokens, found.is_label)
+    return Saliency(found.value, found.token, text.is_recomputed, tokens)
 
 
 def text_for(generation: Generation, step: int, sequence: int, objective: Objective) -> Text:

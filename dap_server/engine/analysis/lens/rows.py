@@ -63,13 +63,13 @@ def _rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:
 def _row(path: str, said: Said, answers: Answers) -> Row:
     (watched,), best = said.watched, said.top[0]
     line = (
-        f"{answers.text(best.id)} {best.probability:.1%} · "
-        f"{answers.text(watched.id)} rank {watched.rank}, {watched.probability:.2%}"
+        f"{answers.quoted(best.id)} {best.probability:.1%} · "
+        f"{answers.quoted(watched.id)} rank {watched.rank}, {watched.probability:.2%}"
     )
 
     def children() -> list[Row]:
         top = [
-            Row(f"[{i}]", f"{answers.text(one.id)}  id {one.id}  {one.probability:.6g}")
+            Row(f"[{i}]", f"{answers.quoted(one.id)}  id {one.id}  {one.probability:.6g}")
             for i, one in enumerate(said.top)
         ]
         return [*top, *_size_rows(said.norm, said.update, said.cosine)]
