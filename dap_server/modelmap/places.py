@@ -10,8 +10,6 @@ STEP = "step"
 LOGITS = "logits"
 SAMPLE = "sample"
 END = "end"
-TOKEN_SELECTION = (LOGITS, SAMPLE)
-"""The pseudo-modules that every sampling step passes after its forward; each logits processor lies between them."""
 PSEUDO_MODULES = (STEP, LOGITS, SAMPLE)
 """What is no module of the model but can carry a breakpoint."""
 

@@ -49,6 +49,8 @@ THIRD_PARTY: dict[str, set[str]] = {
 
 ENGINE_ORDER = ["anatomy", "execution", "inspection", "analysis", "requests"]
 
+TENSORS = "engine.inspection.tensors"
+
 ENGINE_KNOWS_NO_DAP = {"protocol.errors", "protocol.launch", "wire.reply", "modelmap", "conditions", "engine"}
 """What of ours the engine may import below requests/: nothing of DAP's own messages."""
 
@@ -98,6 +100,24 @@ def test_no_asyncio() -> None:
 def test_order_inside_the_engine() -> None:
     inside = [i for i in IMPORTS if _package(i) == "engine" and i.is_ours and _top(i.target) == "engine"]
     _expect_none([i for i in inside if not _keeps_engine_order(i)], f"the engine's order: {' → '.join(ENGINE_ORDER)}")
+
+
+def test_tensors_are_known_without_what_shows_them() -> None:
+    inside = [i for i in IMPORTS if i.importer.startswith(f"{TENSORS}.") and i.is_ours]
+    wrong = [i for i in inside if _is_within(i.target, {"engine.inspection"}) and not _is_within(i.target, {TENSORS})]
+    _expect_none(wrong, "inspection/tensors knows elements; frames, scopes and rows know it")
+
+
+def test_every_analysis_knows_only_those_before_it() -> None:
+    parts = [(i, _analysis(i.importer), _analysis(i.target)) for i in IMPORTS if i.is_ours]
+    graph: dict[str, set[str]] = {}
+    for _, importer, target in parts:
+        if importer and target and importer != target:
+            graph.setdefault(importer, set()).add(target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("packages of analysis import each other: " + " ← ".join(error.args[1]), pytrace=False)
 
 
 def test_engine_below_requests_knows_no_dap() -> None:
@@ -165,6 +185,12 @@ def _engine_part(module: str) -> str:
     """`anatomy` … `requests`; "" for the modules directly in engine/ and for all that is not in it."""
     parts = module.split(".")
     return parts[1] if parts[0] == "engine" and (len(parts) > 2 or parts[-1] in ENGINE_ORDER) else ""
+
+
+def _analysis(module: str) -> str:
+    """`attention` …, for the modules of a package inside of analysis."""
+    parts = module.split(".")
+    return parts[2] if parts[:2] == ["engine", "analysis"] and len(parts) > 3 else ""
 
 
 def _keeps_engine_order(i: Import) -> bool:

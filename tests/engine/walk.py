@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dap_server.engine.anatomy.loading import Loaded
@@ -66,6 +67,27 @@ class Walk:
             self.stepper.travel(*decided)
         else:
             self.stepper.resume(decided)
+
+
+PROMPTS = torch.randint(3, 96, (2, 6), generator=torch.Generator().manual_seed(0))
+"""(B, T) for the vocabulary of every tiny model, without special tokens."""
+GREEDY: dict[str, Any] = {"max_new_tokens": 4, "do_sample": False, "disable_compile": True}
+
+
+def looking(model: Any, place: str, step: int, look: Callable[[Walk, Stop], None], **options: Any) -> Tensor:
+    """Generates greedily, looks once from a place of one step, and returns the tokens."""
+    looks: list[str] = []
+
+    def decide(stop: Stop) -> Motion:
+        if stop.place.step == step and not looks:
+            looks.append(str(stop.place))
+            look(walk, stop)
+        return Motion.RUN
+
+    walk = Walk(Loaded(model, None), decide, [place])
+    tokens: Tensor = walk.generate(**{"input_ids": PROMPTS, **GREEDY, **options})
+    assert looks
+    return tokens
 
 
 def _open(children: Children, depth: int) -> int:

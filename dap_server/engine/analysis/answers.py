@@ -1,12 +1,16 @@
-"""What a frame is asked about: its step, what that step says, and how ids of it are called."""
+"""What several analyses ask of a frame: whether and how its step runs again, what it says, how ids are called."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from dap_server.engine.analysis.lens.residuals import CannotRead
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.generation import Tape
 from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.variables import Row
+from dap_server.protocol.errors import RequestError
 
 
 class Answers:
@@ -32,6 +36,27 @@ class Answers:
             named = {label: id for id, label in self._labels.items()}
             wanted = named.get(wanted.strip("'\""), wanted)
         return self._vocabulary.find(wanted, size)
+
+
+def is_about_layers(frame: Frame, anatomy: Anatomy) -> bool:
+    """Whether a frame is a layer's or a step's, and can run again."""
+    if frame.stop.generation.tape is None or not anatomy.layer_paths:
+        return False
+    is_layer = frame.kind in ("module", "past layer") and frame.path in anatomy.layer_paths
+    is_model = frame.kind == "module" and frame.path == ""
+    return is_layer or is_model or frame.is_step
+
+
+def explained(make: Callable[[], list[Row]], *errors: type[RequestError]) -> Callable[[], list[Row]]:
+    """Makes rows; where one of these errors says that there is nothing to show, one with the reason."""
+
+    def rows() -> list[Row]:
+        try:
+            return make()
+        except errors as error:
+            return [Row("none", str(error))]
+
+    return rows
 
 
 def tape_of(frame: Frame) -> Tape:

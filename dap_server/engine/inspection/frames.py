@@ -62,6 +62,11 @@ class Frame:
         return self.activation is not None and self.activation is self.stop.activations[0]
 
     @property
+    def is_step(self) -> bool:
+        """Whether it is about a whole step: running, at the choice of its token, or over."""
+        return self.kind in ("step", "selection", "past step")
+
+    @property
     def is_past(self) -> bool:
         return self.kind in ("past layer", "past step", "prompt")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,26 +19,8 @@ from dap_server.engine.inspection.evaluation import Evaluator
 from dap_server.engine.inspection.frames import CallStack, Frame
 from dap_server.engine.inspection.hovering import EvaluationError
 from dap_server.engine.inspection.variables import Row
-from tests.engine.walk import Walk
+from tests.engine.walk import GREEDY, PROMPTS, Walk, looking
 from tests.models.tiny import tiny_model
-
-PROMPTS = torch.randint(3, 96, (2, 6), generator=torch.Generator().manual_seed(0))
-OPTIONS: dict[str, Any] = {"max_new_tokens": 3, "do_sample": False, "disable_compile": True}
-
-
-def looking(model: Any, place: str, step: int, look: Callable[[Walk, Stop], None], **options: Any) -> Tensor:
-    looks: list[str] = []
-
-    def decide(stop: Stop) -> Motion:
-        if stop.place.step == step and not looks:
-            looks.append(str(stop.place))
-            look(walk, stop)
-        return Motion.RUN
-
-    walk = Walk(Loaded(model, None), decide, [place])
-    tokens: Tensor = walk.generate(input_ids=PROMPTS, **OPTIONS, **options)
-    assert looks
-    return tokens
 
 
 def frames(walk: Walk, stop: Stop) -> list[Frame]:
@@ -67,7 +48,7 @@ def plain_locals(model: Any, path: str, call: int) -> dict[str, Any]:
 
     sys.setprofile(profile)
     try:
-        model.generate(input_ids=PROMPTS, **OPTIONS)
+        model.generate(input_ids=PROMPTS, **GREEDY)
     finally:
         sys.setprofile(None)
     return seen[call]
@@ -81,7 +62,7 @@ def plain_locals(model: Any, path: str, call: int) -> dict[str, Any]:
 def test_after_a_module_its_locals_are_those_at_its_return(name: str, path: str, step: int) -> None:
     model = tiny_model(name)
     expected = plain_locals(model, path, step)
-    before = model.generate(input_ids=PROMPTS, **OPTIONS)
+    before = model.generate(input_ids=PROMPTS, **GREEDY)
 
     def look(walk: Walk, stop: Stop) -> None:
         frame = frames(walk, stop)[1]
@@ -238,7 +219,7 @@ def test_what_a_module_returned_is_shown_as_it_was_though_it_is_written_into() -
 
     try:
         walk = Walk(Loaded(model, None), decide, ["model.layers.0"])
-        walk.generate(input_ids=PROMPTS, **{**OPTIONS, "max_new_tokens": 1})
+        walk.generate(input_ids=PROMPTS, **{**GREEDY, "max_new_tokens": 1})
     finally:
         first.remove()
         handle.remove()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from dap_server.engine.analysis.answers import Answers, chosen_token, tape_of
-from dap_server.engine.analysis.attribution.direct import Attribution, attribution
+from dap_server.engine.analysis.answers import Answers, chosen_token, explained, is_about_layers, tape_of
+from dap_server.engine.analysis.attribution.direct import Attribution, CannotAttribute, attribution
 from dap_server.engine.analysis.attribution.parts import Part
-from dap_server.engine.analysis.lens.rows import explained, is_about_layers
+from dap_server.engine.analysis.lens.residuals import CannotRead
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.inspection.frames import Frame
@@ -21,7 +21,8 @@ def attribution_scope(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) ->
     """For the frames of layers and steps; found by running the step again, when it is opened."""
     if not is_about_layers(frame, anatomy):
         return None
-    return Scope("Attribution", Rows(explained(lambda: _rows(frame, anatomy, vocabulary))), expensive=True)
+    rows = explained(lambda: _rows(frame, anatomy, vocabulary), CannotRead, CannotAttribute)
+    return Scope("Attribution", Rows(rows), expensive=True)
 
 
 def _rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:

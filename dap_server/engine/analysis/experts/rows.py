@@ -25,9 +25,10 @@ def experts_scope(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> Sco
     tape = frame.stop.generation.tape
     if frame.activation is not None and frame.stop.generation.selection is not None:
         return None  # a logits processor has called the model, and what that does is no part of the step
-    if tape is None or frame.kind not in ("module", "past layer", "step", "selection", "past step"):
+    is_module = frame.kind in ("module", "past layer")
+    if tape is None or not (is_module or frame.is_step):
         return None
-    path = (frame.path or "") if frame.kind in ("module", "past layer") else ""
+    path = (frame.path or "") if is_module else ""
     inside = [r for r in routers(anatomy) if not path or r.path == path or r.path.startswith(f"{path}.")]
     if not inside and (around := _mixture_of(path, anatomy)) is not None:
         inside, path = [around], around.path.rpartition(".")[0]

@@ -152,6 +152,7 @@ def differentiate(
 
     Raises:
         GradientError: there is no gradient, with the reason.
+        UnknownToken: the objective's token is none.
         NotEnoughMemory: the graph would not fit.
     """
     _require_memory(anatomy, text, taps, parameters)

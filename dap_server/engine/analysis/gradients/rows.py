@@ -38,7 +38,7 @@ def gradients_scope(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> S
         return None
     if frame.kind in ("module", "past layer"):
         return Scope("Gradients", Rows(partial(_module_rows, frame, anatomy, vocabulary)), expensive=True)
-    if frame.kind in ("step", "selection", "past step") and anatomy.layer_paths:
+    if frame.is_step and anatomy.layer_paths:
         return Scope("Gradients", Rows(partial(_step_rows, frame, anatomy, vocabulary)), expensive=True)
     return None
 
@@ -47,7 +47,7 @@ def saliency_scope(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> Sc
     """For the frames of steps, and of the whole model where another loop than ours calls it."""
     generation = frame.stop.generation
     is_whole = frame.kind == "module" and frame.path == "" and not generation.is_own_loop
-    if generation.tape is None or not (is_whole or frame.kind in ("step", "selection", "past step")):
+    if generation.tape is None or not (is_whole or frame.is_step):
         return None
     return Scope("Saliency", SaliencyRows(frame, anatomy, vocabulary), expensive=True)
 

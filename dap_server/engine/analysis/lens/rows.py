@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from dap_server.engine.analysis.answers import Answers, tape_of
-from dap_server.engine.analysis.attribution.direct import CannotAttribute
+from dap_server.engine.analysis.answers import Answers, explained, is_about_layers, tape_of
 from dap_server.engine.analysis.lens.reader import LensReader, Question, Said
 from dap_server.engine.analysis.lens.residuals import CannotRead, capture, measured
 from dap_server.engine.anatomy.modules import Anatomy
@@ -22,35 +19,14 @@ def lens_scope(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> Scope 
     """For the frames of layers and steps; found by running the step again, when it is opened."""
     if not is_about_layers(frame, anatomy):
         return None
-    return Scope("Lens", Rows(explained(lambda: _rows(frame, anatomy, vocabulary))), expensive=True)
+    return Scope("Lens", Rows(explained(lambda: _rows(frame, anatomy, vocabulary), CannotRead)), expensive=True)
 
 
 def residual_scope(frame: Frame, anatomy: Anatomy, _vocabulary: Vocabulary) -> Scope | None:
     """For the same frames: norm and update of every layer, and its cosine to the last one."""
     if not is_about_layers(frame, anatomy):
         return None
-    return Scope("Residual stream", Rows(explained(lambda: _residual_rows(frame, anatomy))), expensive=True)
-
-
-def is_about_layers(frame: Frame, anatomy: Anatomy) -> bool:
-    """Whether a frame is a layer's or a step's, and can run again."""
-    if frame.stop.generation.tape is None or not anatomy.layer_paths:
-        return False
-    is_layer = frame.kind in ("module", "past layer") and frame.path in anatomy.layer_paths
-    is_model = frame.kind == "module" and frame.path == ""
-    return is_layer or is_model or frame.kind in ("step", "selection", "past step")
-
-
-def explained(make: Callable[[], list[Row]]) -> Callable[[], list[Row]]:
-    """Makes rows; where there is nothing to show, one with the reason."""
-
-    def rows() -> list[Row]:
-        try:
-            return make()
-        except (CannotRead, CannotAttribute) as error:
-            return [Row("none", str(error))]
-
-    return rows
+    return Scope("Residual stream", Rows(explained(lambda: _residual_rows(frame, anatomy), CannotRead)), expensive=True)
 
 
 def _rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:

@@ -14,15 +14,15 @@ from torch.overrides import TorchFunctionMode
 from dap_server.engine.analysis.gradients.backward import GradientError, Objective, differentiate, step_of, tap, text_of
 from dap_server.engine.analysis.gradients.rows import gradients_of, gradients_scope
 from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.anatomy.tokens import UnknownToken
 from dap_server.engine.execution import memory
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.inspection.frames import CallStack
-from tests.engine.walk import Walk
+from tests.engine.walk import GREEDY, PROMPTS, Walk, looking
 from tests.models.tiny import tiny_model
 
 ARCHITECTURES = ["llama", "gpt2", "gemma2", "t5", "qwen3_moe", "mamba"]
 EPSILON = 1e-5
-OPTIONS: dict[str, Any] = {"max_new_tokens": 4, "do_sample": False, "disable_compile": True}
 
 
 class Wide(TorchFunctionMode):
@@ -40,26 +40,6 @@ def wide(name: str) -> Any:
     """A tiny model in float64; experts in a plain loop, since their kernels do not take it."""
     options: dict[str, Any] = {"experts_implementation": "eager"} if "moe" in name else {}
     return tiny_model(name, **options).double()
-
-
-def prompts() -> Tensor:
-    return torch.randint(3, 96, (2, 6), generator=torch.Generator().manual_seed(0))
-
-
-def looking(model: Any, place: str, step: int, look: Callable[[Walk, Stop], None], **options: Any) -> Tensor:
-    """Runs, looks from a place of one step, and returns the tokens."""
-    looks: list[str] = []
-
-    def decide(stop: Stop) -> Motion:
-        if stop.place.step == step and not looks:
-            looks.append(str(stop.place))
-            look(walk, stop)
-        return Motion.RUN
-
-    walk = Walk(Loaded(model, None), decide, [place])
-    tokens: Tensor = walk.generate(**{"input_ids": prompts(), **OPTIONS, **options})
-    assert looks
-    return tokens
 
 
 @contextlib.contextmanager
@@ -88,7 +68,7 @@ def only_in_step(model: nn.Module, step: int, change: Callable[[bool], None]) ->
 def logit(model: Any, step: int, token: int, change: Callable[[bool], None]) -> float:
     """Of the first sequence in a plain run, while something is changed during one step."""
     with only_in_step(model, step, change) as logits:
-        model.generate(input_ids=prompts(), **OPTIONS)
+        model.generate(input_ids=PROMPTS, **GREEDY)
     return float(logits[0][0, token])
 
 
@@ -177,7 +157,7 @@ def test_layers_of_an_encoder_have_gradients_by_running_it_again() -> None:
         assert gradient is not None
         direction = random_like(tensor)
         assert stop.generation.input_ids is not None
-        texts = {"input_ids": prompts()[1:], "decoder_input_ids": stop.generation.input_ids[1:]}
+        texts = {"input_ids": PROMPTS[1:], "decoder_input_ids": stop.generation.input_ids[1:]}
         up, down = (shifted(sign * EPSILON * direction, texts) for sign in (1, -1))
         assert float((gradient * direction).sum()) == pytest.approx((up - down) / (2 * EPSILON), rel=1e-6)
 
@@ -219,7 +199,7 @@ def test_looking_changes_nothing(name: str, mode: Callable[[], Any]) -> None:
 
     with mode():
         torch.manual_seed(3)
-        expected = model.generate(input_ids=prompts(), **{**OPTIONS, **options})
+        expected = model.generate(input_ids=PROMPTS, **{**GREEDY, **options})
         torch.manual_seed(3)
         assert torch.equal(looking(model, "*.layers.1" if name == "llama" else "sample", 2, look, **options), expected)
 
@@ -319,7 +299,7 @@ def test_what_has_no_gradient_says_why() -> None:
     def look(walk: Walk, stop: Stop) -> None:
         text = step_of(stop.generation, 0, 0)
         taps = [tap(walk.anatomy, "model.layers.1", "output")]
-        with pytest.raises(GradientError, match="there is no token 96"):
+        with pytest.raises(UnknownToken, match="there is no token 96"):
             differentiate(walk.anatomy, text, Objective(token=96), taps)
         with pytest.raises(GradientError, match="there is no position 6"):
             differentiate(walk.anatomy, text, Objective(position=6), taps)

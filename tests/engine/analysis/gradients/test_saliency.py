@@ -18,8 +18,8 @@ from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.execution.whole_call import WholeCall
 from dap_server.engine.inspection.frames import CallStack
-from tests.engine.analysis.gradients.test_backward import ARCHITECTURES, EPSILON, Wide, looking, prompts, wide
-from tests.engine.walk import Walk
+from tests.engine.analysis.gradients.test_backward import ARCHITECTURES, EPSILON, Wide, wide
+from tests.engine.walk import PROMPTS, Walk, looking
 from tests.models.tiny import tiny_model
 
 
@@ -87,9 +87,9 @@ def test_the_tokens_that_an_encoder_read_have_scores_too(name: str) -> None:
 
     with Wide(), torch.no_grad():
         looking(model, "sample", 2, look)
-        given = {"input_ids": prompts()[1:], "decoder_input_ids": texts[0][1:], "use_cache": False}
+        given = {"input_ids": PROMPTS[1:], "decoder_input_ids": texts[0][1:], "use_cache": False}
         tokens = [token for token in found[0].tokens if token.is_encoded]
-        assert [token.id for token in tokens] == prompts()[1].tolist()
+        assert [token.id for token in tokens] == PROMPTS[1].tolist()
         embedding = model.get_encoder().get_input_embeddings()
         assert embedding is not model.get_decoder().get_input_embeddings()
         for token in tokens:
