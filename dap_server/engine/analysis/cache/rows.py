@@ -89,15 +89,20 @@ def _own(kept: Kept, frame: Frame, indexes: list[int], text: Text) -> list[Row]:
     return rows
 
 
+def _size_rows(of: Kept | Entry) -> list[Row]:
+    rows = [Row("bytes", f"{of.nbytes:,}", "int")]
+    if of.allocated != of.nbytes:
+        rows.append(Row("allocated", f"{of.allocated:,} bytes, with room that nothing is in"))
+    if of.per_token is not None:
+        rows.append(Row("bytes per further token", f"{of.per_token:,}", "int"))
+    return rows
+
+
 def _whole(kept: Kept, frame: Frame, anatomy: Anatomy, text: Text) -> list[Row]:
     rows = [Row("kind", kept.kind), Row("as of", _as_of(kept, frame))]
     if kept.seen is not None:
         rows.append(Row("tokens", f"{kept.seen:,}", "int"))
-    rows.append(Row("bytes", f"{kept.nbytes:,}", "int"))
-    if kept.allocated != kept.nbytes:
-        rows.append(Row("allocated", f"{kept.allocated:,} bytes, with room that nothing is in"))
-    if kept.per_token is not None:
-        rows.append(Row("bytes per further token", f"{kept.per_token:,}", "int"))
+    rows += _size_rows(kept)
     if (longest := _longest(kept, anatomy)) is not None:
         rows.append(Row("at its longest", longest))
     for part in kept.parts:
@@ -187,11 +192,7 @@ def _entry_rows(entry: Entry, sequence: int, text: Text) -> list[Row]:
         rows.append(Row("window", f"{entry.window + 1:,} tokens, the present one among them"))
     if entry.added is not None:
         rows.append(Row("added in this step", f"{entry.added:,}", "int"))
-    rows.append(Row("bytes", f"{entry.nbytes:,}", "int"))
-    if entry.allocated != entry.nbytes:
-        rows.append(Row("allocated", f"{entry.allocated:,} bytes, with room that nothing is in"))
-    if entry.per_token is not None:
-        rows.append(Row("bytes per further token", f"{entry.per_token:,}", "int"))
+    rows += _size_rows(entry)
     if entry.keys is not None and entry.values is not None:
         last = entry.first + entry.held - 1
         positions = _PositionRows(entry, entry.keys, entry.values, sequence, text)
