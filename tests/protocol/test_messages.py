@@ -96,12 +96,13 @@ def test_the_package_itself_imports_nothing() -> None:
     assert "False" in _python("import sys, dap_server.protocol; print('msgspec' in sys.modules)")
 
 
-def test_the_whole_protocol_is_imported_within_60_ms() -> None:
+def test_the_whole_protocol_is_imported_sooner_than_asyncio() -> None:
+    """Side by side in one process, since machines differ; asyncio is what an adapter usually starts with."""
     code = (
-        "import msgspec, typing, time; begun = time.perf_counter(); import dap_server.protocol.tables; "
-        "print(time.perf_counter() - begun)"
+        "import msgspec, typing, time; begun = time.perf_counter(); import dap_server.protocol.llm.tables; "
+        "own = time.perf_counter(); import asyncio; print((own - begun) / (time.perf_counter() - own))"
     )
-    assert min(float(_python(code)) for _ in range(3)) < 0.060
+    assert min(float(_python(code)) for _ in range(3)) < 1
 
 
 def _python(code: str) -> str:
