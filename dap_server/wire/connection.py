@@ -7,6 +7,7 @@ any thread. Answers to our own requests settle their `Reply` on the reader threa
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 import traceback
 from collections.abc import Callable
@@ -26,6 +27,10 @@ _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 _EMPTY = msgspec.Raw(b"")
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
+"""Escapes in JSON; the group is there for half of a surrogate pair without its other half."""
 
 
 class ConnectionClosed(RequestError):
@@ -161,7 +166,7 @@ class Connection:
         if self._observer is not None:
             self._observer("received", body)
         try:
-            message = _decoder.decode(body)
+            message = _decode(body)
         except _UNDECODABLE as error:
             self._reject(body, str(error))
             return
@@ -189,6 +194,17 @@ class Connection:
             reply.settle(response.body)
         else:
             reply.fail(remote_error(response))
+
+
+def _decode(body: bytes) -> Message:
+    """With `?` for halves of surrogate pairs, which clients in JavaScript may send and no UTF-8 has."""
+    try:
+        return _decoder.decode(body)
+    except msgspec.DecodeError:
+        whole = _ESCAPE.sub(lambda escape: b"?" if escape[1] else escape[0], body)
+        if whole == body:
+            raise
+        return _decoder.decode(whole)
 
 
 class _Recognisable(msgspec.Struct, tag_field="type", tag="request"):

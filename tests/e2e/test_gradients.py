@@ -98,6 +98,7 @@ def test_what_cannot_be_asked_says_why(run: Run) -> None:
     frame = top(client)["id"]
     for arguments, error, text in (
         ({"path": "model.layer.2"}, 2, r"no module 'model.layer.2'.*did you mean"),
+        ({"path": "model.layers"}, 2, r"'model.layers' is a list of modules, which is not called itself.*`\$.path`"),
         ({"of": {"token": 100000}}, 53, "there is no token 100000"),
         ({"of": {"token": "two words here"}}, 53, "is no single token"),
     ):

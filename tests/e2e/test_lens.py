@@ -156,6 +156,7 @@ def test_what_cannot_be_asked_is_an_error_that_says_what_to_do(run: Run) -> None
         ("llm/lens", {"watch": [99999]}, 53, "there is no token 99999: ids are 0 to"),
         ("llm/lens", {"positions": [6]}, 52, "no position 6 at this step: there are 0 to 5"),
         ("llm/lens", {"layers": [6]}, 52, "no layer 6: there are 0 to 5"),
+        ("llm/lens", {"layers": []}, 2, "an empty list of layers: leave it out for all of them, at `$.layers`"),
         ("llm/attribution", {"token": "nothing like it"}, 53, "is no single token"),
         ("llm/attribution", {"position": -9}, 52, "no position -9"),
     ):

@@ -207,3 +207,5 @@ def test_a_tensor_is_saved(stopped: RawClient, hidden: Tensor, tmp_path: Path, s
         stopped.ask("llm/saveTensor", expression="hidden_states", path=str(path))
     stopped.ask("llm/saveTensor", expression="hidden_states + 1", path=str(path), overwrite=True)
     assert path.read_bytes() != data
+    with pytest.raises(Refused, match="NUL character"):
+        stopped.ask("llm/saveTensor", expression="hidden_states", path=f"{tmp_path}/a\0{suffix}")

@@ -190,7 +190,6 @@ def test_an_envelope_may_carry_anything_that_is_not_its_own(peer: Peer, extra: d
         b"\x00",
         b"\xff\xfe\x00",
         b'{"seq": 1, "type": "request", "command": "\xff"}',
-        b'{"seq": 1, "type": "request", "command": "\\ud800"}',
         b'{"seq": 1, "type": "request", "command": "next"',
         b'{"seq": 1, "type": "request", "command": "next"} {}',
         b'\xef\xbb\xbf{"seq": 1, "type": "request", "command": "next"}',
@@ -213,6 +212,22 @@ def test_what_is_no_message_is_reported_and_costs_nothing_else(peer: Peer, body:
     peer.send(REQUEST)
     assert isinstance(peer.next_received(), Request)
     assert peer.received.empty()
+
+
+@pytest.mark.parametrize(
+    ("sent", "heard"),
+    [
+        (rb"\ud83d", "?"),
+        (rb"a\uDE00b", "a?b"),
+        (rb"\ud83d\ud83d\ude00", "?\N{GRINNING FACE}"),
+        (rb"\\ud83d \ud83d\ude00 \"\ud83d\"", '\\ud83d \N{GRINNING FACE} "?"'),
+    ],
+)
+def test_half_of_an_emoji_is_replaced_and_its_request_answered(peer: Peer, sent: bytes, heard: str) -> None:
+    peer.send_bytes(b'{"seq": 1, "type": "request", "command": "evaluate", "arguments": {"expression": "%b"}}' % sent)
+    request = peer.next_received()
+    assert isinstance(request, Request)
+    assert json.loads(bytes(request.arguments)) == {"expression": heard}
 
 
 def test_an_exception_in_the_receiver_costs_one_message(peer: Peer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,8 @@ from dap_server.wire.handlers import When
 def lens(session: EngineSession, args: LensArguments) -> LensResponseBody:
     """What each layer would say next, at some positions of the frame's sequence."""
     frame = _frame(session, args.frame_id, "llm/lens")
+    if args.layers is not None and not args.layers:
+        raise InvalidArguments("'llm/lens': an empty list of layers: leave it out for all of them, at `$.layers`")
     debuggee = session.ready
     answers = Answers(debuggee.anatomy, debuggee.vocabulary)
 

@@ -91,6 +91,8 @@ def save(tensor: Tensor, path: str, overwrite: bool = False, between: Between = 
 
 
 def _target(path: str, overwrite: bool) -> Path:
+    if "\0" in path:
+        raise UnfitTensor("no path has a NUL character in it")
     target = Path(path).expanduser()
     if not target.is_absolute():
         raise UnfitTensor(f"'{path}' is no absolute path: the model's process has another working directory than you")
