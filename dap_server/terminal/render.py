@@ -17,6 +17,8 @@ HISTORY = "dim"
 CURRENT = "bold"
 NAME = "cyan"
 _PHASE = re.compile(r"(?P<name>.*) \((?P<phase>before|after)\)")
+_REQUEST = re.compile(r"^'llm/\w+': ")
+_ARGUMENT = re.compile(r"[,:]? at `\$[^`]*`")
 
 
 def stop_line(stopped: StoppedEventBody, frames: Sequence[StackFrame], names: Mapping[int, str]) -> Text:
@@ -156,8 +158,9 @@ def breakpoints(names: Sequence[str], states: Sequence[Breakpoint], first: int =
 
 
 def error(text: str) -> Text:
-    """One line, whatever came."""
-    return Text("error: " + " ".join(text.split()), "red")
+    """One line, whatever came, without the names of a request and its arguments: who types a command knows neither."""
+    plain = _ARGUMENT.sub("", _REQUEST.sub("", " ".join(text.split())))
+    return Text(f"error: {plain}", "red")
 
 
 def note(text: str) -> Text:

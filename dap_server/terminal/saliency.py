@@ -49,7 +49,8 @@ def _bars(tokens: Sequence[SaliencyToken], top: float) -> Table:
         style = "green" if score >= 0 else "red"
         bar = "█" * round(BAR_WIDTH * abs(score) / top) if top else ""
         position = f"encoder {token.position}" if token.encoded else str(token.position)
-        table.add_row(Text(position, "dim"), repr(_text(token)), _number(token.score, "+.3f"), Text(bar or "·", style))
+        number = _number(token.score, "+.3f" if top >= 0.1 else "+.1e")
+        table.add_row(Text(position, "dim"), repr(_text(token)), number, Text(bar or "·", style))
     if len(most) < len(tokens):
         table.add_row("", Text(f"… {len(tokens) - len(most)} that bear less", "dim"))
     return table

@@ -107,6 +107,24 @@ def test_what_cannot_be_asked_says_why(run: Run) -> None:
         assert refused.value.id == error
 
 
+def test_what_is_not_finite_is_left_out(run: Run) -> None:
+    client = run("*.layers.2", prompt=PROMPT)
+    client.stop()
+    frame = top(client)["id"]
+    client.evaluate("kept = model.lm_head.weight.data[7].clone()")
+    client.evaluate("model.lm_head.weight.data[7] = float('nan')")
+    try:
+        saliency = client.ask("llm/saliency", frameId=frame, of={"token": 7})
+        loss = client.ask("llm/gradients", frameId=frame, of={"kind": "loss"})
+    finally:
+        client.evaluate("model.lm_head.weight.data[7] = kept")
+    assert "value" not in saliency
+    assert [token.keys() & {"score", "norm"} for token in saliency["tokens"]] == [set()] * 6
+    assert "value" not in loss
+    assert loss["losses"] == [None] * 5
+    assert client.ask("llm/saliency", frameId=frame, of={"token": 7})["value"] < 100
+
+
 def test_looks_at_gradients_leave_the_text_as_it_was(run: Run, plain: Plain) -> None:
     options = {"max_new_tokens": 12, "do_sample": True}
     (text,) = plain.texts(PROMPT, seed=4, **options)

@@ -178,6 +178,9 @@ def test_saliency_is_shown_with_shades_and_bars(stopped: Stage) -> None:
     assert text == "The capital⏎"
     assert bars == ["0  'The'        -0.500  ████████████", "1  ' capital⏎'  +1.000  ████████████████████████"]
     assert stopped.fake.arguments_of("llm/saliency") == {"frameId": 10, "of": {"token": "' Rome'"}}
+    stopped.fake.on("llm/saliency", lambda _: {"recomputed": True, "tokens": [{"position": 0, "id": 5}]})
+    shown = stopped.play("saliency")
+    assert (shown[0][-12:], shown[-1].split()[-2:]) == ("= not finite", ["finite", "·"])
     stopped.play("saliency 42", "saliency loss")
     assert stopped.fake.arguments_of("llm/saliency") == {"frameId": 10, "of": {"kind": "loss"}}
 
@@ -209,6 +212,7 @@ def test_text_goes_on_where_a_stop_cut_it(stopped: Stage) -> None:
         ("hexdump", "error: a name is missing: hexdump Inputs.hidden_states 64"),
         ("hexdump other", "error: 'other' has no bytes to show: it is no tensor, or has no values"),
         ("where", "error: no text is known in this frame"),
+        ("next 3", "error: 'next' stands alone: '3' is not understood"),
     ],
 )
 def test_an_error_is_one_line_and_the_session_goes_on(stopped: Stage, line: str, text: str) -> None:

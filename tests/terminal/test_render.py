@@ -115,6 +115,8 @@ def test_the_thread_that_is_looked_at_is_marked() -> None:
 
 def test_an_error_is_one_line() -> None:
     assert str(render.error("two\n  lines")) == "error: two lines"
+    wire = "'llm/attention': 'model.layers' is a list of modules: name one of them, at `$.layer`"
+    assert str(render.error(wire)) == "error: 'model.layers' is a list of modules: name one of them"
 
 
 def test_a_row_of_the_tokens_scope_is_taken_apart() -> None:

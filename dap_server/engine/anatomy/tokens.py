@@ -128,7 +128,9 @@ class TextStream:
         text = self._vocabulary.decode(self._tokens[self._start :])
         if text.endswith("\N{REPLACEMENT CHARACTER}") or not text.startswith(known):
             return ""
-        self._start, self._read = self._read, len(self._tokens)
+        if text != known:  # tokens without text, such as special ones, are no context to take a blank from
+            self._start = self._read
+        self._read = len(self._tokens)
         return self._add(text[len(known) :])
 
     def complete(self, tokens: Sequence[int]) -> str:

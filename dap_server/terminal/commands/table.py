@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dap_server.terminal.debugger import Debugger
+from dap_server.terminal.errors import CommandError
 
 Function = Callable[[Debugger, str], None]
 
@@ -78,6 +79,8 @@ def execute(debugger: Debugger, line: str) -> Command | None:
         COMMANDS["print"].function(debugger, line.strip())
         return None
     found, argument = parsed
+    if argument and not found.usage:
+        raise CommandError(f"'{found.name}' stands alone: '{argument}' is not understood")
     if found.needs is not None:
         debugger.require(found.needs, found.name)
     found.function(debugger, argument)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.tokens import TextStream, UnknownToken, Vocabulary
@@ -23,6 +25,18 @@ def test_pieces_add_up_to_the_decoded_whole(atlas: Loaded) -> None:
         assert written == atlas.tokenizer.decode(whole, skip_special_tokens=True)
 
     check()
+
+
+@pytest.mark.parametrize("pieces", [[1, 1], [2], [1, 0, 1]])
+def test_a_token_without_text_takes_no_blank_away(pieces: list[int]) -> None:
+    words = Tokenizer(models.WordLevel({"one": 0, "two": 1, "</s>": 2}, unk_token="</s>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>")
+    stream, rest = TextStream(Vocabulary(tokenizer)), [2, 1]
+    written = stream.complete([0])
+    for size in pieces:
+        written += stream.put(rest[:size])
+        rest = rest[size:]
+    assert written == "one two"
 
 
 def test_half_a_character_waits_for_the_other_half(atlas: Loaded) -> None:
