@@ -132,3 +132,24 @@ def test_frames_without_a_choice_say_so(run: Run) -> None:
     prompt = client.frames()[-1]
     with pytest.raises(Refused, match="no choice of a token is known in this frame"):
         client.ask("llm/sampling", frameId=prompt["id"])
+
+
+def test_a_run_that_has_become_nan_is_looked_at_and_gone_back_in(run: Run) -> None:
+    client = run("step", prompt=PROMPTS[0], generation={"do_sample": True, "max_new_tokens": 2})
+    client.stop()
+    client.evaluate("kept = model.model.layers[1].mlp.down_proj.weight.data[0].clone()")
+    client.evaluate("model.model.layers[1].mlp.down_proj.weight.data[0] = float('nan')")
+    try:
+        client.break_at("*.layers.3.self_attn")
+        assert client.move("continue")["text"] == "before model.layers.3.self_attn in step 0"
+        frames = {frame["name"]: frame for frame in client.frames()}
+        assert "NaN" in client.scope("Output", frames["model.layers.2 (done)"])["output"]["value"]
+        assert "error" not in client.scope("Attention", frames["model.layers.3.self_attn (before)"])
+        for name in ("model.layers.3.self_attn (before)", "step 0 (prefill)"):
+            with pytest.raises(Refused, match="no token can be drawn for sequence 1: the scores have 2538 NaN and 0"):
+                client.ask("llm/sampling", frameId=frames[name]["id"])
+        with pytest.raises(Refused, match="no token can be drawn"):
+            client.scope("Sampling", frames["step 0 (prefill)"])
+        assert client.move("stepBack")["text"] == "before model.layers.3.input_layernorm in step 0"
+    finally:
+        client.evaluate("model.model.layers[1].mlp.down_proj.weight.data[0] = kept")

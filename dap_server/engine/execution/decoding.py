@@ -119,7 +119,12 @@ class SamplingLoop:
         self.listener.finished(generation)
 
     def choose(self, scores: Tensor) -> Tensor:
-        """(B,) ids from scores (B, V); finished sequences get padding."""
+        """(B,) ids from scores (B, V), to look at; finished sequences get padding. Raises CannotDraw."""
+        if self.config.do_sample:
+            randomness.require_distribution(scores)
+        return self._draw(scores)
+
+    def _draw(self, scores: Tensor) -> Tensor:
         if self.config.do_sample:
             tokens = torch.multinomial(torch.softmax(scores, dim=-1), num_samples=1).squeeze(1)
         else:
@@ -152,7 +157,7 @@ class SamplingLoop:
         if outputs is not None:
             self.collected.add(outputs, logits, selection.scores)
         with self._reported(SAMPLE):
-            selection.tokens = self.choose(selection.scores)
+            selection.tokens = (self._draw if self._watcher is self.stepper else self.choose)(selection.scores)
         return selection
 
     def _forward(self, step: int) -> tuple[Any, Tensor]:
@@ -264,6 +269,10 @@ class SamplingLoop:
                 return self._at(step, probe)._replay_here(step, probe)
             except Enough:
                 return None
+            except randomness.CannotDraw:
+                if probe is None:
+                    raise
+                return None  # it has seen what ran before the draw
 
     def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None, encodes: bool = False) -> Any:
         """What the model gives for a whole text (1, T) at once, without a cache, beside the suspended run."""

@@ -168,6 +168,9 @@ class Generation:
         """(B,) the token of this step: the one drawn, or the one that will be drawn.
 
         Looking ahead draws from the same distribution with the same random state, and puts the random state back.
+
+        Raises:
+            CannotDraw: the run will fail there.
         """
         if self.selection is None or self.tape is None:
             return None

@@ -169,7 +169,15 @@ def is_again(suspended: Activation | None, module: nn.Module, call: FrameType) -
 def same_tensors(given: Any, before: Any) -> bool:
     """Whether two values hold the same tensors, to the last bit."""
     ours, theirs = _tensors(given), _tensors(before)
-    return len(ours) == len(theirs) and all(map(torch.equal, ours, theirs))
+    return len(ours) == len(theirs) and all(map(_is_same, ours, theirs))
+
+
+def _is_same(ours: Tensor, theirs: Tensor) -> bool:
+    if torch.equal(ours, theirs):
+        return True
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype or not ours.is_floating_point():
+        return False
+    return bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())  # NaN, which one may be looking for
 
 
 def _tensors(value: Any) -> list[Tensor]:

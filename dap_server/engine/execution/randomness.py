@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dap_server.protocol.errors import RequestError
+
 HOST_MOMENTS = 3
 """A model that draws from Python's or NumPy's generators does so in its first steps; else they are not asked again."""
 
@@ -111,3 +113,20 @@ def _unpack(packed: Tensor) -> Tensor:
 
 def _same_numpy(a: Any, b: Any) -> bool:
     return a[2:] == b[2:] and np.array_equal(a[1], b[1])
+
+
+class CannotDraw(RequestError):
+    """No token can be drawn from these scores; the run will fail where it tries to."""
+
+
+def require_distribution(scores: Tensor) -> None:
+    """Of scores (B, V) that a look draws from: on a GPU, drawing from what is no distribution ends the process.
+
+    Raises:
+        CannotDraw: a row has NaN or +inf, or nothing but -inf.
+    """
+    wrong = ~torch.softmax(scores, dim=-1).isfinite().all(-1)  # (B,)
+    if wrong.any():
+        rows = ", ".join(str(row + 1) for row in wrong.nonzero().flatten().tolist())
+        what = f"{int(scores.isnan().sum())} NaN and {int(scores.isposinf().sum())} +inf"
+        raise CannotDraw(f"no token can be drawn for sequence {rows}: the scores have {what}; the run will fail there")
