@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -153,3 +154,30 @@ def test_a_run_that_has_become_nan_is_looked_at_and_gone_back_in(run: Run) -> No
         assert client.move("stepBack")["text"] == "before model.layers.3.input_layernorm in step 0"
     finally:
         client.evaluate("model.model.layers[1].mlp.down_proj.weight.data[0] = kept")
+
+
+def test_after_a_weight_is_written_all_looks_agree(run: Run) -> None:
+    client = run("*.layers.3", prompt=PROMPTS[0])
+    client.stop()
+
+    def logits() -> list[float]:
+        frame = client.frames(levels=1)[0]["id"]
+        sampling, lens = (client.ask(f"llm/{name}", frameId=frame) for name in ("sampling", "lens"))
+        return [sampling["stages"][0]["top"][0]["score"], lens["columns"][0]["cells"][-1]["top"][0]["logit"]]
+
+    before = logits()
+    weight = client.ask("evaluate", expression="model.model.norm.weight", context="watch")["memoryReference"]
+    kept = client.ask("readMemory", memoryReference=weight, count=400)["data"]
+    try:
+        client.ask("writeMemory", memoryReference=weight, data=base64.b64encode(bytes(400)).decode())
+        changed = logits()
+        assert changed[0] == changed[1] != before[0]
+    finally:
+        client.ask("writeMemory", memoryReference=weight, data=kept)
+    assert logits() == before
+    client.evaluate("model.model.norm.weight.data *= 2")
+    try:
+        assert (changed := logits())[0] == changed[1] != before[0]
+    finally:
+        client.evaluate("model.model.norm.weight.data /= 2")
+    assert logits() == before

@@ -1,6 +1,6 @@
 """What has been, looked at by running it again: inputs and outputs of past module calls, choices of past tokens.
 
-Every replay happens at most once a stop, when somebody opens what it shows.
+Every replay happens at most once a stop, when somebody opens what it shows; again when the model has been written to.
 """
 
 from __future__ import annotations
@@ -63,6 +63,10 @@ class Past:
         """Forgets what belongs to another stop: its tensors would stay in memory."""
         if stop is not self._stop:
             self._stop = stop
-            self._calls.clear()
-            self._selections.clear()
-            self._locals.clear()
+            self.forget()
+
+    def forget(self) -> None:
+        """What runs again may come out differently from now on: somebody has written to the model."""
+        self._calls.clear()
+        self._selections.clear()
+        self._locals.clear()

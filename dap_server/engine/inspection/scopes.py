@@ -46,6 +46,10 @@ class Scopes:
         self.choices = Choices(self._past)
         self.locals = ForwardLocals(anatomy, self._past)
 
+    def forget(self) -> None:
+        """Somebody may have written to what the run uses: what was found by replay may not hold any more."""
+        self._past.forget()
+
     def of(self, frame: Frame) -> list[Scope]:
         """The scopes that fit a frame. Nothing is computed before a scope is opened."""
         match frame.kind:

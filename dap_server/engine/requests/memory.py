@@ -52,6 +52,7 @@ def write_memory(session: EngineSession, args: WriteMemoryArguments) -> WriteMem
         raise UnfitTensor(f"{where} are not all in the tensor, which has {memory.size:,}: set `allowPartial`, or less")
     if fitting:
         session.on_model_thread(lambda: memory.write(first, fitting))
+        session.ready.scopes.forget()
         offset, count = first - memory.base, len(fitting)
         session.afterwards(lambda: _tell(session, args.memory_reference, offset, count))
     return WriteMemoryResponseBody(

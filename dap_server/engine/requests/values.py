@@ -80,6 +80,8 @@ def evaluate(session: EngineSession, args: EvaluateArguments) -> EvaluateRespons
         if args.context == "hover":
             return hovering.row(evaluator.hover(args.expression, frame))
         value = evaluator.evaluate(args.expression, frame)
+        if args.context == "repl":  # where one writes `model.lm_head.weight.data[7] = 0`
+            session.ready.scopes.forget()
         if args.context == "clipboard" and not isinstance(value, nn.Module):
             return Row("result", "" if value is NO_VALUE else literal(value))
         if value is NO_VALUE or value is None:
