@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -19,7 +20,7 @@ def bound_arguments(activation: Activation) -> dict[str, Any]:
 def bind(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Arguments by the parameter names of a module's `forward`."""
     try:
-        signature = inspect.signature(forward_of(type(module)))  # type: ignore[arg-type]  # a function
+        signature = _signature(forward_of(type(module)))
         bound = signature.bind(module, *args, **kwargs)
     except (TypeError, ValueError):
         return {**{f"args[{i}]": value for i, value in enumerate(args)}, **kwargs}
@@ -28,3 +29,8 @@ def bind(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> di
         if parameter.kind is parameter.VAR_KEYWORD:
             names.update(names.pop(parameter.name, {}))
     return names
+
+
+@functools.cache
+def _signature(forward: Any) -> inspect.Signature:
+    return inspect.signature(forward)
