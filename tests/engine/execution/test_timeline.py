@@ -382,7 +382,7 @@ def test_a_run_that_goes_another_way_forgets_what_followed() -> None:
             passes[0] = 1
             return Place(5, STEP)
         if stop.place.path == STEP:
-            journey.stepper.generation.tape.choose = lambda scores: scores.argmin(dim=-1)  # type: ignore[union-attr,method-assign]  # once
+            journey.stepper.generation.tape._draw = lambda scores: scores.argmin(dim=-1)  # type: ignore[union-attr]  # once
             return Motion.TOKEN if stop.place.step == 5 else last_turn(tape)
         looked.extend(s.tokens for s in map(tape.replay, range(9)) if s is not None)
         chosen.extend(record.tokens for record in stop.generation.records)
@@ -390,7 +390,7 @@ def test_a_run_that_goes_another_way_forgets_what_followed() -> None:
         return Motion.RUN
 
     def last_turn(tape: Any) -> Move:
-        del tape.choose
+        del tape._draw
         return Motion.RUN
 
     chosen: list[Tensor] = []
