@@ -15,11 +15,11 @@ from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.attaching import own_decoding
 from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.generation import Generation
-from dap_server.engine.execution.probes import CaptureProbe
 from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from dap_server.engine.execution.travel import NoWay, Traveller
 from dap_server.engine.execution.whole_call import WholeCall
 from dap_server.modelmap.places import END, LOGITS, SAMPLE, STEP, Phase, Place
+from tests.engine.execution.capturing import CaptureProbe
 from tests.engine.execution.straight import SEED, Ask, Straight, cloned, returned, run_straight, same, state_of
 
 Move = Motion | Place | str

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.generation import Generation
-from dap_server.engine.execution.probes import CaptureProbe
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.execution.travel import Traveller
 from dap_server.engine.execution.whole_call import WholeCall
+from tests.engine.execution.capturing import CaptureProbe
 from tests.engine.walk import Walk
 
 

@@ -19,11 +19,11 @@ from dap_server.engine.execution import caches, randomness, timeline
 from dap_server.engine.execution.arguments import Growing
 from dap_server.engine.execution.decoding import SamplingLoop
 from dap_server.engine.execution.holders import Holders
-from dap_server.engine.execution.probes import CaptureProbe
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.execution.timeline import Timeline
 from dap_server.modelmap.places import END, LOGITS, STEP, Place
 from tests.conftest import Report
+from tests.engine.execution.capturing import CaptureProbe
 from tests.engine.execution.journey import Journey, Move
 from tests.engine.execution.straight import Ask, Straight, asking, run_straight, same, state_of
 from tests.models.tiny import tiny_model
