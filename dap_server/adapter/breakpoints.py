@@ -68,7 +68,10 @@ class Breakpoints:
         """Those that a model has to be searched for."""
         possible = [] if self._are_off else [w for w in self._all if w.problem is None]
         return PlaceBreakpointsArguments(
-            breakpoints=[PlaceBreakpoint(id=self._id(w), name=w.name, is_address=w.is_address) for w in possible]
+            breakpoints=[
+                PlaceBreakpoint(id=self._id(w), name=w.name, kind="instruction" if w.is_address else "function")
+                for w in possible
+            ]
         )
 
     def settle(self, placed: list[Breakpoint]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
-from dap_server.engine.execution.breakpoints import Breakpoint, resolve, resolve_address
+from dap_server.engine.execution.breakpoints import Breakpoint, Wanted, place
 from dap_server.engine.execution.forward_run import ForwardRun
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.hooks import hooked_modules
@@ -56,12 +56,9 @@ class Debuggee:
         kind = PromptRun if self.loaded.task.generates else ForwardRun
         return kind(self.loaded, launch, self.stepper, self._write)
 
-    def set_breakpoints(self, wanted: list[tuple[int, str, bool]]) -> list[Breakpoint]:
-        """Replaces all breakpoints by these, each an id, a name, and whether the name is an address."""
-        breakpoints = [
-            resolve_address(id, name, self.stepper.regions) if is_address else resolve(id, name, self.anatomy)
-            for id, name, is_address in wanted
-        ]
+    def set_breakpoints(self, wanted: list[Wanted]) -> list[Breakpoint]:
+        """Replaces all breakpoints by these."""
+        breakpoints = [place(one, self.anatomy, self.stepper.regions) for one in wanted]
         self.stepper.set_breakpoints(breakpoints)
         return breakpoints
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import nn
 from transformers.generation import logits_process
@@ -10,12 +11,35 @@ from transformers.generation import logits_process
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.regions import Regions
 from dap_server.engine.execution.known_operations import find_operations
-from dap_server.engine.execution.motions import HIT, INSTRUCTION_HIT
+from dap_server.engine.execution.motions import HIT, INSTRUCTION_HIT, LINE_HIT
 from dap_server.engine.execution.operations import Site
 from dap_server.modelmap.addresses import AddressError, parse_address
 from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern
 from dap_server.modelmap.places import PSEUDO_MODULES, Phase
 from dap_server.protocol.errors import did_you_mean
+
+Kind = Literal["function", "line", "instruction"]
+REASONS: dict[Kind, str] = {"function": HIT, "line": LINE_HIT, "instruction": INSTRUCTION_HIT}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A breakpoint as its client describes it.
+
+    Attributes:
+        name: a pattern, what a line of a map names, or an address.
+        phase: what its column or mode asks for; None leaves it to its condition, and else it is `before`.
+        class_name: what the line of a map says of the module.
+    """
+
+    id: int
+    name: str
+    kind: Kind = "function"
+    phase: Phase | None = None
+    class_name: str | None = None
+    condition: str | None = None
+    hit_condition: str | None = None
+    log_message: str | None = None
 
 
 @dataclass
@@ -27,7 +51,7 @@ class Breakpoint:
         pseudo: name of the pseudo-module it stands on.
         operations: names of the operations it stands on, inside of `paths` if there are some.
         address: of the one operation it stands on.
-        is_instruction: whether it was set on an address.
+        kind: how it was set.
         note: what else there is to say of it.
         problem: why it cannot be hit; None when it can.
     """
@@ -39,7 +63,7 @@ class Breakpoint:
     pseudo: str | None = None
     operations: frozenset[str] = frozenset()
     address: int = 0
-    is_instruction: bool = False
+    kind: Kind = "function"
     note: str | None = None
     problem: str | None = None
 
@@ -53,6 +77,33 @@ class Breakpoint:
         if self.problem or self.note or self.pseudo or len(self.paths) == 1 or not self.paths:
             return self.problem or self.note
         return f"{len(self.paths)} places"
+
+
+def place(wanted: Wanted, anatomy: Anatomy, regions: Regions) -> Breakpoint:
+    """Finds where a breakpoint stands in this model."""
+    if wanted.kind == "instruction":
+        return resolve_address(wanted.id, wanted.name, regions)
+    if wanted.kind == "line":
+        return resolve_line(wanted, anatomy)
+    return resolve(wanted.id, wanted.name, anatomy)
+
+
+def resolve_line(wanted: Wanted, anatomy: Anatomy) -> Breakpoint:
+    """Finds what a line of a map names: a module by its very path, `.` for the whole model, or a pseudo-module."""
+    breakpoint = Breakpoint(wanted.id, wanted.name, wanted.phase or "before", kind="line")
+    path = "" if wanted.name == "." else wanted.name
+    if path in PSEUDO_MODULES or is_logits_processor(path):
+        breakpoint.pseudo = path
+    elif path not in anatomy.modules:
+        breakpoint.problem = f"this model has no module '{path}'{did_you_mean(path, anatomy.modules)}"
+    elif not is_called(anatomy.modules[path]):
+        breakpoint.problem = f"'{path}' is a list of modules, which is not called itself: take one of them"
+    else:
+        breakpoint.paths = [path]
+        kind = type(anatomy.modules[path]).__name__
+        if wanted.class_name not in (None, kind):
+            breakpoint.note = f"the map says {wanted.class_name}, this model has {kind} here: the map does not fit"
+    return breakpoint
 
 
 def resolve(id: int, name: str, anatomy: Anatomy) -> Breakpoint:
@@ -89,7 +140,7 @@ def _is_hidden_by_kernels(names: frozenset[str], anatomy: Anatomy) -> bool:
 
 def resolve_address(id: int, text: str, regions: Regions) -> Breakpoint:
     """Finds what stands at an address; the beginning and the end of a module are places of the module itself."""
-    breakpoint = Breakpoint(id, text, is_instruction=True)
+    breakpoint = Breakpoint(id, text, kind="instruction")
     try:
         address = parse_address(text)
     except AddressError as error:
@@ -140,7 +191,7 @@ class BreakpointSet:
         self._modules: dict[tuple[nn.Module, Phase], list[int]] = {}
         self._pseudo: dict[tuple[str, Phase], list[int]] = {}
         self._operations: list[Breakpoint] = []
-        self._instructions: set[int] = set()
+        self._kinds: dict[int, Kind] = {}
 
     def replace(self, breakpoints: list[Breakpoint], anatomy: Anatomy) -> None:
         self.all = breakpoints
@@ -154,7 +205,7 @@ class BreakpointSet:
                 modules.setdefault((anatomy.modules[path], breakpoint.phase), []).append(breakpoint.id)
         self._modules, self._pseudo = modules, pseudo
         self._operations = [b for b in verified if b.operations or b.address]
-        self._instructions = {b.id for b in verified if b.is_instruction}
+        self._kinds = {b.id: b.kind for b in verified}
 
     @property
     def modules(self) -> list[tuple[nn.Module, Phase]]:
@@ -187,4 +238,5 @@ class BreakpointSet:
 
     def reason_of(self, hits: list[int]) -> str:
         """Of a stop at these breakpoints, in DAP's words."""
-        return INSTRUCTION_HIT if self._instructions.issuperset(hits) else HIT
+        kinds = {self._kinds.get(id, "function") for id in hits}
+        return REASONS[kinds.pop()] if len(kinds) == 1 else HIT

@@ -16,6 +16,7 @@ from dap_server.modelmap.places import STEP, Place
 HIT = "function breakpoint"
 """The reason of a stop at a breakpoint, in DAP's words."""
 INSTRUCTION_HIT = "instruction breakpoint"
+LINE_HIT = "breakpoint"
 
 
 class Motion(enum.Enum):

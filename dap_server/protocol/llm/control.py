@@ -8,12 +8,19 @@ from dap_server.protocol.messages import Struct
 
 
 class PlaceBreakpoint(Struct):
-    """A breakpoint by name, with the number that the adapter gave it."""
+    """A breakpoint with the number that the adapter gave it."""
 
     id: int
     name: str
-    is_address: bool = False
-    """Whether the name is the address of an instruction."""
+    """A pattern, for a function; what a line of a map names, a module path or place; an address, for an instruction."""
+    kind: Literal["function", "line", "instruction"] = "function"
+    phase: Literal["before", "after"] | None = None
+    """What its column or mode asks for; without one the names of its condition decide, and else it is `before`."""
+    class_name: str | None = None
+    """What the line of the map says of the module."""
+    condition: str | None = None
+    hit_condition: str | None = None
+    log_message: str | None = None
 
 
 class PlaceBreakpointsArguments(Struct):
