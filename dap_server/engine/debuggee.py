@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dap_server.engine.analysis.inline_values import InlineValues
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
@@ -43,6 +44,7 @@ class Debuggee:
         self.evaluator = Evaluator(self.anatomy, loaded.tokenizer, self.scopes.locals)
         self.references = References()
         self.disassembler = Disassembler(self.anatomy, self.stepper.regions)
+        self.inline_values = InlineValues(self.anatomy, self.stepper.stage)
         self.run: Run | None = None
         self.goto_targets: list[Place] = []
         """What `gotoTargets` has offered at this stop, by number."""

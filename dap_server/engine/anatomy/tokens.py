@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dap_server.protocol.errors import RequestError
@@ -37,6 +38,14 @@ class Vocabulary:
         if token not in self._texts:
             self._texts[token] = self._decode_one(token)
         return self._texts[token]
+
+    def is_special(self, token: int) -> bool:
+        """Whether it is no text, such as the beginning or the end of one."""
+        return self.tokenizer is not None and token in self._special
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        return frozenset(self.tokenizer.all_special_ids)
 
     def quoted(self, token: int) -> str:
         """`' Paris'`: the text as a Python literal, so that blanks and line ends show."""

@@ -221,6 +221,7 @@ class SamplingLoop:
         self.input_ids = generation.input_ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
         self._keep_record(step, StepRecord(tokens, _probability(selection.scores, tokens)))
         self._subtract_stops()
+        generation.seconds = self.timeline.ends[step]
         ended = self.stopping_criteria(self.input_ids, self.collected.scores)
         self.unfinished = generation.unfinished = self.unfinished & ~ended
         is_new = step == self._heard

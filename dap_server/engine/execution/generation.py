@@ -23,10 +23,12 @@ class StepRecord:
     Attributes:
         tokens: (B,) the chosen ids.
         probability: (B,) of the chosen token, after all logits processors.
+        entropy: (B,) of the choice, in nats, once somebody has asked for it.
     """
 
     tokens: Tensor
     probability: Tensor
+    entropy: Tensor | None = None
 
 
 @dataclass
@@ -139,6 +141,7 @@ class Generation:
         encoded: what an encoder has read, where this is the text of a decoder.
         is_forward: whether it is one forward of a model that does not generate.
         answers: what such a model says about each sequence, when it is over.
+        seconds: that choosing the tokens so far has taken, stops not counted.
         diverged_at: step that chose another token when it ran again: the run does not repeat itself.
     """
 
@@ -157,6 +160,7 @@ class Generation:
     is_forward: bool = False
     is_over: bool = False
     answers: list[list[Answer]] = field(default_factory=list)
+    seconds: float = 0.0
     diverged_at: int | None = None
 
     @property

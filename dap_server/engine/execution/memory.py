@@ -44,6 +44,17 @@ def require(needed: int, device: torch.device | str, what: str, instead: str = "
         )
 
 
+def used_bytes(device: torch.device) -> int | None:
+    """What is in use on a device that has memory of its own, else by this process; None where nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    try:
+        pages = int((_PROC / "self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def free_bytes(device: torch.device | str) -> int | None:
     """What can be allocated on a device now; None where nobody tells."""
     device = torch.device(device)

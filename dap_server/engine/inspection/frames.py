@@ -25,6 +25,7 @@ from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.stepping import Stepper, Stop
 from dap_server.engine.inspection.disassembly import caller_source
 from dap_server.modelmap.places import END, STEP
+from dap_server.protocol.errors import RequestError
 
 Kind = Literal[
     "operation", "module", "forward", "selection", "call", "step", "label", "past layer", "past step", "prompt"
@@ -69,6 +70,29 @@ class Frame:
     @property
     def is_past(self) -> bool:
         return self.kind in ("past layer", "past step", "prompt")
+
+
+class NoSuchStep(RequestError):
+    """The run has not come to that step; the text says how far it is."""
+
+    id = 55
+
+
+def frame_of_step(frame: Frame, step: int | None) -> Frame:
+    """The frame of a step of the same sequence; the frame itself when it is of that step, or None is asked for.
+
+    Raises:
+        NoSuchStep: the run has not come there yet.
+    """
+    generation = frame.stop.generation
+    if step is None or (step == frame.step and frame.kind != "prompt"):
+        return frame
+    present = frame.stop.place.step
+    if step > present:
+        raise NoSuchStep(f"no step {step}: the run stands at step {present}")
+    is_past = step < present or (frame.stop.place.path == END and step < len(generation.records))
+    kind: Kind = "past step" if is_past else "step"
+    return Frame(kind, f"step {step}", frame.source, frame.stop, step, frame.sequence)
 
 
 class CallStack:

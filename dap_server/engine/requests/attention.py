@@ -8,7 +8,7 @@ from dap_server.engine.analysis.attention.weights import AttentionCall
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoints import is_called
 from dap_server.engine.execution.stage import reporting
-from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.frames import Frame, frame_of_step
 from dap_server.engine.requests.table import requests
 from dap_server.engine.requests.tiles import tile_body
 from dap_server.engine.session import EngineSession
@@ -28,7 +28,7 @@ from dap_server.wire.handlers import When
 def attention(session: EngineSession, args: AttentionArguments) -> AttentionResponseBody:
     """Tiles of attention weights with their tokens, and what every head does. Runs the frame's step again."""
     debuggee = session.ready
-    frame = debuggee.references.frame(args.frame_id)
+    frame = frame_of_step(debuggee.references.frame(args.frame_id), args.step)
     path = _path(frame, args.layer, debuggee.anatomy)
 
     def job() -> AttentionResponseBody:

@@ -7,7 +7,7 @@ from dap_server.engine.analysis.attribution.direct import Attribution, attributi
 from dap_server.engine.analysis.attribution.parts import Part
 from dap_server.engine.analysis.lens.reader import Candidate, Column, Lens, LensReader, Question, Said
 from dap_server.engine.anatomy.tokens import Vocabulary
-from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.frames import Frame, frame_of_step
 from dap_server.engine.requests.numbers import finite
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
@@ -30,7 +30,7 @@ from dap_server.wire.handlers import When
 @requests.request(when=When.STOPPED, command="llm/lens")
 def lens(session: EngineSession, args: LensArguments) -> LensResponseBody:
     """What each layer would say next, at some positions of the frame's sequence."""
-    frame = _frame(session, args.frame_id, "llm/lens")
+    frame = frame_of_step(_frame(session, args.frame_id, "llm/lens"), args.step)
     if args.layers is not None and not args.layers:
         raise InvalidArguments("'llm/lens': an empty list of layers: leave it out for all of them, at `$.layers`")
     debuggee = session.ready

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.inspection.frames import frame_of_step
 from dap_server.engine.inspection.selection import Candidate, Choice, Stage
 from dap_server.engine.inspection.selection_rows import option_texts
 from dap_server.engine.requests.numbers import finite
@@ -26,7 +27,7 @@ from dap_server.wire.handlers import When
 def sampling(session: EngineSession, args: SamplingArguments) -> SamplingResponseBody:
     """How the token of a frame's step is chosen; of a past step by running it again."""
     debuggee = session.ready
-    frame = debuggee.references.frame(args.frame_id)
+    frame = frame_of_step(debuggee.references.frame(args.frame_id), args.step)
 
     @torch.no_grad()
     def job() -> SamplingResponseBody | None:

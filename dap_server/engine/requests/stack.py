@@ -60,12 +60,17 @@ def _is_finished(session: EngineSession, sequence: int) -> bool:
     return not session.on_model_thread(lambda: bool(unfinished[sequence]))
 
 
+def sequence_of(session: EngineSession, thread_id: int, command: str) -> int:
+    """Index in the batch of a thread's sequence. Raises InvalidArguments."""
+    if not 1 <= thread_id <= _thread_count(session):
+        raise InvalidArguments(f"'{command}': no thread {thread_id} at `$.threadId`: ask for the threads again")
+    return thread_id - 1
+
+
 @requests.request(when=When.STOPPED)
 def stack_trace(session: EngineSession, args: StackTraceArguments) -> StackTraceResponseBody:
     """A page of the stack; `totalFrames` comes with the last one."""
-    sequence = args.thread_id - 1
-    if not 0 <= sequence < _thread_count(session):
-        raise InvalidArguments(f"'stackTrace': no thread {args.thread_id} at `$.threadId`: ask for the threads again")
+    sequence = sequence_of(session, args.thread_id, "stackTrace")
     debuggee, stop = session.ready, session.stop
     start = args.start_frame or 0
 

@@ -19,6 +19,8 @@ class AttentionArguments(Struct):
     """`llm/attention`: where the heads of a layer look, in the step of a frame."""
 
     frame_id: int
+    step: SafeUInt | None = None
+    """Another step of the same sequence than the frame's."""
     layer: int | str | None = None
     """Index of a layer, or path of a module; the layer of the frame when missing."""
     heads: list[int] | None = None

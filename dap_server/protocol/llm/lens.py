@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from dap_server.protocol.llm.tokens import Token
-from dap_server.protocol.messages import Struct
+from dap_server.protocol.messages import SafeUInt, Struct
 
 
 class LensArguments(Struct):
     """`llm/lens`: the logit lens over layers and positions of the frame's sequence, at the frame's step."""
 
     frame_id: int
+    step: SafeUInt | None = None
+    """Another step of the same sequence than the frame's."""
     layers: list[int] | None = None
     """Indices of layers; -1 is what goes into the first one. All of them when missing."""
     positions: list[int] | None = None

@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from dap_server.protocol.llm.tokens import Token
-from dap_server.protocol.messages import Struct
+from dap_server.protocol.messages import SafeUInt, Struct
 
 
 class SamplingArguments(Struct):
     """`llm/sampling`: the choice of the token of a frame's step, for the sequence of its thread."""
 
     frame_id: int
+    step: SafeUInt | None = None
+    """Another step of the same sequence than the frame's."""
     top: Annotated[int, Meta(ge=0, le=1000)] = 20
     """How many tokens to list at every stage."""
 
