@@ -63,7 +63,7 @@ def read_flops(text: str) -> int | None:
     if match is None or match[1].count(".") > 1 or match[1] == ".":
         return None
     thousands: int = "_kMGTPE".index(match[2].replace("K", "k")) if match[2] else 0
-    return int(round(float(match[1]) * 1000.0**thousands))
+    return round(float(match[1]) * 1000.0**thousands)
 
 
 def written_path(path: str) -> str:

@@ -36,7 +36,7 @@ def test_a_map_is_readable() -> None:
     lines = TEXT.splitlines()
     assert lines[0] == "# llm-dap map 1"
     assert "# parameters: 1,234,567" in lines
-    assert f"{'      layers.0.mlp':25}Linear           (B, T, 8) → (B, T, 8)    617,000  1.23 MFLOP" in lines
+    assert f"{'      layers.0.mlp':25}Linear           (B, T, 8) → (B, T, 8)      617,000  1.23 MFLOP" in lines
     assert max(map(len, lines)) <= 120
     assert TEXT.endswith("\n")
 
