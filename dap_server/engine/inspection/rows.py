@@ -53,10 +53,10 @@ class Row:
 class Rows:
     """A fixed list of named rows, made when it is opened."""
 
-    indexed = 0
+    named, indexed = -1, 0
 
-    def __init__(self, make: Callable[[], list[Row]], count: int = -1) -> None:
-        self._make, self.named = make, count
+    def __init__(self, make: Callable[[], list[Row]]) -> None:
+        self._make = make
 
     def named_rows(self) -> list[Row]:
         return guarded(self._make)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,8 +14,7 @@ from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.operations import NOT_RUN
 from dap_server.engine.execution.stepping import NOTHING, Stop
 from dap_server.engine.inspection.answer_rows import answer_rows
-from dap_server.engine.inspection.arguments import bind as bind
-from dap_server.engine.inspection.arguments import bound_arguments
+from dap_server.engine.inspection.arguments import bind, bound_arguments
 from dap_server.engine.inspection.choices import Choices
 from dap_server.engine.inspection.forward_locals import ForwardLocals
 from dap_server.engine.inspection.frames import Frame
@@ -61,7 +61,7 @@ class Scopes:
                 return self._locals(frame)
             case "step" if frame.stop.generation.answers and frame.stop.generation.is_over:
                 said = frame.stop.generation.answers[frame.sequence]
-                result = Scope("Result", Rows(lambda: answer_rows(said), len(said)), "returnValue")
+                result = Scope("Result", Rows(lambda: answer_rows(said)), "returnValue")
                 return [result, *self._past_call(frame, ""), self._tokens(frame)]
             case "selection" | "step":
                 return [*self._selection(frame), *self._returned(frame.stop), self._tokens(frame)]
@@ -85,23 +85,28 @@ class Scopes:
     def _module(self, frame: Frame) -> list[Scope]:
         assert frame.activation is not None
         activation, stop = frame.activation, frame.stop
-        positions = self._positions(stop)
-        scopes = [Scope("Inputs", Rows(lambda: _argument_rows(activation, positions)), "arguments")]
+        scopes = [Scope("Inputs", Rows(lambda: _argument_rows(activation, self._positions(stop))), "arguments")]
         if frame.is_top and stop.output is not NOTHING:
-            scopes.append(Scope("Output", Rows(lambda: _output_rows(stop.output, positions)), "returnValue"))
+            output = Rows(lambda: _output_rows(stop.output, self._positions(stop)))
+            scopes.append(Scope("Output", output, "returnValue"))
         if frame.is_top and stop.operation is None:
             scopes.extend(self._returned(stop))
         return [*scopes, self._parameters(activation.module, "module")]
 
     def _operation(self, frame: Frame) -> list[Scope]:
         """What an operation is given, by the names of its schema, and what it gave."""
-        operation = frame.stop.operation
+        stop, operation = frame.stop, frame.stop.operation
         assert operation is not None
-        operands, result, positions = operation.operands, operation.result, self._positions(frame.stop)
-        given = Rows(lambda: [describe(n, value, positions, n) for n, value in operands.items()], len(operands))
-        scopes = [Scope("Operands", given, "arguments")]
+        operands, result = operation.operands, operation.result
+
+        def given() -> list[Row]:
+            positions = self._positions(stop)
+            return [describe(name, value, positions, name) for name, value in operands.items()]
+
+        scopes = [Scope("Operands", Rows(given), "arguments")]
         if result is not NOT_RUN:
-            scopes.append(Scope("Result", Rows(lambda: [describe("result", result, positions, "result")], 1)))
+            gave = Rows(lambda: [describe("result", result, self._positions(stop), "result")])
+            scopes.append(Scope("Result", gave))
         return scopes
 
     def _past_call(self, frame: Frame, path: str) -> list[Scope]:
@@ -131,9 +136,9 @@ class Scopes:
         if stop.returned is None:
             return []
         path, output = stop.returned
-        positions = self._positions(stop)
-        name = self._anatomy.name_of(path)
-        return [Scope("Returned", Rows(lambda: [describe(name, output, positions, is_live=True)], 1), "returnValue")]
+        name, is_live = self._anatomy.name_of(path), path not in self._anatomy.modules  # a module's is kept by value
+        rows = Rows(lambda: [describe(name, output, self._positions(stop), is_live=is_live)])
+        return [Scope("Returned", rows, "returnValue")]
 
     def _parameters(self, module: nn.Module, expression: str | None = None) -> Scope:
         return Scope("Parameters", ModuleChildren(module, expression))
@@ -144,8 +149,7 @@ class Scopes:
             return [Scope("Locals", Rows(lambda: self.locals.rows(frame)), "locals", expensive=True)]
         if frame.activation is None:
             return []
-        positions, count = self._positions(frame.stop), len(self.locals.at_hand(frame))
-        return [Scope("Locals", Rows(lambda: self.locals.live_rows(frame, positions), count), "locals")]
+        return [Scope("Locals", Rows(lambda: self.locals.live_rows(frame, self._positions(frame.stop))), "locals")]
 
     def _tokens(self, frame: Frame) -> Scope:
         return Scope("Tokens", TokenRows(frame, self._vocabulary))
@@ -167,7 +171,7 @@ class Scopes:
     def _call_locals(self, frame: Frame) -> list[Scope]:
         """Of the `__call__` of a logits processor: its local names, or what it is called with."""
         names = processor_locals(frame)
-        return [Scope("Locals", Rows(lambda: _named_rows(names, None), len(names)), "locals")]
+        return [Scope("Locals", Rows(lambda: _named_rows(names, None)), "locals")]
 
     def _past_token(self, frame: Frame) -> list[Row]:
         record = frame.stop.generation.records[frame.step]
@@ -187,7 +191,8 @@ class Scopes:
         if not stop.activations:
             return None
         root = stop.activations[-1]
-        ids = bound_arguments(root).get("input_ids")
+        named = root.kwargs
+        ids = named["input_ids"] if "input_ids" in named else bound_arguments(root).get("input_ids")
         if not isinstance(ids, Tensor) or ids.dim() != 2:
             return None
         return self._labelled(ids.tolist(), stop, stop.generation.step)
@@ -203,14 +208,17 @@ class Scopes:
 
     def _labelled(self, ids: list[list[int]], stop: Stop, step: int) -> Positions:
         """`ids`: B rows of the T tokens of a forward in a step."""
-        generation, config = stop.generation, text_config(self._anatomy.model)
+        generation = stop.generation
         text: list[list[int]] = []
         if generation.is_own_loop and generation.input_ids is not None and len(generation.input_ids) == len(ids):
             text = generation.input_ids[:, : generation.prompt_length + step].tolist()
-        return Positions(
-            ids,
-            self._vocabulary,
-            text,
+        return Positions(ids, self._vocabulary, text, *self._sizes)
+
+    @cached_property
+    def _sizes(self) -> tuple[frozenset[int], int, int]:
+        """What the configuration says of heads, experts and the vocabulary, as `Positions` takes it."""
+        config = text_config(self._anatomy.model)
+        return (
             frozenset(n for name in HEADS if isinstance(n := getattr(config, name, None), int)),
             next((n for name in EXPERTS if isinstance(n := getattr(config, name, None), int)), 0),
             getattr(config, "vocab_size", 0),

@@ -40,7 +40,7 @@ def choice_rows(choice: Choice | None, vocabulary: Vocabulary, sequence: int | N
         Row("entropy", f"{final.entropy:.9g}", "float"),
         Row("pruned", f"{choice.pruned:,} tokens, {choice.pruned_mass:.6g} of the probability"),
         _top("top", final, vocabulary),
-        Row("chain", " → ".join(names), children=Rows(partial(_chain, choice, vocabulary), len(names))),
+        Row("chain", " → ".join(names), children=Rows(partial(_chain, choice, vocabulary))),
         describe("logits", choice.logits.raw, expression=at and f"logits{at}", axes=over),
         describe("scores", final.raw, expression=at and f"scores{at}", axes=over),
         Row("processors", ", ".join(names[1:-1]) or "none"),
@@ -146,4 +146,4 @@ def _movers(stage: Stage, vocabulary: Vocabulary) -> Row:
     elif moves:
         first = moves[0]
         line = f"{vocabulary.quoted(first.token)} {first.before:.2%} → {first.after:.2%}, and others"
-    return Row("movers", line, children=Rows(rows, len(moves)) if moves else None)
+    return Row("movers", line, children=Rows(rows) if moves else None)

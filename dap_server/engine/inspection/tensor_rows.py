@@ -83,7 +83,7 @@ class TensorChildren(Slices):
         return guarded(self._known)
 
     def _known(self) -> list[Row]:
-        axes = Rows(self._by_axis, len(self.axes.names))
+        axes = Rows(self._by_axis)
         return [
             Row("statistics", "mean, std, range, quantiles …", children=StatisticsRows(self.tensor, self.is_live)),
             Row("axes", " × ".join(self.axes.names) or "none", children=axes if self.axes.names else None),

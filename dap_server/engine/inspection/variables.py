@@ -162,7 +162,7 @@ class MappingChildren(Rows):
 
     def __init__(self, items: Mapping[Any, Any], expression: str | None = None, origin: _Origin = _NOWHERE) -> None:
         self._items, self._expression, self._origin = items, expression, origin
-        super().__init__(self._rows, len(items))
+        super().__init__(self._rows)
 
     def _rows(self) -> list[Row]:
         return [self._origin.part(str(key), value, self._at(key)) for key, value in self._items.items()]
@@ -206,7 +206,7 @@ class ObjectChildren(Rows):
         held = dict(getattr(value, "__dict__", {}))
         self._held = {name: held[name] for name in held if not str(name).startswith("__")}
         self._expression, self._origin = expression, origin
-        super().__init__(self._rows, len(self._held))
+        super().__init__(self._rows)
 
     def _rows(self) -> list[Row]:
         return [self._origin.part(str(name), item, self._at(name)) for name, item in self._held.items()]

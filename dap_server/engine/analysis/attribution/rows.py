@@ -32,7 +32,7 @@ def _rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:
     return [
         Row("token", Answers(anatomy, vocabulary).quoted(found.token), "str"),
         Row("logit", f"{found.logit:.6g}{capped}", "float"),
-        Row("largest", _line_of_largest(found), children=Rows(lambda: _largest(terms), min(len(terms), LARGEST))),
+        Row("largest", _line_of_largest(found), children=Rows(lambda: _largest(terms))),
         *(_row(part) for part in found.parts),
         Row("remainder", f"{found.remainder:+.3g}", "float"),
     ]
@@ -48,7 +48,7 @@ def _line_of_largest(found: Attribution) -> str:
 
 def _row(part: Part) -> Row:
     note = f"  ({part.note})" if part.note else ""
-    children = Rows(partial(_children, part), len(part.children) + 1) if part.children else None
+    children = Rows(partial(_children, part)) if part.children else None
     return Row(part.name, f"{part.value:+.4f}{note}", "float", children)
 
 

@@ -244,5 +244,5 @@ class _PositionRows:
         key, value = self._keys[..., index, :], self._values[..., index, :]  # each (H, D)
         at = self._first + index
         norms = f"key norm {float(key.double().norm()):.4g}, value norm {float(value.double().norm()):.4g}"
-        children = Rows(lambda: [describe("key", key, axes=_OF_ONE), describe("value", value, axes=_OF_ONE)], 2)
+        children = Rows(lambda: [describe("key", key, axes=_OF_ONE), describe("value", value, axes=_OF_ONE)])
         return Row(f"[{at}]", f"{self._text(at)}  {norms}", children=children)

@@ -75,7 +75,7 @@ def routing_rows(routing: Routing, frame: Frame, anatomy: Anatomy, vocabulary: V
         Row("chosen", routing.source),
         Row("scores", routing.scoring or "of a kind that the weights do not show"),
         Row("tokens", f"{tokens:,}{of_each}{_padding(routing, frame)}"),
-        Row("load", _load_line(routing), children=Rows(partial(_load_rows, routing), routing.experts)),
+        Row("load", _load_line(routing), children=Rows(partial(_load_rows, routing))),
         Row("imbalance", f"{routing.imbalance:.6g}", "float"),
         Row("load entropy", f"{routing.entropy:.9g} of {math.log(routing.experts):.9g}"),
     ]
@@ -143,7 +143,7 @@ class _PositionRows:
                 share = None if routing.scores is None else float(routing.scores[n, expert])
                 parts.append((-math.inf if share is None else share, _pick(expert, share, routing.weights, n, place)))
         shown = ", ".join(text for _, text in sorted(parts, key=lambda part: -part[0])) or "no expert"
-        return Row(f"[{at}]", f"{self._text(at)}  {shown}", children=Rows(lambda: self._all(n), routing.experts))
+        return Row(f"[{at}]", f"{self._text(at)}  {shown}", children=Rows(lambda: self._all(n)))
 
     def _all(self, n: int) -> list[Row]:
         """Every expert for one token."""

@@ -50,7 +50,7 @@ def _row(path: str, said: Said, answers: Answers) -> Row:
         ]
         return [*top, *_size_rows(said.norm, said.update, said.cosine)]
 
-    return Row(path or EMBEDDING, line, children=Rows(children, len(said.top) + 3))
+    return Row(path or EMBEDDING, line, children=Rows(children))
 
 
 def _size_rows(norm: float, update: float, cosine: float) -> list[Row]:
@@ -65,7 +65,7 @@ def _residual_rows(frame: Frame, anatomy: Anatomy) -> list[Row]:
         Row(
             path or EMBEDDING,
             f"norm {norm:.4g} · update {update:.4g} · cosine {cosine:.4f}",
-            children=Rows(lambda values=(norm, update, cosine): _size_rows(*values), 3),  # type: ignore[misc]  # bound now
+            children=Rows(lambda values=(norm, update, cosine): _size_rows(*values)),  # type: ignore[misc]  # bound now
         )
         for path, norm, update, cosine in zip(stream.paths, *sizes, strict=True)
     ]

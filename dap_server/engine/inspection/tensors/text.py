@@ -28,7 +28,7 @@ def type_line(tensor: Tensor) -> str:
 
 def shape_text(tensor: Tensor) -> str:
     """`[1, 7, 128]`; `?` for a size that is not one number."""
-    if kinds.kind(tensor) == "uninitialized":
+    if kinds.is_uninitialized(tensor):
         return "[?]"
     sizes: list[str] = []
     for axis in range(tensor.dim()):
