@@ -35,6 +35,16 @@ def test_what_was_stepped_over_shows_what_it_returned(run: Run, plain: Plain) ->
     assert elements(row) == expected[0, 4, :100].tolist()
 
 
+def test_what_a_module_returned_is_a_copy_that_is_not_written(run: Run) -> None:
+    client = run("*.layers.3", prompt=PROMPT)
+    client.stop()
+    client.move("next")
+    returned = client.scope("Returned")["model.layers.3"]
+    hidden = returned if "memoryReference" in returned else client.open(returned)["[0]"]
+    with pytest.raises(Refused, match="worked out for you"):
+        client.ask("writeMemory", memoryReference=hidden["memoryReference"], data="AAAA")
+
+
 @pytest.mark.parametrize("sampled", [False, True], ids=["greedy", "sampled"])
 def test_the_sampling_scope_agrees_with_float64(run: Run, plain: Plain, sampled: bool) -> None:
     warp: dict[str, Any] = {"temperature": 1.3, "top_k": 30} if sampled else {}
