@@ -16,10 +16,11 @@ from torch import Tensor
 from dap_server.engine.inspection import literals
 from dap_server.engine.inspection.literals import literal, tensor_literal
 from dap_server.engine.inspection.tensors import pieces, saving
-from dap_server.engine.inspection.tensors.axes import Axes
+from dap_server.engine.inspection.tensors.axes import Axes, unnamed
 from dap_server.engine.inspection.tensors.raw_bytes import UnfitTensor
 from dap_server.engine.inspection.tensors.saving import save
 from dap_server.engine.inspection.tensors.slicing import Pick, page
+from dap_server.engine.inspection.tensors.tiles import tile
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
 OTHERS = [torch.int64, torch.int8, torch.uint8, torch.uint64, torch.bool, torch.complex64, torch.complex128]
@@ -178,6 +179,20 @@ NAMED = Axes(("batch", "position", "feature"))
 )
 def test_a_page_is_what_was_picked(slices: list[Pick | None], values: Tensor) -> None:
     assert torch.equal(page(CUBE, NAMED, slices).values, values)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per")
+@pytest.mark.parametrize("slices", [[], [1], [None, 2], [[1, 3], [0, 2]], [2, [1, 3]], [2, 3]], ids=str)
+@pytest.mark.parametrize("channels", [None, 0, 1], ids=["one scale", "a scale for each row", "for each column"])
+def test_a_page_of_a_quantized_tensor_is_what_it_stands_for(channels: int | None, slices: list[Pick | None]) -> None:
+    plain = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    tensor = torch.quantize_per_tensor(plain, 0.05, 3, torch.qint8)
+    if channels is not None:
+        scales = torch.arange(1, plain.shape[channels] + 1) * 0.05
+        tensor = torch.quantize_per_channel(plain, scales, torch.zeros_like(scales).long(), channels, torch.qint8)
+    found, expected = (page(given, unnamed(2), slices).values for given in (tensor, tensor.dequantize()))
+    assert torch.equal(found, expected)
+    assert tile(found).data == expected.numpy().tobytes()
 
 
 @pytest.mark.parametrize(

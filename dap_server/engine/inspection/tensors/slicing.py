@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from dap_server.engine.execution import memory
 from dap_server.engine.inspection.tensors import kinds
 from dap_server.engine.inspection.tensors.axes import BATCH, Axes
 from dap_server.engine.inspection.tensors.raw_bytes import UnfitTensor
@@ -32,13 +33,14 @@ class Page:
 
 
 def page(tensor: Tensor, axes: Axes, slices: Sequence[int | Sequence[int] | None]) -> Page:
-    """Views what is picked; nothing is copied.
+    """Views what is picked; nothing is copied, but of a quantised tensor the numbers that it stands for.
 
     Args:
         slices: by axis, None for all of it. Of the axes that follow the last two are taken whole, others at 0.
 
     Raises:
         UnfitTensor: it has no elements that can be read.
+        NotEnoughMemory: the numbers that a quantised one stands for do not fit.
         ValueError: slices that do not fit.
     """
     if not kinds.is_readable(tensor):
@@ -56,11 +58,19 @@ def page(tensor: Tensor, axes: Axes, slices: Sequence[int | Sequence[int] | None
     for i in rest:
         if picks[i] == 0 and not tensor.shape[i]:
             raise ValueError(f"axis {i} ({axes.names[i]}) is empty")
-    chosen = tuple(pick if isinstance(pick, int) else slice(*pick) for pick in picks)
     sequence = next((pick for name, pick in zip(axes.names, picks, strict=True) if name == BATCH), None)
     known = replace(axes, sequence=sequence) if isinstance(sequence, int) else axes
-    values = tensor.detach()[chosen]
+    values = _values(tensor.detach(), picks)
     return Page(values if values.dim() else values.reshape(1), tuple(picks), known)
+
+
+def _values(tensor: Tensor, picks: Sequence[Pick]) -> Tensor:
+    if not tensor.is_quantized:
+        return tensor[tuple(pick if isinstance(pick, int) else slice(*pick) for pick in picks)]
+    # torch cannot take a single index of one that has a scale for each channel
+    part = tensor[tuple(slice(pick, pick + 1) if isinstance(pick, int) else slice(*pick) for pick in picks)]
+    memory.require(4 * part.numel(), part.device, "the numbers that it stands for", "ask for a smaller page")
+    return part.dequantize()[tuple(0 if isinstance(pick, int) else slice(None) for pick in picks)]
 
 
 def _pick(name: str, size: int, one: int | Sequence[int] | None) -> Pick:
