@@ -1,7 +1,7 @@
 """Imports run one way only.
 
     0  protocol
-    1  wire   modelmap   conditions
+    1  wire   modelmap ← conditions
     2  adapter   engine   language   terminal      each knows layers 0 and 1, none knows another
     3  __main__                                    imports one of layer 2, in the branch that was chosen
 
@@ -28,7 +28,7 @@ LAYERS: dict[str, set[str]] = {
     "protocol": set(),
     "wire": {"protocol"},
     "modelmap": {"protocol.errors"},
-    "conditions": {"protocol.errors"},
+    "conditions": {"protocol.errors", "modelmap.places"},
     "adapter": {"protocol", "wire", "modelmap", "conditions"},
     "engine": {"protocol", "wire", "modelmap", "conditions"},
     "language": {"protocol", "wire", "modelmap", "conditions"},

@@ -1,0 +1,138 @@
+"""Conditions: one Python expression over the names of a place, read once and evaluated at every hit."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import CodeType
+
+from dap_server.conditions.errors import ConditionError, Problem, error_of
+from dap_server.conditions.mistakes import explain, unreadable, warned
+from dap_server.conditions.names import BUILTINS, LIBRARIES, NAMES
+from dap_server.conditions.positions import Positions, Span
+from dap_server.conditions.rules import Reader, Use
+
+_FILE = "<condition>"
+_PLACE = ".place"
+"""The variable of the compiled code that has the names' values. No text can name it."""
+
+_TOO_DEEP = "too many brackets or operators inside of each other: write it shorter"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An expression that was read.
+
+    Attributes:
+        text: the expression.
+        source: what somebody typed, of which it is a part.
+        code: to evaluate with; see `value`.
+        uses: where which name of the place stands.
+    """
+
+    text: str
+    source: str
+    code: CodeType
+    uses: tuple[Use, ...]
+    positions: Positions
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the place that are used."""
+        return frozenset(use.name for use in self.uses)
+
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        """Those of them that the engine has to prepare for before a module runs."""
+        return frozenset(name for name in self.names if NAMES[name].is_captured)
+
+    @cached_property
+    def is_per_sequence(self) -> bool:
+        """Whether it is about one sequence of the batch, and evaluated for each."""
+        return any(NAMES[name].is_per_sequence for name in self.names)
+
+    def value(self, names: Mapping[str, object]) -> object:
+        """What the expression is where the names have these values.
+
+        A name's value is asked for when the expression comes to it: what `step == 3 and norm > 100` does not need is
+        not computed. Whatever the expression raises comes out; `blame` says where it was raised.
+        """
+        return eval(self.code, {"__builtins__": BUILTINS, **LIBRARIES, _PLACE: names})
+
+    def blame(self, error: BaseException) -> ConditionError:
+        """An error that `value` raised, as one of the text: with the columns of the part that raised it."""
+        span = Span(self.positions.first, self.positions.last)
+        traceback = error.__traceback__
+        while traceback is not None:
+            code = traceback.tb_frame.f_code
+            if code.co_filename == _FILE:
+                line, end_line, start, end = [*code.co_positions()][traceback.tb_lasti // 2]
+                if line is not None and end_line is not None and start is not None and end is not None:
+                    span = self.positions.of_bytes(line, start, end_line, end)
+            traceback = traceback.tb_next
+        return error_of(span.problem(f"{type(error).__name__}: {error}"), self.source)
+
+
+def parse_condition(text: str) -> Condition:
+    """Raises ConditionError with what is wrong and where."""
+    return parse_expression(text, 0, len(text))
+
+
+def parse_expression(text: str, start: int, end: int) -> Condition:
+    """The part of a text between two offsets; columns are those of the whole text.
+
+    Raises:
+        ConditionError: it is no expression, or no condition may say it.
+    """
+    condition, problems = read_expression(text, start, end)
+    if condition is None:
+        raise error_of(problems[0], text)
+    return condition
+
+
+def read_expression(text: str, start: int, end: int) -> tuple[Condition | None, list[Problem]]:
+    """The same, with everything that is wrong, in the order of the text. There is a condition if nothing is."""
+    if (problem := unreadable(text, start, end)) is not None:
+        return None, [problem]
+    if problems := list(warned(text, start, end)):
+        return None, problems
+    inner = text[start:end]
+    source, offset = inner.strip(), start + len(inner) - len(inner.lstrip())
+    positions = Positions(source, offset)
+    try:
+        tree = ast.parse(source, _FILE, "eval")
+        reader = Reader(positions)
+        reader.visit(tree.body)
+        if reader.problems:
+            return None, sorted(reader.problems)
+        code = compile(ast.fix_missing_locations(_Lookups(reader.free).visit(tree)), _FILE, "eval")
+    except SyntaxError as error:
+        found = explain(text, start, end)
+        span = positions.of_error(error)
+        return None, [found or span.problem(_message(error, text[span.column - 1 : span.end_column - 1]))]
+    except (RecursionError, MemoryError):
+        return None, [Problem(positions.first, positions.last, _TOO_DEEP)]
+    except (ValueError, OverflowError) as error:
+        return None, [Problem(positions.first, positions.last, f"not an expression: {error}")]
+    return Condition(source, text, code, tuple(reader.uses), positions), []
+
+
+def _message(error: SyntaxError, part: str) -> str:
+    if error.msg != "invalid syntax":
+        return f"not an expression: {error.msg}"
+    return f"not an expression: '{part}' does not fit here" if part else "not an expression: its end is missing"
+
+
+class _Lookups(ast.NodeTransformer):
+    """Makes each name of the place a look into a mapping, wherever it stands: inside of a lambda too."""
+
+    def __init__(self, names: set[ast.Name]) -> None:
+        self._names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node not in self._names or node.id in LIBRARIES:
+            return node
+        lookup = ast.Subscript(ast.Name(_PLACE, ast.Load()), ast.Constant(node.id), ast.Load())
+        return ast.fix_missing_locations(ast.copy_location(lookup, node))
