@@ -5,20 +5,27 @@ Each says what it lets `initialize` promise, and nothing is promised that is not
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from dap_server.adapter.breakpoints import LOADING
+from dap_server.adapter import wanted
+from dap_server.adapter.breakpoints import FUNCTIONS, INSTRUCTIONS, LOADING
 from dap_server.adapter.session import AdapterSession
 from dap_server.modelmap.addresses import address_text
-from dap_server.protocol.capabilities import Capabilities
+from dap_server.modelmap.files import UnreadableMap, is_map, local_path
+from dap_server.modelmap.text import MapText
+from dap_server.protocol.capabilities import BreakpointMode, Capabilities, ColumnDescriptor
 from dap_server.protocol.errors import InvalidArguments, RequestError, Unauthorized
 from dap_server.protocol.launch import parse_launch
 from dap_server.protocol.llm.tables import LLM_REQUESTS
 from dap_server.protocol.messages import Request
 from dap_server.protocol.requests import (
+    BreakpointLocationsArguments,
+    BreakpointLocationsResponseBody,
     CancelArguments,
     ConfigurationDoneArguments,
     DisassembleArguments,
@@ -32,11 +39,19 @@ from dap_server.protocol.requests import (
     SetFunctionBreakpointsResponseBody,
     SetInstructionBreakpointsArguments,
     SetInstructionBreakpointsResponseBody,
+    SourceArguments,
+    SourceResponseBody,
     TerminateArguments,
     ThreadsResponseBody,
 )
 from dap_server.protocol.tables import REQUESTS
-from dap_server.protocol.types import Breakpoint, DisassembledInstruction, Thread
+from dap_server.protocol.types import (
+    Breakpoint,
+    BreakpointLocation,
+    DisassembledInstruction,
+    SourceBreakpoint,
+    Thread,
+)
 from dap_server.wire.handlers import RequestTable, When, decode_arguments
 from dap_server.wire.loopback import same_token
 from dap_server.wire.reply import Reply
@@ -153,15 +168,83 @@ def cancel(session: AdapterSession, args: CancelArguments) -> None:
         session.cancel_replay(args.progress_id)
 
 
-@requests.request(when=When.LAUNCHED)
-def set_breakpoints(session: AdapterSession, args: SetBreakpointsArguments) -> SetBreakpointsResponseBody:
-    """Lines of files: none of them are places of a model yet, and the client is told so."""
-    name = args.source.path or args.source.name or "this file"
-    message = f"{name} is not part of a model: set a function breakpoint on a module, such as '*.layers.3'"
-    lines = [wanted.line for wanted in args.breakpoints or []] or (args.lines or [])
-    return SetBreakpointsResponseBody(
-        breakpoints=[Breakpoint(verified=False, line=line, message=message, reason="failed") for line in lines]
+BREAKPOINT_MODES = [
+    BreakpointMode(mode="before", label="before", description="Stop before the module runs", applies_to=["source"]),
+    BreakpointMode(mode="after", label="after", description="Stop when it has run", applies_to=["source"]),
+]
+
+
+@requests.request(
+    when=When.LAUNCHED,
+    breakpoint_modes=BREAKPOINT_MODES,
+    supports_conditional_breakpoints=True,
+    supports_hit_conditional_breakpoints=True,
+    supports_log_points=True,
+)
+def set_breakpoints(
+    session: AdapterSession, args: SetBreakpointsArguments
+) -> SetBreakpointsResponseBody | Reply[SetBreakpointsResponseBody]:
+    """Replaces the breakpoints on the lines of one model map. Editors send those of other files too."""
+    path = local_path(args.source.path or args.source.name or "")
+    asked = args.breakpoints
+    if asked is None:
+        asked = [SourceBreakpoint(line=line) for line in args.lines or []]
+    if not is_map(path):
+        message = OTHER_FILE.format(path or "this file")
+        refused = [Breakpoint(verified=False, line=b.line, message=message, reason="failed") for b in asked]
+        return SetBreakpointsResponseBody(breakpoints=refused)
+    path = os.path.abspath(path)
+    text, problem = _read_map(session, path)
+    session.breakpoints.replace(path, [wanted.of_line(b, path, text, problem) for b in asked])
+    return _placed(session, lambda: SetBreakpointsResponseBody(breakpoints=session.breakpoints.states_in(path)))
+
+
+OTHER_FILE = (
+    "{} is no model map: in this session breakpoints stand on lines of .llmmap files, or on modules by their names. "
+    "Lines of Python code are not debugged yet"
+)
+
+
+def _read_map(session: AdapterSession, path: str) -> tuple[MapText | None, str | None]:
+    """The map of a file, or why there is none."""
+    try:
+        return session.maps.read(path), None
+    except UnreadableMap as error:
+        return None, str(error)
+
+
+@requests.request(supports_breakpoint_locations_request=True)
+def breakpoint_locations(
+    session: AdapterSession, args: BreakpointLocationsArguments
+) -> BreakpointLocationsResponseBody:
+    """Two for each place of a map: at its beginning, which means before it, and at the end of its line: after it."""
+    path = local_path(args.source.path or "")
+    text = _read_map(session, os.path.abspath(path))[0] if is_map(path) else None
+    start = (args.line, args.column or 0)
+    end = (args.end_line or args.line, args.end_column or sys.maxsize)
+    locations = [] if text is None else wanted.locations(text, start, end)
+    return BreakpointLocationsResponseBody(
+        breakpoints=[BreakpointLocation(line=line, column=column) for line, column in locations]
     )
+
+
+@requests.request(when=When.LAUNCHED)
+def source(_session: AdapterSession, args: SourceArguments) -> SourceResponseBody:
+    """The text of a map or of a Python file. All are files, which most editors read themselves."""
+    path = local_path(args.source.path or "") if args.source else ""
+    kind = MIME_TYPES.get(os.path.splitext(path)[1].lower())
+    if kind is None:
+        raise InvalidArguments(
+            "'source': sources are files here: ask by the path of a .llmmap or .py file at `$.source`"
+        )
+    try:
+        with open(path, encoding="utf-8") as file:
+            return SourceResponseBody(content=file.read(), mime_type=kind)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"'source': {path} cannot be read: {error}") from None
+
+
+MIME_TYPES = {".llmmap": "text/x-llmmap", ".py": "text/x-python"}
 
 
 @requests.request(when=When.LAUNCHED, supports_function_breakpoints=True)
@@ -170,8 +253,8 @@ def set_function_breakpoints(
 ) -> SetFunctionBreakpointsResponseBody | Reply[SetFunctionBreakpointsResponseBody]:
     """Replaces the breakpoints on modules; before the model is loaded they are pending."""
     breakpoints = session.breakpoints
-    breakpoints.replace(args.breakpoints)
-    return _placed(session, lambda: SetFunctionBreakpointsResponseBody(breakpoints=breakpoints.function_states))
+    breakpoints.replace(FUNCTIONS, [wanted.of_function(b) for b in args.breakpoints])
+    return _placed(session, lambda: SetFunctionBreakpointsResponseBody(breakpoints=breakpoints.states_in(FUNCTIONS)))
 
 
 @requests.request(when=When.LAUNCHED, supports_instruction_breakpoints=True)
@@ -180,8 +263,9 @@ def set_instruction_breakpoints(
 ) -> SetInstructionBreakpointsResponseBody | Reply[SetInstructionBreakpointsResponseBody]:
     """Replaces the breakpoints on operations by their addresses, which are the same in every session."""
     breakpoints = session.breakpoints
-    breakpoints.replace_instructions(args.breakpoints)
-    return _placed(session, lambda: SetInstructionBreakpointsResponseBody(breakpoints=breakpoints.instruction_states))
+    breakpoints.replace(INSTRUCTIONS, [wanted.of_instruction(b) for b in args.breakpoints])
+    states = breakpoints.states_in
+    return _placed(session, lambda: SetInstructionBreakpointsResponseBody(breakpoints=states(INSTRUCTIONS)))
 
 
 def _placed(session: AdapterSession, body: Callable[[], T]) -> T | Reply[T]:
@@ -224,7 +308,7 @@ def threads(session: AdapterSession, request: Request) -> ThreadsResponseBody | 
     return session.forward(request)
 
 
-def forwarded(command: str, **capabilities: bool) -> None:
+def forwarded(command: str, **capabilities: Any) -> None:
     """A request that belongs to the engine. Its arguments are checked here too, so that wrong ones need no model."""
     arguments = {**REQUESTS, **LLM_REQUESTS}[command].arguments
     decoder: msgspec.json.Decoder[object] | None = msgspec.json.Decoder(arguments) if arguments else None
@@ -237,7 +321,16 @@ def forwarded(command: str, **capabilities: bool) -> None:
     requests.request(when=When.LAUNCHED, command=command, **capabilities)(forward)
 
 
+MODULE_COLUMNS = [
+    ColumnDescriptor(attribute_name="type", label="class", type="string"),
+    ColumnDescriptor(attribute_name="parameters", label="parameters", type="number"),
+    ColumnDescriptor(attribute_name="dtype", label="dtype", type="string"),
+    ColumnDescriptor(attribute_name="device", label="device", type="string"),
+]
+
 forwarded("continue")
+forwarded("modules", supports_modules_request=True, additional_module_columns=MODULE_COLUMNS)
+forwarded("loadedSources", supports_loaded_sources_request=True)
 forwarded("next")
 forwarded("stepIn")
 forwarded("stepInTargets", supports_step_in_targets_request=True)

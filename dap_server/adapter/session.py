@@ -19,6 +19,7 @@ from dap_server.adapter.backend import Backend
 from dap_server.adapter.breakpoints import LOADING, Breakpoints
 from dap_server.adapter.engine_process import Exit, ProcessEnded
 from dap_server.adapter.loading import Loading
+from dap_server.modelmap.files import MapFiles
 from dap_server.protocol.errors import InternalError, NotStopped, RequestError
 from dap_server.protocol.events import (
     BreakpointEventBody,
@@ -64,6 +65,7 @@ class AdapterSession:
         self.backend: Backend | None = None
         self.loading: Loading | None = None
         self.breakpoints = Breakpoints()
+        self.maps = MapFiles()
         self.is_configured = False
         self.is_stopped = False
         """Whether the client believes so."""
@@ -260,6 +262,8 @@ class AdapterSession:
                 backend.exits_with(msgspec.json.decode(event.body, type=ExitedEventBody).exit_code)
             case "progressStart" | "progressUpdate" | "progressEnd" if not self.shows_progress:
                 pass
+            case "breakpoint":
+                self.breakpoint_changed(msgspec.json.decode(event.body, type=BreakpointEventBody))
             case "memory" if not (self.client_info and self.client_info.supports_memory_event):
                 pass
             case "invalidated" if not (self.client_info and self.client_info.supports_invalidated_event):
@@ -267,6 +271,13 @@ class AdapterSession:
             case _:
                 self.is_stopped = event.event == "stopped" or self.is_stopped
                 self.client.event(event.event, event.body or None)
+
+    def breakpoint_changed(self, body: BreakpointEventBody) -> None:
+        """The engine knows better by now what becomes of one; where it stands is known here."""
+        self.breakpoints.settle([body.breakpoint])
+        states = [state for state in self.breakpoints.states if state.id == body.breakpoint.id]
+        for state in states:
+            self.client.event("breakpoint", BreakpointEventBody(reason=body.reason, breakpoint=state))
 
     def engine_ended(self, backend: Backend, exit: Exit) -> None:
         """The engine's process is gone, whether it should or not."""

@@ -268,10 +268,10 @@ def test_what_an_editor_leaves_open_may_come_before_the_model(start_adapter: Sta
         "readMemory": {"memoryReference": "", "count": 16},
         "disassemble": {"memoryReference": "0x1", "instructionCount": 50, "instructionOffset": -200},
         "evaluate": {"expression": "", "context": "watch"},
-        "breakpointLocations": {"source": {"path": ""}, "line": 0},
         "source": {"sourceReference": 0},
     }.items():
         error_of(adapter.ask(command, arguments))
+    assert adapter.get("breakpointLocations", {"source": {"path": ""}, "line": 0})["breakpoints"] == []
     nowhere = {"memoryReference": "", "instructionCount": 50, "instructionOffset": -200}
     rows = adapter.get("disassemble", nowhere)["instructions"]
     assert [row["presentationHint"] for row in rows] == ["invalid"] * 50

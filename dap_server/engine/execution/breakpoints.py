@@ -29,7 +29,7 @@ class Wanted:
     Attributes:
         name: a pattern, what a line of a map names, or an address.
         phase: what its column or mode asks for; None leaves it to its condition, and else it is `before`.
-        class_name: what the line of a map says of the module.
+        class_name: what the line of a map says of the module; None where it names token selection.
     """
 
     id: int
@@ -92,17 +92,21 @@ def resolve_line(wanted: Wanted, anatomy: Anatomy) -> Breakpoint:
     """Finds what a line of a map names: a module by its very path, `.` for the whole model, or a pseudo-module."""
     breakpoint = Breakpoint(wanted.id, wanted.name, wanted.phase or "before", kind="line")
     path = "" if wanted.name == "." else wanted.name
-    if path in PSEUDO_MODULES or is_logits_processor(path):
+    if not wanted.class_name and (path in PSEUDO_MODULES or is_logits_processor(path)):
         breakpoint.pseudo = path
-    elif path not in anatomy.modules:
-        breakpoint.problem = f"this model has no module '{path}'{did_you_mean(path, anatomy.modules)}"
+        return breakpoint
+    if path not in anatomy.modules:
+        model = type(anatomy.model).__name__
+        breakpoint.problem = f"{model} has no module '{path}'{did_you_mean(path, anatomy.modules)}"
+        return breakpoint
+    kind = type(anatomy.modules[path]).__name__
+    if wanted.class_name and wanted.class_name != kind:
+        what = f"'{path}' is" if path else "the loaded model is"
+        breakpoint.problem = f"{what} {kind}, not {wanted.class_name}: this map is of another model"
     elif not is_called(anatomy.modules[path]):
         breakpoint.problem = f"'{path}' is a list of modules, which is not called itself: take one of them"
     else:
         breakpoint.paths = [path]
-        kind = type(anatomy.modules[path]).__name__
-        if wanted.class_name not in (None, kind):
-            breakpoint.note = f"the map says {wanted.class_name}, this model has {kind} here: the map does not fit"
     return breakpoint
 
 

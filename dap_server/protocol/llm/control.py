@@ -6,6 +6,8 @@ from typing import Literal
 
 from dap_server.protocol.messages import Struct
 
+BreakpointKind = Literal["function", "line", "instruction"]
+
 
 class PlaceBreakpoint(Struct):
     """A breakpoint with the number that the adapter gave it."""
@@ -13,7 +15,7 @@ class PlaceBreakpoint(Struct):
     id: int
     name: str
     """A pattern, for a function; what a line of a map names, a module path or place; an address, for an instruction."""
-    kind: Literal["function", "line", "instruction"] = "function"
+    kind: BreakpointKind = "function"
     phase: Literal["before", "after"] | None = None
     """What its column or mode asks for; without one the names of its condition decide, and else it is `before`."""
     class_name: str | None = None

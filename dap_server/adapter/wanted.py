@@ -1,0 +1,208 @@
+"""One breakpoint as the client wants it, and what is wrong with it whatever the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dap_server.conditions import (
+    ConditionError,
+    PlaceKind,
+    check,
+    parse_condition,
+    parse_hit_condition,
+    parse_log_message,
+)
+from dap_server.modelmap.addresses import AddressError, address_text, parse_address
+from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern
+from dap_server.modelmap.places import LOGITS, PSEUDO_MODULES, SAMPLE, STEP, Phase
+from dap_server.modelmap.text import MapLine, MapText
+from dap_server.protocol.llm.control import BreakpointKind, PlaceBreakpoint
+from dap_server.protocol.types import Breakpoint, FunctionBreakpoint, InstructionBreakpoint, Source, SourceBreakpoint
+
+MODES: dict[str, Phase] = {"before": "before", "after": "after"}
+"""The phase that each `mode` of a breakpoint asks for."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One breakpoint of the client.
+
+    Attributes:
+        identity: what it is known by when it is set again.
+        name: pattern of a function breakpoint, path of a line's module, or address as text.
+        phase: that is asked for, None if the engine is to decide.
+        class_name: of the module, as the map says it.
+        file: of the map, for a line; `line` and `column` say where it stands there.
+        problem: why no model could have it.
+    """
+
+    kind: BreakpointKind
+    identity: str
+    name: str
+    phase: Phase | None = None
+    class_name: str | None = None
+    condition: str | None = None
+    hit_condition: str | None = None
+    log_message: str | None = None
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    problem: str | None = None
+
+    def to_place(self, id: int) -> PlaceBreakpoint:
+        """For the engine."""
+        return PlaceBreakpoint(
+            id=id,
+            kind=self.kind,
+            name=self.name,
+            phase=self.phase,
+            class_name=self.class_name,
+            condition=self.condition,
+            hit_condition=self.hit_condition,
+            log_message=self.log_message,
+        )
+
+    def state(self, id: int, is_verified: bool, message: str | None, is_pending: bool = False) -> Breakpoint:
+        """For the client."""
+        return Breakpoint(
+            verified=is_verified,
+            id=id,
+            message=message,
+            source=map_source(self.file) if self.file else None,
+            line=self.line,
+            column=self.column,
+            reason=None if is_verified else "pending" if is_pending else "failed",
+        )
+
+
+def of_function(breakpoint: FunctionBreakpoint) -> Wanted:
+    phase, problem = None, None
+    try:
+        pattern = parse_pattern(breakpoint.name)
+        phase = pattern.phase
+        check_conditions(breakpoint, _place_of(pattern), phase)
+    except (PatternError, ConditionError) as error:
+        problem = str(error)
+    return Wanted(
+        "function",
+        breakpoint.name,
+        breakpoint.name,
+        phase,
+        condition=breakpoint.condition or None,
+        hit_condition=breakpoint.hit_condition or None,
+        problem=problem,
+    )
+
+
+def of_instruction(breakpoint: InstructionBreakpoint) -> Wanted:
+    name, phase, problem = breakpoint.instruction_reference, MODES.get(breakpoint.mode or ""), None
+    try:
+        name = address_text(parse_address(name, breakpoint.offset or 0))
+        check_conditions(breakpoint, None, phase)
+    except (AddressError, ConditionError) as error:
+        problem = str(error)
+    return Wanted(
+        "instruction",
+        name,
+        name,
+        phase,
+        condition=breakpoint.condition or None,
+        hit_condition=breakpoint.hit_condition or None,
+        problem=problem,
+    )
+
+
+def of_line(breakpoint: SourceBreakpoint, file: str, text: MapText | None, problem: str | None = None) -> Wanted:
+    """On a line of a map; one that says nothing moves to the next place. `text` is None if it cannot be read."""
+    identity = f"{breakpoint.line}:{breakpoint.column or ''}"
+    line = None if text is None else place_line(text, breakpoint.line)
+    if text is None or line is None:
+        problem = problem or _nothing_on(breakpoint.line, text)
+        return Wanted("line", identity, "", file=file, line=breakpoint.line, column=breakpoint.column, problem=problem)
+    place = text.lines[line]
+    phase = phase_at(text, line, breakpoint.column) if line == breakpoint.line else None
+    phase = phase or MODES.get(breakpoint.mode or "")
+    problem = place.why_not
+    try:
+        phase = check_conditions(breakpoint, _place_on(place), phase)
+    except ConditionError as error:
+        problem = problem or str(error)
+    return Wanted(
+        "line",
+        identity,
+        place.path,
+        phase,
+        None if place.kind == "selection" else place.class_name or None,
+        breakpoint.condition or None,
+        breakpoint.hit_condition or None,
+        breakpoint.log_message or None,
+        file,
+        line,
+        text.columns(line)[phase == "after"],
+        problem or None,
+    )
+
+
+def place_line(text: MapText, line: int) -> int | None:
+    """The line itself if it says something, else that of the next place where a run can stop."""
+    if text.at(line) is not None:
+        return line
+    if any(problem.line == line for problem in text.problems):
+        return None
+    return min((number for number, place in text.lines.items() if number > line and place.can_stop), default=None)
+
+
+def phase_at(text: MapText, line: int, column: int | None) -> Phase | None:
+    """What a column of a place means: the nearer of its two."""
+    if column is None:
+        return None
+    before, after = text.columns(line)
+    return "before" if abs(column - before) <= abs(column - after) else "after"
+
+
+def locations(text: MapText, start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
+    """Lines and columns, from `start` to `end`, where breakpoints can be: before and after each place."""
+    lines = [number for number, place in text.lines.items() if place.can_stop and start[0] <= number <= end[0]]
+    return [(number, column) for number in lines for column in text.columns(number) if start <= (number, column) <= end]
+
+
+def map_source(file: str) -> Source:
+    return Source(name=file.replace("\\", "/").rpartition("/")[2], path=file)
+
+
+def _nothing_on(line: int, text: MapText | None) -> str:
+    problems = [problem.message for problem in text.problems if problem.line == line] if text else []
+    return problems[0] if problems else "no place of the model stands here or below"
+
+
+def check_conditions(
+    breakpoint: FunctionBreakpoint | InstructionBreakpoint | SourceBreakpoint,
+    place: PlaceKind | None,
+    phase: Phase | None,
+) -> Phase:
+    """The phase in which it stops: the one that is asked for, else what the names in its texts mean, else before.
+
+    Raises:
+        ConditionError: what is wrong in its condition, hit condition or log message, with the column.
+    """
+    message = breakpoint.log_message if isinstance(breakpoint, SourceBreakpoint) else None
+    if breakpoint.hit_condition:
+        parse_hit_condition(breakpoint.hit_condition)
+    condition = parse_condition(breakpoint.condition) if breakpoint.condition else None
+    return check(condition, place, phase, parse_log_message(message) if message else None)
+
+
+def _place_of(pattern: Pattern) -> PlaceKind | None:
+    """What a name may mean; None where only the model tells."""
+    if pattern.operation is not None:
+        return "operation"
+    if pattern.text in PSEUDO_MODULES:
+        return _SELECTION[pattern.text]
+    return None if "." not in pattern.text and not pattern.is_glob else "module"
+
+
+def _place_on(line: MapLine) -> PlaceKind:
+    return "module" if line.kind != "selection" else _SELECTION.get(line.path, "processor")
+
+
+_SELECTION: dict[str, PlaceKind] = {STEP: "step", LOGITS: "logits", SAMPLE: "sample"}
