@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import math
-import struct
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -14,6 +12,7 @@ from rich.text import Text
 from dap_server.protocol.llm.attention import AttentionAxis, AttentionHead, AttentionOfModule
 from dap_server.protocol.llm.tiles import Tile
 from dap_server.terminal.render import CURRENT, HISTORY, NAME
+from dap_server.terminal.tiles import numbers
 from dap_server.terminal.tokens import unquoted, visible
 
 MAP_SIDE = 40
@@ -27,18 +26,12 @@ LABEL_WIDTH = 14
 _SHADES = "·░▒▓█"
 _STRIP = ("", "on grey15", "on dark_blue", "on blue3", "bold on dodger_blue1")
 _KINDS = {"induction": "green", "previous token": "cyan", "duplicate": "magenta", "sink": "yellow"}
-_FORMATS = {"float32": "f", "float16": "e", "uint8": "B"}
 
 
 def values(tile: Tile) -> list[list[float]]:
     """Row by row; a tile of one axis is one row. NaN for what is masked."""
-    raw = base64.b64decode(tile.data)
-    letter = _FORMATS[tile.dtype]
-    numbers = [x * tile.scale for x in struct.unpack(f"<{len(raw) // struct.calcsize(letter)}{letter}", raw)]
-    if tile.dtype == "uint8":
-        numbers = [math.nan if byte == 255 else number for byte, number in zip(raw, numbers, strict=True)]
-    width = max(tile.shape[-1], 1)
-    return [numbers[i : i + width] for i in range(0, len(numbers), width)]
+    found, width = numbers(tile), max(tile.shape[-1], 1)
+    return [found[i : i + width] for i in range(0, len(found), width)]
 
 
 def heads_view(call: AttentionOfModule, last: AttentionOfModule) -> RenderableType:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
-from collections.abc import Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -25,14 +25,14 @@ def page_view(name: str, page: TensorResponseBody) -> RenderableType:
     fixed = [f"{axis.name} {axis.index}" for axis in page.axes if axis.start is None]
     head = Text(name, CURRENT) + Text(f"  {page.dtype} {page.shape} {page.device}")
     head.append(f"  {', '.join(fixed)}" if fixed else "", HISTORY)
-    numbers, blocks = _numbers(page.tile), page.tile.blocks or [1] * len(page.tile.shape)
+    found, blocks = numbers(page.tile), page.tile.blocks or [1] * len(page.tile.shape)
     is_table = len(shown) == 2
     columns = page.tile.shape[1] if is_table else 1
     table = Table.grid(padding=(0, 2))
     if is_table:
         table.add_row("", *(Text(label, NAME, justify="right") for label in _indexes(shown[1], blocks[1], columns)))
     for i, label in enumerate(_indexes(shown[0], blocks[0], page.tile.shape[0]) if shown else [""]):
-        cells = numbers[i * columns : (i + 1) * columns]
+        cells = found[i * columns : (i + 1) * columns]
         table.add_row(Text(label, NAME), *(Text(f"{number:.4g}", justify="right") for number in cells))
     notes = [f"rows {shown[0].name}, columns {shown[1].name}"] if is_table else []
     if page.tile.reduction:
@@ -54,10 +54,11 @@ def _indexes(axis: TensorAxis, block: int, count: int) -> list[str]:
     return [f"{text} {label}" for text, label in zip(texts, axis.labels, strict=False)] if axis.labels else texts
 
 
-def _numbers(tile: Tile) -> Sequence[float]:
-    data = base64.b64decode(tile.data)
-    code = _CODES[tile.dtype]
-    return [tile.scale * number for number in struct.unpack(f"<{len(data) // struct.calcsize(code)}{code}", data)]
+def numbers(tile: Tile) -> list[float]:
+    """The cells of a tile, row by row. NaN for what is masked or not finite in bytes."""
+    data, code = base64.b64decode(tile.data), _CODES[tile.dtype]
+    codes = struct.unpack(f"<{len(data) // struct.calcsize(code)}{code}", data)
+    return [math.nan if tile.dtype == "uint8" and one == 255 else tile.scale * one for one in codes]
 
 
 def bytes_view(data: bytes, first: int) -> Text:

@@ -74,8 +74,7 @@ class Anatomy:
         which holds for what stands around a stack (embedding, final norm, head).
         """
         if (layer := self._layer_around(path)) is not None:
-            stack = next(stack for stack in self.stacks if layer in stack)
-            return list(reversed(stack[: stack.index(layer)]))
+            return list(reversed(self.stack_of(path)[: self._layer_index[layer]]))
         order = list(self.modules)
         if path not in self.modules or not self.layer_paths:
             return []

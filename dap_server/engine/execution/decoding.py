@@ -186,8 +186,8 @@ class SamplingLoop:
 
     def _process(self, selection: Selection) -> None:
         """Runs the logits processors; one by one, as places, when somebody may want to stop between them or looks."""
-        processors, is_replay = self.logits_processor, self._watcher is not self.stepper
-        if type(processors) is not LogitsProcessorList or not (self._watcher.watching or is_replay):
+        processors = self.logits_processor
+        if type(processors) is not LogitsProcessorList or not self._watcher.watching:
             selection.scores = processors(self.input_ids, selection.logits)
             selection.processed = [Processed(type(processor).__name__, processor, None) for processor in processors]
         elif processors:
@@ -413,9 +413,10 @@ def _probability(scores: Tensor, tokens: Tensor) -> Tensor:
 class _InReplay:
     """Hears of token selection in a replay, where nobody stops."""
 
+    watching = True
+
     def __init__(self, probe: Probe | None) -> None:
         self._trace = probe if isinstance(probe, StepProbe) else None
-        self.watching = self._trace is not None
 
     def at(self, name: str, phase: Phase) -> None:
         if self._trace is not None:

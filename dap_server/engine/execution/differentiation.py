@@ -21,6 +21,7 @@ from transformers.utils import ModelOutput
 
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.probes import Enough, is_again
+from dap_server.engine.execution.values import mapped
 from dap_server.modelmap.places import LOGITS, Phase
 
 Part = Literal["inputs", "output"]
@@ -237,14 +238,12 @@ def _all_installed(taps: Sequence[Tap]) -> Iterator[None]:
 
 def _owned(value: Any) -> Any:
     """The same without tensors of inference mode, which no graph can hold."""
+    return mapped(value, _own)
+
+
+def _own(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.clone() if value.is_inference() else value
-    if type(value) in (list, tuple):
-        return type(value)(_owned(item) for item in value)
-    if type(value) is dict:
-        return {name: _owned(item) for name, item in value.items()}
-    if isinstance(value, ModelOutput):
-        return type(value)(**{name: _owned(item) for name, item in value.items()})
     if isinstance(value, Cache) or type(value).__name__.endswith("Cache"):
         for part in (value, *getattr(value, "layers", ()), *_inner(value)):  # a view of the replay's own
             vars(part).update({name: _owned(item) for name, item in vars(part).items() if not _is_cache(item)})

@@ -45,19 +45,18 @@ class EncoderCall:
         row = sequence // max(sequences // self.ids.shape[0], 1)
         return self.ids[row : row + 1]
 
-    def replay(self, step: int, probe: Probe | None = None) -> None:
+    def replay(self, step: int, probe: Probe) -> None:
         """Runs the encoder again beside what is suspended; it has no steps."""
         anatomy = self._stepper.anatomy
         holders = Holders(anatomy.model, [])
-        with self._stepper.undisturbed(), randomness.kept(self._device), holders.kept():
-            try:
-                if probe is None:
-                    self._call()
-                else:
-                    with instrumented(anatomy, probe):
-                        self._call()
-            except Enough:
-                pass
+        with (
+            self._stepper.undisturbed(),
+            randomness.kept(self._device),
+            holders.kept(),
+            contextlib.suppress(Enough),
+            instrumented(anatomy, probe),
+        ):
+            self._call()
 
 
 @contextlib.contextmanager

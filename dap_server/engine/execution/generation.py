@@ -68,11 +68,6 @@ class Selection:
     tokens: Tensor | None = None
 
     @property
-    def processors(self) -> list[str]:
-        """Class names of the logits processors that have run."""
-        return [processed.name for processed in self.processed]
-
-    @property
     def is_known(self) -> bool:
         """Whether all logits processors have run, and what each of them gave was kept."""
         return not self.waiting and all(processed.scores is not None for processed in self.processed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from torch import nn
 from dap_server.engine.anatomy.regions import Regions
 from dap_server.engine.execution.generation import Tape
 from dap_server.engine.execution.operations import DispatchMode, Function, Operation, Site, Whereabouts, operation_name
-from dap_server.engine.execution.probes import Enough, TraceProbe, same_tensors
+from dap_server.engine.execution.probes import TraceProbe, same_tensors
 
 
 class Traced(NamedTuple):
@@ -40,15 +39,11 @@ class OperationTrace(TraceProbe):
         suspended_operation: an operation that has not run, to be found among those that run again: at the same address
             and given the same, to the last bit.
         found_operation: its ordinal.
-        heard: called with every operation when it has run.
-        is_of_call: ends with the call of the whole model that the suspended one lies in.
     """
 
     regions: Regions | None = None
     suspended_operation: Operation | None = None
     found_operation: int | None = None
-    heard: Callable[[Operation], None] | None = None
-    is_of_call: bool = False
     operations: list[Traced] = field(default_factory=list)
     _is_looking: bool = False
 
@@ -63,11 +58,6 @@ class OperationTrace(TraceProbe):
         self._is_looking = False
         self._where.begins(path, call)
 
-    def ends(self, path: str, module: nn.Module, output: Any) -> None:
-        super().ends(path, module, output)
-        if not path and self.is_of_call and self.found is not None:
-            raise Enough
-
     def run(self, tape: Tape, step: int) -> None:
         with DispatchMode(self._called):
             tape.replay(step, self)
@@ -79,9 +69,11 @@ class OperationTrace(TraceProbe):
         operation = Operation(function, args, kwargs, site, caller)
         self._write_down(operation)
         operation.result = function(*args, **kwargs)
-        if self.heard is not None:
-            self.heard(operation)
+        self.ran(operation)
         return operation.result
+
+    def ran(self, operation: Operation) -> None:
+        """An operation has its result."""
 
     def _write_down(self, operation: Operation) -> None:
         parent, site = self._open[-1], operation.site

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,36 +11,33 @@ from transformers.utils import ModelOutput
 
 def by_value(value: Any) -> Any:
     """A value whose tensors, also those in plain containers, are its own; everything else is the object itself."""
-    if isinstance(value, Tensor):
-        return value if isinstance(value, nn.Parameter) else _copy(value)
-    if type(value) is dict:
-        return {name: by_value(item) for name, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(by_value(item) for item in value)
-    if isinstance(value, ModelOutput):
-        return type(value)(**{name: by_value(item) for name, item in value.items()})
-    return value
+    return mapped(value, _copy)
 
 
-def _copy(tensor: Tensor) -> Tensor:
+def _copy(value: Any) -> Any:
     """Of a kind of tensor that cannot be copied, the tensor itself."""
+    if not isinstance(value, Tensor) or isinstance(value, nn.Parameter):
+        return value
     try:
-        return tensor.detach().clone()
+        return value.detach().clone()
     except (RuntimeError, NotImplementedError):
-        return tensor
+        return value
 
 
 def of_sequence(value: Any, sequence: int) -> Any:
     """Of a batch, one sequence: the tensors (B, …) of a value become (1, …)."""
-    if isinstance(value, Tensor):
-        return value[sequence : sequence + 1]
-    if type(value) in (list, tuple):
-        return type(value)(of_sequence(item, sequence) for item in value)
+    return mapped(value, lambda leaf: leaf[sequence : sequence + 1] if isinstance(leaf, Tensor) else leaf)
+
+
+def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    """A value of plain containers and outputs of models, made again with what `leaf` gives for all that is in them."""
     if type(value) is dict:
-        return {name: of_sequence(item, sequence) for name, item in value.items()}
+        return {name: mapped(item, leaf) for name, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(mapped(item, leaf) for item in value)
     if isinstance(value, ModelOutput):
-        return type(value)(**{name: of_sequence(item, sequence) for name, item in value.items()})
-    return value
+        return type(value)(**{name: mapped(item, leaf) for name, item in value.items()})
+    return leaf(value)
 
 
 def tensors_in(value: Any, seen: set[int] | None = None) -> Iterator[Tensor]:

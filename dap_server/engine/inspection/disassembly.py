@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from dap_server.engine.anatomy.modules import Anatomy, SourceLine, source_of_class
 from dap_server.engine.anatomy.regions import Regions
+from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.operation_trace import OperationTrace
 from dap_server.engine.execution.operations import Operation
+from dap_server.engine.execution.probes import Enough
 from dap_server.engine.execution.stops import Stop
 
 MAX_LISTED = 8
@@ -70,17 +72,9 @@ class Disassembler:
         tape = stop.generation.tape
         if tape is None:
             return []
-        rows: dict[int, Instruction] = {}
-
-        def heard(operation: Operation) -> None:
-            site = operation.site
-            text, source = instruction_text(operation), caller_source(operation.caller)
-            rows[site.address] = Instruction(site.address, text, self._anatomy.name_of(site.path), source)
-
-        trace = _Listing(
-            stop.activations[0] if stop.activations else None, regions=self._regions, heard=heard, is_of_call=True
-        )
+        trace = _Listing(stop.activations[0] if stop.activations else None, self._regions, self._anatomy)
         trace.run(tape, stop.place.step)
+        rows = trace.rows
         for path in dict.fromkeys(event.path for event in trace.events):
             if path in self._anatomy.modules:
                 rows.update((row.address, row) for row in self._edges(path, self._anatomy.modules[path]))
@@ -97,7 +91,23 @@ class Disassembler:
 
 
 class _Listing(OperationTrace):
-    """Keeps no list of the operations: their rows are enough."""
+    """Ends with the call of the model that the suspended one lies in. Keeps rows of the operations, not them."""
+
+    def __init__(self, suspended: Activation | None, regions: Regions, anatomy: Anatomy) -> None:
+        super().__init__(suspended, regions=regions)
+        self._anatomy = anatomy
+        self.rows: dict[int, Instruction] = {}
+        """By address."""
+
+    def ends(self, path: str, module: nn.Module, output: Any) -> None:
+        super().ends(path, module, output)
+        if not path and self.found is not None:
+            raise Enough
+
+    def ran(self, operation: Operation) -> None:
+        site = operation.site
+        text, source = instruction_text(operation), caller_source(operation.caller)
+        self.rows[site.address] = Instruction(site.address, text, self._anatomy.name_of(site.path), source)
 
     def _write_down(self, operation: Operation) -> None:
         pass

@@ -114,6 +114,8 @@ class Evaluator:
 
     def is_held(self, expression: str, frame: Frame | None, value: object) -> bool:
         """Whether an expression only names what is there, so that writing into its value changes what the run uses."""
+        if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+            return False  # nobody can write into it
         try:
             seen = [self.hover(expression, frame) for _ in range(2)]
         except RequestError:
@@ -150,8 +152,8 @@ class Evaluator:
     def _module_names(self, frame: Frame) -> dict[str, Any]:
         assert frame.activation is not None
         activation, stop = frame.activation, frame.stop
-        arguments = frame_locals(activation) if frame.kind == "forward" else bound_arguments(activation)
         inputs = bound_arguments(activation)
+        arguments = frame_locals(activation) if frame.kind == "forward" else inputs
         names: dict[str, Any] = {
             "module": activation.module,
             "path": frame.path,

@@ -107,9 +107,10 @@ def quantile_rows(summary: Summary, between: Between = unheard) -> list[Row]:
 def histogram_rows(summary: Summary, between: Between = unheard) -> list[Row]:
     """One row for each bin, with a bar as long as its count."""
     made = distribution.histogram(summary, BINS, between)
-    highest, width = int(made.counts.max(initial=1)), max(len(text) for text in _bins(made, summary.tensor))
+    bins = _bins(made, summary.tensor)
+    highest, width = int(made.counts.max(initial=1)), max(map(len, bins))
     rows = []
-    for i, (text, count) in enumerate(zip(_bins(made, summary.tensor), made.counts.tolist(), strict=True)):
+    for i, (text, count) in enumerate(zip(bins, made.counts.tolist(), strict=True)):
         bar = "█" * round(BAR * count / highest) or ("▏" if count else "")
         rows.append(Row(f"[{i}]", f"{text:{width}}  {count:>{len(f'{highest:,}')},}  {bar}".rstrip()))
     return rows

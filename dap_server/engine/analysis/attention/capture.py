@@ -44,7 +44,7 @@ _GIVEN = ("module", "query", "key", "value", "attention_mask")
 class Replays(Protocol):
     """What can run a module again: the tape of a call, or the call of an encoder."""
 
-    def replay(self, step: int, probe: Probe | None = None) -> object: ...
+    def replay(self, step: int, probe: Probe) -> object: ...
 
 
 def attention_calls(

@@ -103,10 +103,11 @@ def headline(call: AttentionCall, sequence: int) -> str:
 
 
 def _heads(call: AttentionCall, sequence: int, vocabulary: Vocabulary) -> list[Row]:
+    labels = Labels(call, sequence, vocabulary)
     return [
         Row("call", headline(call, sequence)),
         *(
-            Row(f"head {h}", _line(summary), children=_Positions(call, sequence, h, vocabulary))
+            Row(f"head {h}", _line(summary), children=_Positions(call, sequence, h, labels))
             for h, summary in enumerate(summarize(call, sequence))
         ),
     ]
@@ -133,9 +134,8 @@ class _Positions:
 
     named = 0
 
-    def __init__(self, call: AttentionCall, sequence: int, head: int, vocabulary: Vocabulary) -> None:
-        self._call, self._sequence, self._head = call, sequence, head
-        self._labels = Labels(call, sequence, vocabulary)
+    def __init__(self, call: AttentionCall, sequence: int, head: int, labels: Labels) -> None:
+        self._call, self._sequence, self._head, self._labels = call, sequence, head, labels
         self.indexed = call.shape[2]
 
     def named_rows(self) -> list[Row]:

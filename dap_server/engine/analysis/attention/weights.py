@@ -106,12 +106,32 @@ class AttentionCall(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DispatchedCall(AttentionCall):
-    """What one attention function of transformers was given.
+class KernelCall(AttentionCall):
+    """What a kernel was given of queries and keys.
 
     Attributes:
         query: (B, H, T, D).
-        key, value: (B, H or fewer when heads share them, S, D).
+        key: (B, H or fewer when heads share them, S, D).
+    """
+
+    query: Tensor
+    key: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.query.shape[0], self.query.shape[1], self.query.shape[2], self.key.shape[2]
+
+    @property
+    def device(self) -> torch.device:
+        return self.query.device
+
+
+@dataclass(frozen=True, kw_only=True)
+class DispatchedCall(KernelCall):
+    """What one attention function of transformers was given.
+
+    Attributes:
+        value: (B, H or fewer when heads share them, S, D).
         mask: as the kernel takes it: None, boolean, or added to the scores; (B or 1, H or 1, T, S); (B, S) for flash
             attention; a BlockMask for flex attention.
         options: scaling, soft-capping, sinks, bias and what else the model passes.
@@ -121,8 +141,6 @@ class DispatchedCall(AttentionCall):
 
     source: ClassVar[str] = "AttentionInterface"
 
-    query: Tensor
-    key: Tensor
     value: Tensor
     mask: Any
     options: dict[str, Any]
@@ -130,17 +148,9 @@ class DispatchedCall(AttentionCall):
     is_eager: bool
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return self.query.shape[0], self.query.shape[1], self.query.shape[2], self.key.shape[2]
-
-    @property
     def window(self) -> int | None:
         size = self.options.get("sliding_window")
         return size if isinstance(size, int) and size > 0 else super().window
-
-    @property
-    def device(self) -> torch.device:
-        return self.query.device
 
     @torch.no_grad()
     def rows(self, sequence: int, rows: slice = ALL) -> Rows:
@@ -217,12 +227,10 @@ class DispatchedCall(AttentionCall):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FusedCall(AttentionCall):
+class FusedCall(KernelCall):
     """A call of `torch.nn.functional.scaled_dot_product_attention`.
 
     Attributes:
-        query: (B, H, T, D).
-        key: (B, H or fewer when heads share them, S, D).
         mask: boolean or added to the scores, broadcast to (B, H, T, S); None without one.
         scale: of the scores.
         is_causal: whether row i sees keys 0 … i only.
@@ -230,19 +238,9 @@ class FusedCall(AttentionCall):
 
     source: ClassVar[str] = "scaled_dot_product_attention"
 
-    query: Tensor
-    key: Tensor
     mask: Tensor | None = None
     scale: float | None = None
     is_causal: bool = False
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return self.query.shape[0], self.query.shape[1], self.query.shape[2], self.key.shape[2]
-
-    @property
-    def device(self) -> torch.device:
-        return self.query.device
 
     @torch.no_grad()
     def rows(self, sequence: int, rows: slice = ALL) -> Rows:

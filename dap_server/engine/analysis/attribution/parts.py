@@ -207,7 +207,7 @@ def _heads(recording: Recording, index: int, delta: Tensor, reader: Tensor) -> l
         if not call.inputs or call.output is None or call.inputs[0].shape[0] % heads:
             continue
         factor = multiple_of(delta.to(call.output.dtype), call.output)
-        found = matrix_of(call.module, call.inputs[0], call.output)
+        found = None if factor is None else matrix_of(call.module, call.inputs[0], call.output)
         if factor is None or found is None:
             continue
         read = factor * (reader @ found[0].double())  # (W,)

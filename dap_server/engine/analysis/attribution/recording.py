@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from dap_server.engine.analysis.attention.capture import heads_heard
-from dap_server.engine.analysis.lens.residuals import capture, ids_shape, speak
+from dap_server.engine.analysis.lens.forwards import capture, speak
+from dap_server.engine.analysis.lens.residuals import ids_shape
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.generation import Tape
 from dap_server.engine.execution.probes import Enough

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from dap_server.engine.analysis.answers import Answers, chosen_token, explained, is_about_layers, tape_of
-from dap_server.engine.analysis.attribution.direct import Attribution, CannotAttribute, attribution
+from dap_server.engine.analysis.attribution.direct import CannotAttribute, attribution
 from dap_server.engine.analysis.attribution.parts import Part
 from dap_server.engine.analysis.lens.residuals import CannotRead
 from dap_server.engine.anatomy.modules import Anatomy
@@ -32,7 +32,7 @@ def _rows(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Row]:
     return [
         Row("token", Answers(anatomy, vocabulary).quoted(found.token), "str"),
         Row("logit", f"{found.logit:.6g}{capped}", "float"),
-        Row("largest", _line_of_largest(found), children=Rows(lambda: _largest(terms))),
+        Row("largest", _line_of_largest(terms), children=Rows(lambda: _largest(terms))),
         *(_row(part) for part in found.parts),
         Row("remainder", f"{found.remainder:+.3g}", "float"),
     ]
@@ -42,8 +42,8 @@ def _largest(terms: list[Part]) -> list[Row]:
     return [Row(f"[{i}]", f"{term.value:+.4f}  {term.name}", "float") for i, term in enumerate(terms[:LARGEST])]
 
 
-def _line_of_largest(found: Attribution) -> str:
-    return ", ".join(f"{term.name} {term.value:+.2f}" for term in found.terms()[:3])
+def _line_of_largest(terms: list[Part]) -> str:
+    return ", ".join(f"{term.name} {term.value:+.2f}" for term in terms[:3])
 
 
 def _row(part: Part) -> Row:

@@ -23,6 +23,7 @@ from dap_server.engine.execution.differentiation import GradientProbe, MutationP
 from dap_server.engine.execution.generation import Generation, Tape
 from dap_server.engine.execution.probes import Probe
 from dap_server.engine.inspection.arguments import bind
+from dap_server.engine.inspection.scopes import text_config
 from dap_server.protocol.errors import RequestError
 
 Kind = Literal["logit", "logprob", "loss"]
@@ -256,8 +257,7 @@ def tap(anatomy: Anatomy, path: str, *parts: Part, every_call: bool = False) -> 
 
 def _require_memory(anatomy: Anatomy, text: Text, taps: Sequence[Tap], parameters: Sequence[nn.Parameter]) -> None:
     """The graph begins at the first tensor that is asked for. On tiny models this is 1.2 to 3.7 times too high."""
-    config: Any = getattr(anatomy.model, "config", None)
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    config = text_config(anatomy.model)
     first = next(anatomy.model.parameters(), None)
     width, vocabulary = getattr(config, "hidden_size", 0), getattr(config, "vocab_size", 0)
     if first is None or not isinstance(width, int) or not isinstance(vocabulary, int):

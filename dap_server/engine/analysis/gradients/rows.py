@@ -166,20 +166,18 @@ class SaliencyRows:
         self.indexed = width
 
     def named_rows(self) -> list[Row]:
-        try:
-            found, objective = self._found
-        except GradientError as error:
-            return [Row("of", "nothing"), Row("reason", str(error))]
+        if isinstance(self._found, str):
+            return [Row("of", "nothing"), Row("reason", self._found)]
+        found, objective = self._found
         how = RECOMPUTED if found.is_recomputed else "the step, run again"
         of = Row("of", said(objective, found, self._anatomy, self._vocabulary))
         rows = [self._row(token) for token in found.tokens if token.is_encoded or not self.indexed]
         return [of, Row("by", f"gradient × input · {how}"), *rows]
 
     def indexed_rows(self, start: int, count: int) -> list[Row]:
-        try:
-            found, _ = self._found
-        except GradientError:
+        if isinstance(self._found, str):
             return []
+        found, _ = self._found
         by_position = {token.position: token for token in found.tokens if not token.is_encoded}
         return [
             self._row(by_position[i]) if i in by_position else Row(f"[{i}]", "padding", "token")
@@ -187,9 +185,13 @@ class SaliencyRows:
         ]
 
     @cached_property
-    def _found(self) -> tuple[Saliency, Objective]:
+    def _found(self) -> tuple[Saliency, Objective] | str:
+        """Or why there is none: every page of rows asks."""
         frame, objective = self._frame, objective_of(self._frame, self._vocabulary)
-        return saliency(self._anatomy, frame.stop.generation, frame.step, frame.sequence, objective), objective
+        try:
+            return saliency(self._anatomy, frame.stop.generation, frame.step, frame.sequence, objective), objective
+        except GradientError as error:
+            return str(error)
 
     def _row(self, token: TokenSaliency) -> Row:
         text = "" if token.id is None else f"{self._vocabulary.quoted(token.id)}  "

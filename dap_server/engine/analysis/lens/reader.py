@@ -17,7 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dap_server.engine.analysis.lens.residuals import CannotRead, Stream, Text, capture, joined, measured, speak
+from dap_server.engine.analysis.lens.forwards import Text, capture, speak
+from dap_server.engine.analysis.lens.residuals import CannotRead, Stream, joined, measured
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution import memory
 from dap_server.engine.execution.generation import Generation
@@ -130,9 +131,14 @@ class LensReader:
         self._step, self._sequence = step, sequence
 
     @cached_property
+    def _captured(self) -> Stream:
+        """Where the step chooses its token."""
+        return capture(self._tape, self._step, self._anatomy)
+
+    @cached_property
     def _stream(self) -> Stream:
-        """Where the step chooses its token. Everywhere, for a model that cannot go on from there alone."""
-        stream = capture(self._tape, self._step, self._anatomy)
+        """The same, seen to make the logits of the step; everywhere, for a model that cannot go on from there alone."""
+        stream = self._captured
         size = stream.size
         if stream.is_pooled or self._difference(stream) != 0.0:
             stream = capture(self._tape, self._step, self._anatomy, None)
@@ -158,14 +164,14 @@ class LensReader:
     @property
     def width(self) -> int:
         """V, how many things can be said."""
-        return self._stream.width
+        return self._captured.width
 
     def locate(self, asked: int | None) -> tuple[int, int, int]:
         """The step that chose what follows a position, where it is in the forward of that step, and the position.
 
         Raises CannotRead: it is padding, or no position of this step or an earlier one.
         """
-        stream = self._stream
+        stream = self._captured
         here = self._here(stream)
         position = here if asked is None else self._position(asked, here)
         if self._is_padding(position):

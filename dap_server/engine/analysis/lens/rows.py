@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dap_server.engine.analysis.answers import Answers, explained, is_about_layers, tape_of
+from dap_server.engine.analysis.lens.forwards import capture
 from dap_server.engine.analysis.lens.reader import LensReader, Question, Said
-from dap_server.engine.analysis.lens.residuals import CannotRead, capture, measured
+from dap_server.engine.analysis.lens.residuals import CannotRead, measured
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.inspection.frames import Frame

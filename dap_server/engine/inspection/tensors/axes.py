@@ -40,10 +40,6 @@ class Positions:
     experts: int = 0
     vocabulary_size: int = 0
 
-    def labels(self, sequence: int) -> Label:
-        """The quoted text of the token at each position of one sequence."""
-        return lambda position: self.vocabulary.quoted(self.ids[sequence][position])
-
     def sizes(self, axis: str) -> set[int] | None:
         """Those that an axis of this name may have; None when any is possible."""
         match axis:
