@@ -39,7 +39,7 @@ class Answers:
 
 
 def is_about_layers(frame: Frame, anatomy: Anatomy) -> bool:
-    """Whether a frame is a layer's or a step's, and can run again."""
+    """Whether a frame is a layer's, the whole model's or a step's, and can run again."""
     if frame.stop.generation.tape is None or not anatomy.layer_paths:
         return False
     is_layer = frame.kind in ("module", "past layer") and frame.path in anatomy.layer_paths

@@ -82,10 +82,10 @@ def attribution(
     heads: bool = True,
     position: int = -1,
 ) -> Attribution:
-    """Of the logit of a token at the last position of a step, in float64; the most likely token when None.
+    """Of the logit of a token at a position of a step, in float64; the most likely token when None.
 
-    Runs the step again once. Parts and remainder sum to the logit; in float32 the remainder is below 1e-4 of a logit of
-    ordinary size.
+    Runs the step again once, and twice more for a position of a prefill that is not the last. Parts and remainder sum
+    to the logit; in float32 the remainder is below 1e-4 of a logit of ordinary size.
 
     Args:
         heads: whether attention is split into its heads.

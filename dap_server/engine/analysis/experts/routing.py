@@ -177,7 +177,8 @@ class _Call:
     """One call of a router, and of the experts after it.
 
     Attributes:
-        shape: of the hidden states (B, T, D) that the modules around the router were given, the innermost first.
+        shape: B and T of the hidden states (B, T, D) that a module around the router was given, the innermost that was
+            given any; None where none was.
     """
 
     output: Any
