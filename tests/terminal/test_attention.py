@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 from typing import Any
 
@@ -26,6 +27,14 @@ def tile(rows: list[list[float]]) -> Tile:
     numbers = [x for row in rows for x in row]
     data = base64.b64encode(struct.pack(f"<{len(numbers)}e", *numbers)).decode()
     return Tile(shape=[len(rows), len(rows[0])], dtype="float16", data=data)
+
+
+def test_bytes_are_numbers_and_what_is_masked() -> None:
+    data = base64.b64encode(bytes([0, 127, 254, 255])).decode()
+    found = maps.values(Tile(shape=[2, 2], dtype="uint8", data=data, scale=1 / 254))
+    assert found[:1] == [[0.0, 0.5]]
+    assert found[1][0] == 1.0
+    assert math.isnan(found[1][1])
 
 
 def call(first: int = 0, sinks: Tile | None = None, **head: Any) -> AttentionOfModule:

@@ -12,13 +12,14 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from dap_server.engine.analysis.attribution.direct import attribution
+from dap_server.engine.analysis.lens.forwards import capture
 from dap_server.engine.analysis.lens.reader import BYTES_PER_LOGIT, Lens, LensReader, Question
-from dap_server.engine.analysis.lens.residuals import CannotRead
+from dap_server.engine.analysis.lens.residuals import CannotRead, Stream
 from dap_server.engine.analysis.lens.rows import lens_scope, residual_scope
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution import memory
-from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.generation import Generation, Tape
 from dap_server.engine.execution.memory import NotEnoughMemory
 from dap_server.engine.execution.stage import Stage
 from dap_server.engine.execution.stepping import Motion, Stop
@@ -103,6 +104,24 @@ def at_the_end(model: Any, *questions: Question, sequence: int = 1) -> tuple[Ten
             found.extend(reader(walk, stop, sequence).read(question) for question in questions)
 
     return looking(model, look)[:, :-1], found
+
+
+def test_where_a_position_is_and_what_can_be_said_there_take_one_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    captured: list[int] = []
+
+    def counted(tape: Tape, step: int, anatomy: Anatomy) -> Stream:
+        captured.append(step)
+        return capture(tape, step, anatomy)
+
+    def look(walk: Walk, stop: Stop) -> None:
+        mine, step, last = reader(walk, stop), stop.place.step, len(PROMPT[0]) - 1
+        assert mine.locate(None) == (step, last if step == 0 else 0, last + step)
+        assert mine.width == 96
+
+    monkeypatch.setattr("dap_server.engine.analysis.lens.reader.capture", counted)
+    monkeypatch.setattr("dap_server.engine.analysis.lens.reader.speak", lambda *_: pytest.fail("nothing is to be said"))
+    looking(made("llama"), look)
+    assert captured == list(range(TOKENS))
 
 
 @torch.no_grad()
