@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from dap_server.conditions.errors import ConditionError, Problem
-from dap_server.conditions.expressions import read_expression
+from dap_server.conditions.expressions import read_condition
 from dap_server.conditions.hits import parse_hit_condition
 from dap_server.conditions.log_messages import read_log_message
 from dap_server.conditions.names import PlaceKind
@@ -26,5 +26,5 @@ def diagnose(
         except ConditionError as error:
             return [Problem(error.column, error.end_column, error.message)]
         return []
-    read, found = read_log_message(text) if kind == "log" else read_expression(text, 0, len(text))
+    read, found = read_log_message(text) if kind == "log" else read_condition(text)
     return found if read is None else sorted(problems(read.uses, place, phase))

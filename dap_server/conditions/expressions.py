@@ -77,23 +77,22 @@ class Condition:
 
 def parse_condition(text: str) -> Condition:
     """Raises ConditionError with what is wrong and where."""
-    return parse_expression(text, 0, len(text))
-
-
-def parse_expression(text: str, start: int, end: int) -> Condition:
-    """The part of a text between two offsets; columns are those of the whole text.
-
-    Raises:
-        ConditionError: it is no expression, or no condition may say it.
-    """
-    condition, problems = read_expression(text, start, end)
+    condition, problems = read_condition(text)
     if condition is None:
         raise error_of(problems[0], text)
     return condition
 
 
-def read_expression(text: str, start: int, end: int) -> tuple[Condition | None, list[Problem]]:
+def read_condition(text: str) -> tuple[Condition | None, list[Problem]]:
     """The same, with everything that is wrong, in the order of the text. There is a condition if nothing is."""
+    return read_expression(text, 0, len(text), is_test=True)
+
+
+def read_expression(text: str, start: int, end: int, is_test: bool = False) -> tuple[Condition | None, list[Problem]]:
+    """The part of a text between two offsets; columns are those of the whole text.
+
+    `is_test`: whether it is asked if it is true.
+    """
     if (problem := unreadable(text, start, end)) is not None:
         return None, [problem]
     if problems := list(warned(text, start, end)):
@@ -104,7 +103,7 @@ def read_expression(text: str, start: int, end: int) -> tuple[Condition | None, 
     try:
         tree = ast.parse(source, _FILE, "eval")
         reader = Reader(positions)
-        reader.visit(tree.body)
+        reader.read(tree.body, is_test)
         if reader.problems:
             return None, sorted(reader.problems)
         code = compile(ast.fix_missing_locations(_Lookups(reader.free).visit(tree)), _FILE, "eval")

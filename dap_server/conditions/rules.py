@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from dap_server.conditions.comparisons import Wrong, alternative_problems, comparison_problems, test_problems
 from dap_server.conditions.errors import Problem
 from dap_server.conditions.names import BUILTINS, NAMES, Name
 from dap_server.conditions.positions import Positions, Span
@@ -52,13 +53,19 @@ class Reader(ast.NodeVisitor):
         problems: what is wrong.
     """
 
-    def __init__(self, positions: Positions, known: Iterable[str] = NAMES) -> None:
+    def __init__(self, positions: Positions) -> None:
         self.uses: list[Use] = []
         self.free: set[ast.Name] = set()
         self.problems: list[Problem] = []
-        self._positions, self._known = positions, [*known]
+        self._positions = positions
         self._bound: frozenset[str] = frozenset()
         self._formatted: ast.JoinedStr | None = None
+
+    def read(self, node: ast.expr, is_test: bool) -> None:
+        """`is_test`: whether it is asked if it is true."""
+        self.visit(node)
+        if is_test and not self.problems:
+            self._refuse_all(test_problems(node))
 
     def visit(self, node: ast.AST) -> None:
         if isinstance(node, ast.expr) and (message := _STATEMENT_LIKE.get(type(node))):
@@ -77,8 +84,8 @@ class Reader(ast.NodeVisitor):
         elif name in _REFUSED:
             self._refuse(node, _REFUSED[name])
         elif name not in BUILTINS:
-            hint = did_you_mean(name, [*self._known, *BUILTINS])
-            self._refuse(node, f"no name '{name}' here{hint or ': the names are ' + ', '.join(self._known)}")
+            hint = did_you_mean(name, [*NAMES, *BUILTINS])
+            self._refuse(node, f"no name '{name}' here{hint or ': the names are ' + ', '.join(NAMES)}")
 
     def visit_Call(self, node: ast.Call) -> None:
         name = self._name_of(node.func)
@@ -112,22 +119,11 @@ class Reader(ast.NodeVisitor):
         self.visit(node.value)
 
     def visit_Compare(self, node: ast.Compare) -> None:
-        sides = [node.left, *node.comparators]
-        for left, operator, right in zip(sides, node.ops, sides[1:], strict=False):
-            if isinstance(operator, ast.Is | ast.IsNot) and (_is_valued(left) or _is_valued(right)):
-                sign = "==" if isinstance(operator, ast.Is) else "!="
-                self._refuse(right, f"'is' does not compare values: write '{sign}'")
-            self._check_comparison(left, right)
-            self._check_comparison(right, left)
-        if len(node.ops) > 1 and any(_is_bit_operation(side) for side in sides[1:-1]):
-            self._refuse(node, "'&' and '|' bind stronger than comparisons: write 'and' or 'or'")
+        self._refuse_all(comparison_problems(node, self._name_of))
         self.generic_visit(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> None:
-        if any(isinstance(value, ast.Compare) for value in node.values):
-            for value in node.values:
-                if isinstance(value, ast.Constant) and isinstance(value.value, str | int | float) and _is_valued(value):
-                    self._refuse(value, "compare each one: text == 'a' or text == 'b', or text in ('a', 'b')")
+        self._refuse_all(alternative_problems(node))
         self.generic_visit(node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
@@ -209,31 +205,20 @@ class Reader(ast.NodeVisitor):
         elif value is not None and value < least:
             self._refuse(arguments[0], f"{parameter} is a whole number from {least}: write {_example(name.name)}")
 
-    def _check_comparison(self, side: ast.expr, other: ast.expr) -> None:
-        name = self._name_of(side)
-        if name is None:
-            return
-        others = other.elts if isinstance(other, ast.Tuple | ast.List | ast.Set) else [other]
-        for value in others:
-            if not isinstance(value, ast.Constant):
-                continue
-            if name.kind in ("integer", "number") and isinstance(value.value, str):
-                self._refuse(value, _no_text(name, value.value))
-            elif name.kind == "text" and isinstance(value.value, int | float) and not isinstance(value.value, bool):
-                self._refuse(value, f"'{name.name}' is a text: write {str(value.value)!r}{_id_hint(name)}")
-            elif name.name == "phase" and isinstance(value.value, str) and value.value not in ("before", "after"):
-                self._refuse(value, "phase is 'before' or 'after'")
-
     def _span(self, node: ast.expr) -> Span:
         """Before Python 3.12, what stands inside of a formatted string has no place of its own."""
         return self._positions.of_node(self._formatted or node)
+
+    def _refuse_all(self, wrong: Iterable[Wrong]) -> None:
+        for node, message in wrong:
+            self._refuse(node, message)
 
     def _refuse(self, node: ast.expr, message: str) -> None:
         self.problems.append(self._span(node).problem(message))
 
 
 def _example(name: str, argument: ast.expr | None = None) -> str:
-    if argument is not None and not isinstance(argument, ast.Slice):
+    if isinstance(argument, ast.Constant | ast.Name):
         return f"{name}({ast.unparse(argument)})"
     return f"{name}(0)" if NAMES[name].parameter == "head" else f"{name}(5)"
 
@@ -243,31 +228,6 @@ def _number(node: ast.expr) -> int | None:
         value = _number(node.operand)
         return None if value is None else -value
     return node.value if isinstance(node, ast.Constant) and type(node.value) is int else None
-
-
-def _no_text(name: Name, value: str) -> str:
-    if name.name == "token":
-        return f"'token' is an id, a number: write text == {value!r}"
-    try:
-        float(value)
-    except ValueError:
-        return f"'{name.name}' is a number, and never equal to a text"
-    return f"'{name.name}' is a number: write {value}"
-
-
-def _id_hint(name: Name) -> str:
-    return ", or for an id 'token'" if name.name == "text" else ""
-
-
-def _is_valued(node: ast.expr) -> bool:
-    """Whether a node is a literal other than True, False, None and `...`."""
-    if isinstance(node, ast.Constant):
-        return not (node.value is None or node.value is ... or isinstance(node.value, bool))
-    return isinstance(node, _LITERALS)
-
-
-def _is_bit_operation(node: ast.expr) -> bool:
-    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd | ast.BitOr)
 
 
 def _is_no_sequence(node: ast.expr) -> bool:
