@@ -1,8 +1,8 @@
 """Conditions, hit conditions and log messages of breakpoints: read and checked before a model is there."""
 
 from dap_server.conditions.completion import Completion, complete
-from dap_server.conditions.diagnosis import TextKind, diagnose
-from dap_server.conditions.errors import ConditionError, Problem
+from dap_server.conditions.diagnosis import diagnose
+from dap_server.conditions.errors import ConditionError, Problem, TextKind
 from dap_server.conditions.expressions import Condition, parse_condition
 from dap_server.conditions.hits import HitCondition, parse_hit_condition
 from dap_server.conditions.log_messages import LogMessage, parse_log_message

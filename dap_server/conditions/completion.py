@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dap_server.conditions.diagnosis import TextKind
+from dap_server.conditions.errors import TextKind
 from dap_server.conditions.log_messages import Field, pieces
 from dap_server.conditions.names import BUILTINS, LIBRARIES, NAMES, PlaceKind
 from dap_server.conditions.phases import missing

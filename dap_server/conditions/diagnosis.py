@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from dap_server.conditions.errors import ConditionError, Problem
+from dap_server.conditions.errors import ConditionError, Problem, TextKind
 from dap_server.conditions.expressions import read_condition
 from dap_server.conditions.hits import parse_hit_condition
 from dap_server.conditions.log_messages import read_log_message
 from dap_server.conditions.names import PlaceKind
 from dap_server.conditions.phases import problems
 from dap_server.modelmap.places import Phase
-
-TextKind = Literal["condition", "hit", "log"]
-"""Which of a breakpoint's three texts it is."""
 
 
 def diagnose(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+TextKind = Literal["condition", "hit", "log"]
+"""Which of a breakpoint's three texts it is."""
+
+_OF: dict[TextKind, str] = {"condition": "", "hit": " of the hit condition", "log": " of the log message"}
 
 
 class Problem(NamedTuple):
@@ -25,12 +30,13 @@ class ConditionError(ValueError):
     Attributes:
         message: without the column, which the text of the error ends with.
         text: what was typed, in which the columns count characters from 1.
+        kind: what it should have been.
     """
 
-    def __init__(self, message: str, column: int, end_column: int, text: str) -> None:
-        super().__init__(f"{message} (column {column})")
-        self.message, self.column, self.end_column, self.text = message, column, end_column, text
+    def __init__(self, message: str, column: int, end_column: int, text: str, kind: TextKind = "condition") -> None:
+        super().__init__(f"{message} (column {column}{_OF[kind]})")
+        self.message, self.column, self.end_column, self.text, self.kind = message, column, end_column, text, kind
 
 
-def error_of(problem: Problem, text: str) -> ConditionError:
-    return ConditionError(problem.message, problem.column, problem.end_column, text)
+def error_of(problem: Problem, text: str, kind: TextKind = "condition") -> ConditionError:
+    return ConditionError(problem.message, problem.column, problem.end_column, text, kind)

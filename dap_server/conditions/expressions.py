@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import CodeType
 
-from dap_server.conditions.errors import ConditionError, Problem, error_of
+from dap_server.conditions.errors import ConditionError, Problem, TextKind, error_of
 from dap_server.conditions.mistakes import explain, unreadable, warned
 from dap_server.conditions.names import BUILTINS, LIBRARIES, NAMES
 from dap_server.conditions.positions import Positions, Span
@@ -17,6 +17,9 @@ from dap_server.conditions.rules import Reader, Use
 _FILE = "<condition>"
 _PLACE = ".place"
 """The variable of the compiled code that has the names' values. No text can name it."""
+
+_MAX_RAISED = 500
+"""Characters that are shown of what was raised."""
 
 _TOO_DEEP = "too many brackets or operators inside of each other: write it shorter"
 
@@ -28,12 +31,14 @@ class Condition:
     Attributes:
         text: the expression.
         source: what somebody typed, of which it is a part.
+        kind: whether that is a condition or a log message.
         code: to evaluate with; see `value`.
         uses: where which name of the place stands.
     """
 
     text: str
     source: str
+    kind: TextKind
     code: CodeType
     uses: tuple[Use, ...]
     positions: Positions
@@ -72,7 +77,7 @@ class Condition:
                 if line is not None and end_line is not None and start is not None and end is not None:
                     span = self.positions.of_bytes(line, start, end_line, end)
             traceback = traceback.tb_next
-        return error_of(span.problem(f"{type(error).__name__}: {error}"), self.source)
+        return error_of(span.problem(_raised(error)), self.source, self.kind)
 
 
 def parse_condition(text: str) -> Condition:
@@ -85,14 +90,11 @@ def parse_condition(text: str) -> Condition:
 
 def read_condition(text: str) -> tuple[Condition | None, list[Problem]]:
     """The same, with everything that is wrong, in the order of the text. There is a condition if nothing is."""
-    return read_expression(text, 0, len(text), is_test=True)
+    return read_expression(text, 0, len(text), "condition")
 
 
-def read_expression(text: str, start: int, end: int, is_test: bool = False) -> tuple[Condition | None, list[Problem]]:
-    """The part of a text between two offsets; columns are those of the whole text.
-
-    `is_test`: whether it is asked if it is true.
-    """
+def read_expression(text: str, start: int, end: int, kind: TextKind) -> tuple[Condition | None, list[Problem]]:
+    """The part of a text between two offsets; columns are those of the whole text."""
     if (problem := unreadable(text, start, end)) is not None:
         return None, [problem]
     if problems := list(warned(text, start, end)):
@@ -103,7 +105,7 @@ def read_expression(text: str, start: int, end: int, is_test: bool = False) -> t
     try:
         tree = ast.parse(source, _FILE, "eval")
         reader = Reader(positions)
-        reader.read(tree.body, is_test)
+        reader.read(tree.body, is_test=kind == "condition")
         if reader.problems:
             return None, sorted(reader.problems)
         code = compile(ast.fix_missing_locations(_Lookups(reader.free).visit(tree)), _FILE, "eval")
@@ -115,7 +117,17 @@ def read_expression(text: str, start: int, end: int, is_test: bool = False) -> t
         return None, [Problem(positions.first, positions.last, _TOO_DEEP)]
     except (ValueError, OverflowError) as error:
         return None, [Problem(positions.first, positions.last, f"not an expression: {error}")]
-    return Condition(source, text, code, tuple(reader.uses), positions), []
+    return Condition(source, text, kind, code, tuple(reader.uses), positions), []
+
+
+def _raised(error: BaseException) -> str:
+    """In one line, also where the error itself cannot say what it is."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = ""
+    kind = type(error).__name__
+    return f"{kind}: {text[:_MAX_RAISED]}{'…' if len(text) > _MAX_RAISED else ''}" if text else kind
 
 
 def _message(error: SyntaxError, part: str) -> str:

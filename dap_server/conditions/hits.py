@@ -49,41 +49,41 @@ def parse_hit_condition(text: str) -> HitCondition:
         ConditionError: it is none of these, or no hit could ever meet it.
     """
     if not text.strip():
-        raise ConditionError(f"a hit condition is missing: {_FORM}", 1, len(text) + 1, text)
+        raise _error(f"a hit condition is missing: {_FORM}", 0, len(text), text)
     found = _PATTERN.match(text)
     if found is None:
         start = len(text) - len(text.lstrip())
-        raise ConditionError(f"no hit condition: {_FORM}", start + 1, len(text.rstrip()) + 1, text)
+        raise _error(f"no hit condition: {_FORM}", start, len(text.rstrip()), text)
     sign, second, end = found["sign"] or "", found["second"], found.end()
     if second is not None and sign != "%":
         end = found.start("second")
     if end < len(text):
-        raise ConditionError(f"'{text[end:].strip()}' is too much: {_FORM}", end + 1, len(text.rstrip()) + 1, text)
-    number, rest = _number(found, "number", text), _number(found, "rest", text) if second else 0
+        raise _error(f"'{text[end:].strip()}' is too much: {_FORM}", end, len(text.rstrip()), text)
+    number, rest = _number(found, "number"), _number(found, "rest") if second else 0
     if sign != "%":
         return _possible(HitCondition(text, sign, number), found, "number")
     if number == 0:
-        raise _error("nothing is divided by 0: '% 2' is every other hit", found, "number", text)
+        raise _error("nothing is divided by 0: '% 2' is every other hit", *found.span("number"), found.string)
     condition = HitCondition(text, second or "==", rest, number)
     if second and rest >= number:
-        raise _error(f"the rest of a division by {number} is less than {number}", found, "rest", text)
+        raise _error(f"the rest of a division by {number} is less than {number}", *found.span("rest"), found.string)
     return condition
 
 
 def _possible(condition: HitCondition, found: re.Match[str], group: str) -> HitCondition:
     if condition.sign in ("", "=", "==", "===", "<=") and condition.number < 1:
-        raise _error("hits are counted from 1", found, group, condition.text)
+        raise _error("hits are counted from 1", *found.span(group), found.string)
     if condition.sign == "<" and condition.number < 2:
-        raise _error("hits are counted from 1: no hit is less than that", found, group, condition.text)
+        raise _error("hits are counted from 1: no hit is less than that", *found.span(group), found.string)
     return condition
 
 
-def _number(found: re.Match[str], group: str, text: str) -> int:
+def _number(found: re.Match[str], group: str) -> int:
     digits = re.sub(r"[_,]", "", found[group])
     if len(digits) > 18:
-        raise _error("more hits than will ever be counted", found, group, text)
+        raise _error("more hits than will ever be counted", *found.span(group), found.string)
     return int(digits)
 
 
-def _error(message: str, found: re.Match[str], group: str, text: str) -> ConditionError:
-    return ConditionError(message, found.start(group) + 1, found.end(group) + 1, text)
+def _error(message: str, start: int, end: int, text: str) -> ConditionError:
+    return ConditionError(message, start + 1, end + 1, text, "hit")

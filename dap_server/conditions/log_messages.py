@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
-from dap_server.conditions.errors import Problem, error_of
+from dap_server.conditions.errors import Problem, TextKind, error_of
 from dap_server.conditions.expressions import Condition, read_expression
 from dap_server.conditions.rules import Use
 from dap_server.conditions.scanning import PAIRS, tokens
@@ -46,6 +46,7 @@ class LogMessage:
 
     source: str
     parts: tuple[str | Inserted, ...]
+    kind: TextKind = "log"
 
     @cached_property
     def conditions(self) -> tuple[Condition, ...]:
@@ -84,7 +85,7 @@ def parse_log_message(text: str) -> LogMessage:
     """
     message, problems = read_log_message(text)
     if message is None:
-        raise error_of(problems[0], text)
+        raise error_of(problems[0], text, "log")
     return message
 
 
@@ -180,7 +181,7 @@ def _read(text: str, field: Field) -> tuple[list[str | Inserted], list[Problem]]
     if field.is_open:
         begin = field.start
         return [], [Problem(begin, begin + 1, "'{' is never closed: a '}' is missing; for the brace itself write '{{'")]
-    condition, problems = read_expression(text, field.start, field.end)
+    condition, problems = read_expression(text, field.start, field.end, "log")
     end = _SELF_NAMING.match(text, field.end).end() if field.names_itself else field.end  # type: ignore[union-attr]  # it was seen
     conversion, format, found = _format(text, end, field.close)
     problems += found

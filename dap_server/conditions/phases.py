@@ -37,7 +37,7 @@ def check(
         if read is None:
             continue
         for problem in problems(read.uses, place, phase):
-            raise error_of(problem, read.source)
+            raise error_of(problem, read.source, read.kind)
         if phase is None and is_after(read.uses, place):
             asked = "after"
     return asked

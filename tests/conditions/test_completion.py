@@ -4,7 +4,7 @@ import pytest
 
 from dap_server.conditions import complete
 from dap_server.conditions.completion import Completion
-from dap_server.conditions.diagnosis import TextKind
+from dap_server.conditions.errors import TextKind
 
 
 def _offered(marked: str, kind: TextKind = "condition") -> list[Completion]:

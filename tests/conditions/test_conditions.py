@@ -221,6 +221,15 @@ def test_what_a_name_raises_is_blamed_on_the_name() -> None:
     assert blamed.message == "RuntimeError: there is no head 8"
 
 
+def test_an_error_that_cannot_say_what_it_is_is_named() -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert parse_condition("step").blame(Odd()).message == "Odd"
+    assert parse_condition("step").blame(ValueError("a\n  b" + "c" * 600)).message == f"ValueError: a b{'c' * 497}…"
+
+
 def test_an_error_of_elsewhere_is_blamed_on_the_whole() -> None:
     blamed = parse_condition("  step == 5 ").blame(ValueError("odd"))
     assert (blamed.column, blamed.end_column) == (3, 12)

@@ -75,3 +75,12 @@ def test_what_all_its_expressions_use_is_known_together() -> None:
 def test_a_format_that_does_not_fit_the_value_is_raised_when_it_is_written() -> None:
     with pytest.raises(ValueError, match="format code 'f'"):
         parse_log_message("{text:.2f}").render(lambda condition: condition.value(VALUES))
+
+
+def test_its_errors_say_that_they_are_about_the_message() -> None:
+    with pytest.raises(ConditionError, match=r"\(column 4 of the log message\)"):
+        parse_log_message("é {stp}")
+    (condition,) = parse_log_message("step {1 / step}").conditions
+    with pytest.raises(ZeroDivisionError) as caught:
+        condition.value({"step": 0})
+    assert str(condition.blame(caught.value)) == "ZeroDivisionError: division by zero (column 7 of the log message)"

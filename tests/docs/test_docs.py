@@ -16,17 +16,28 @@ import pytest
 import dap_server
 from dap_server.__main__ import USAGE
 from dap_server.adapter.requests import requests
+from dap_server.conditions import (
+    BUILTINS,
+    PlaceKind,
+    check,
+    parse_condition,
+    parse_hit_condition,
+    parse_log_message,
+)
+from dap_server.modelmap.patterns import parse_pattern
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.launch import LaunchArguments, parse_launch
 from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS
 from dap_server.terminal.commands.table import parse
 from dap_server.terminal.main import _parser
-from tests.docs import launch_table
+from tests.docs import launch_table, names_table
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "dap_server"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("fixtures/**/README.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+PLACE_OF: dict[str, PlaceKind] = {"sample": "sample", "logits": "logits"}
 
 
 def text(name: str) -> str:
@@ -136,6 +147,38 @@ def without_numbers(transcript: str) -> str:
 def test_the_table_of_launch_options_is_fresh() -> None:
     page = text("docs/protocol.md")
     assert page == launch_table.with_table(page), "python -m tests.docs.launch_table writes it"
+
+
+def test_the_table_of_names_is_fresh() -> None:
+    page = text("docs/conditions.md")
+    assert page == names_table.with_table(page), "python -m tests.docs.names_table writes it"
+
+
+def test_the_builtins_of_conditions_are_those_that_are_named() -> None:
+    named = text("docs/conditions.md").split("Of Python's builtins there are")[1].split(".")[0]
+    assert set(re.findall(r"`(\w+)`", named)) == set(BUILTINS)
+
+
+def test_conditions_in_the_documentation_are_possible() -> None:
+    page = text("docs/conditions.md")
+    rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| ", page.split("### Before")[0], re.MULTILINE)
+    assert len(rows) > 10
+    for name, condition in rows:
+        pattern = parse_pattern(name)
+        check(
+            parse_condition(condition),
+            PLACE_OF.get(name, "operation" if pattern.operation else "module"),
+            pattern.phase,
+        )
+    rows = re.findall(r"^\| (`.+`) \|", page.split("## Hit")[1].split("## Log")[0], re.MULTILINE)
+    hits = [hit for row in rows for hit in re.findall(r"`([^`]+)`", row)]
+    assert len(hits) > 5
+    for hit in hits:
+        parse_hit_condition(hit)
+    messages = re.findall(r"^\| `([^`]+)` \| `", page.split("## Log")[1], re.MULTILINE)
+    assert len(messages) > 3
+    for message in messages:
+        parse_log_message(message)
 
 
 def test_launch_configurations_in_the_documentation_are_valid() -> None:
