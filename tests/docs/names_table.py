@@ -12,11 +12,13 @@ BEGIN = "<!-- names: made by `python -m tests.docs.names_table`, not by hand -->
 END = "<!-- end of names -->\n"
 PLACES = {"module": "modules", "operation": "operations", "logits": "`logits`", "processor": "processors"}
 
+_YES = {True: "yes", False: ""}
+
 
 def table() -> str:
     """A row per name: signature, what it is, places, whether it belongs to one sequence."""
     rows = [
-        f"| `{_escaped(name.signature)}` | {name.documentation} | {_where(name)} | {'yes' if name.is_per_sequence else ''} |\n"
+        f"| `{_escaped(name.signature)}` | {name.documentation} | {_where(name)} | {_YES[name.is_per_sequence]} |\n"
         for name in NAMES.values()
     ]
     return "".join(["| name | | known | of one sequence |\n|---|---|---|---|\n", *rows])
