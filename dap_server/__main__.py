@@ -9,6 +9,7 @@ llm-dap: a debugger for language models
 
   llm-dap run MODEL --prompt TEXT [--break NAME] …   debug in the terminal
   llm-dap demo                                       the same, on the example model
+  llm-dap map MODEL [-o FILE]                        the model as text: every module on a line, to set breakpoints on
   llm-dap adapter [--host HOST] [--port PORT]        a debug adapter on stdio, or a server, for editors
   llm-dap schema                                     the launch configuration and our own messages, as JSON schema
   llm-dap --version
@@ -33,6 +34,10 @@ def main(argv: list[str] | None = None) -> int:
             from dap_server.terminal.demo import main as demo
 
             return demo(rest)
+        case "map":
+            from dap_server.engine.map_command import main as write_map
+
+            return write_map(rest)
         case "schema":
             return _schema()
         case "--version" | "-V":

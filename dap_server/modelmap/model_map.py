@@ -77,7 +77,7 @@ class Header:
         dtype: `bfloat16` …
         parameters: of the whole model, shared ones once.
         transformers: the version that built the model; empty where it had no part in it.
-        counted: the size of the text for which operations were counted: `127 tokens`.
+        counted: what operations were counted for: `per token of a text of 127 tokens`.
         order: empty where lines stand in call order; else the other order, and why.
     """
 

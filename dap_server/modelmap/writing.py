@@ -18,7 +18,7 @@ HEADER = {
     "dtype": "dtype",
     "parameters": "parameters",
     "transformers": "transformers",
-    "counted": "counted",
+    "flops": "counted",
     "order": "order",
 }
 """The names in the text and those in `Header`."""
@@ -26,7 +26,7 @@ HEADER = {
 INTRODUCTION = (
     "# Every line is a place, in the order in which a step comes to it: its path, its class, the shapes of the first",
     "# tensor that it is given and of the first that it returns, its parameters, and the floating-point operations of",
-    "# its matrix products and attention per token. B is the batch, T the position, S the position in an encoder.",
+    "# its matrix products and attention. B is the batch, T the position, S the position in the text of an encoder.",
     "# A breakpoint on a line stops before it, one at the end of the line after it. Comments are yours to add.",
 )
 
@@ -51,10 +51,11 @@ def rounded_flops(count: float) -> int:
 
 
 def written_flops(count: int) -> str:
-    """`5.29 MFLOP`."""
+    """`5.30 MFLOP`: three digits."""
     count = rounded_flops(count)
     unit = min((len(str(count)) - 1) // 3, len(_UNITS) - 1)
-    return f"{count / 1000**unit:.12g} {_UNITS[unit]}"
+    digits = 2 - (len(str(count)) - 1) % 3 if unit else 0
+    return f"{count / 1000**unit:.{digits}f} {_UNITS[unit]}"
 
 
 def read_flops(text: str) -> int | None:

@@ -17,7 +17,7 @@ def sample_map() -> ModelMap:
         dtype="float32",
         parameters=1_234_567,
         transformers="5.23.0",
-        counted="127 tokens",
+        counted="per token of a text of 127 tokens",
         lines=[
             MapLine("step", "selection", note="one forward pass, one token"),
             MapLine("", "module", "TinyForCausalLM", "(B, T)", "(B, T, 40)", 1_234_567, 2_650_000),

@@ -194,7 +194,7 @@ def test_no_text_makes_reading_fail(noise: str, at: int) -> None:
 
 @pytest.mark.parametrize(
     ("count", "written"),
-    [(0, "0 FLOP"), (999, "999 FLOP"), (73_728, "73.7 kFLOP"), (999_999, "1 MFLOP"), (811_000_000_000, "811 GFLOP")],
+    [(0, "0 FLOP"), (999, "999 FLOP"), (73_728, "73.7 kFLOP"), (999_999, "1.00 MFLOP"), (811_000_000_000, "811 GFLOP")],
 )
 def test_operations_have_three_digits(count: int, written: str) -> None:
     assert written_flops(count) == written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,25 +42,50 @@ def load(launch: LaunchArguments, progress: Progress) -> Loaded:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    _check_folder(str(launch.model))
     _check_device(launch, torch)
-    common = {"revision": launch.revision or "main", "trust_remote_code": launch.trust_remote_code}
-    try:
+    with explained(launch):
         progress("reading the configuration", 40)
-        config = transformers.AutoConfig.from_pretrained(launch.model, **common)
-        task = task_of(config)
-        tokenizer = _tokenizer(launch, common, task)
+        config, task = configuration_of(launch)
+        tokenizer = _tokenizer(launch, _common(launch), task)
         progress("loading the weights", 50)
         with _weights_progress(progress):
-            model = task.auto_class.from_pretrained(launch.model, config=config, **common, **_placement(launch))
-    except UnknownTask as error:
-        raise LoadError(f"'{launch.model}' cannot be loaded: {error}") from error
-    except Exception as error:
-        raise LoadError(_explain(error, launch)) from error
+            model = task.auto_class.from_pretrained(
+                launch.model, config=config, **_common(launch), **_placement(launch)
+            )
     if launch.device:
         model = model.to(launch.device)
     progress("ready", 100)
     return Loaded(model.eval(), tokenizer, task)
+
+
+def configuration_of(launch: LaunchArguments) -> tuple[Any, Task]:
+    """The configuration of the model that is named, and what it was made for. Nothing else of it is read.
+
+    Raises:
+        Exception: whatever is wrong with it; `explained` says what to do.
+    """
+    import transformers
+
+    _check_folder(str(launch.model))
+    config = transformers.AutoConfig.from_pretrained(launch.model, **_common(launch))
+    return config, task_of(config)
+
+
+@contextmanager
+def explained(launch: LaunchArguments) -> Iterator[None]:
+    """Whatever goes wrong inside becomes a LoadError that says what to do."""
+    try:
+        yield
+    except LoadError:
+        raise
+    except UnknownTask as error:
+        raise LoadError(f"'{launch.model}' cannot be loaded: {error}") from error
+    except Exception as error:
+        raise LoadError(_explain(error, launch)) from error
+
+
+def _common(launch: LaunchArguments) -> dict[str, Any]:
+    return {"revision": launch.revision or "main", "trust_remote_code": launch.trust_remote_code}
 
 
 def _check_folder(model: str) -> None:

@@ -37,7 +37,7 @@ class Regions:
 
     def _number(self, path: str, module: nn.Module) -> None:
         self._add(path, "before")
-        called = _mentioned(type(module))
+        called = called_in_source(type(module))
         children = [(name, child) for name, child in module.named_children()]
         for name, child in sorted(children, key=lambda item: called.get(item[0], len(called))):
             child_path = f"{path}.{name}" if path else name
@@ -50,7 +50,7 @@ class Regions:
         self._numbers[path, phase] = len(self._places)  # from 1: no address is 0
 
 
-def _mentioned(kind: type[nn.Module]) -> dict[str, int]:
+def called_in_source(kind: type[nn.Module]) -> dict[str, int]:
     """The attributes that the `forward` of a class uses, numbered in the order in which they are called."""
     if kind not in _known:
         reader = _Reader(kind)
