@@ -15,10 +15,8 @@ NAMED = 5
 """How many places are named when a map has changed."""
 
 
-class MapError(RequestError):
+class MapError(ValueError):
     """The map cannot be written; the text says what to do."""
-
-    id = 70
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +29,7 @@ def main(arguments: list[str]) -> int:
             raise MapError("name a model: its folder, or its id on the hub")
         else:
             _make(options)
-    except RequestError as error:
+    except (MapError, RequestError) as error:
         sys.stderr.write(f"llm-dap map: {error}\n")
         return 1
     except BrokenPipeError:  # whoever reads has seen enough
