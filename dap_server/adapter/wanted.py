@@ -11,10 +11,12 @@ from dap_server.conditions import (
     parse_condition,
     parse_hit_condition,
     parse_log_message,
+    place_of,
 )
+from dap_server.conditions.names import SELECTED
 from dap_server.modelmap.addresses import AddressError, address_text, parse_address
-from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern
-from dap_server.modelmap.places import LOGITS, PSEUDO_MODULES, SAMPLE, STEP, Phase
+from dap_server.modelmap.patterns import PatternError, parse_pattern
+from dap_server.modelmap.places import Phase
 from dap_server.modelmap.text import MapLine, MapText
 from dap_server.protocol.llm.control import BreakpointKind, PlaceBreakpoint
 from dap_server.protocol.types import Breakpoint, FunctionBreakpoint, InstructionBreakpoint, Source, SourceBreakpoint
@@ -80,7 +82,7 @@ def of_function(breakpoint: FunctionBreakpoint) -> Wanted:
     try:
         pattern = parse_pattern(breakpoint.name)
         phase = pattern.phase
-        check_conditions(breakpoint, _place_of(pattern), phase)
+        check_conditions(breakpoint, place_of(pattern), phase)
     except (PatternError, ConditionError) as error:
         problem = str(error)
     return Wanted(
@@ -192,17 +194,5 @@ def check_conditions(
     return check(condition, place, phase, parse_log_message(message) if message else None)
 
 
-def _place_of(pattern: Pattern) -> PlaceKind | None:
-    """What a name may mean; None where only the model tells."""
-    if pattern.operation is not None:
-        return "operation"
-    if pattern.text in PSEUDO_MODULES:
-        return _SELECTION[pattern.text]
-    return None if "." not in pattern.text and not pattern.is_glob else "module"
-
-
 def _place_on(line: MapLine) -> PlaceKind:
-    return "module" if line.kind != "selection" else _SELECTION.get(line.path, "processor")
-
-
-_SELECTION: dict[str, PlaceKind] = {STEP: "step", LOGITS: "logits", SAMPLE: "sample"}
+    return "module" if line.kind != "selection" else SELECTED.get(line.path, "processor")

@@ -6,7 +6,7 @@ from dap_server.conditions.errors import ConditionError, Problem, TextKind
 from dap_server.conditions.expressions import Condition, parse_condition
 from dap_server.conditions.hits import HitCondition, parse_hit_condition
 from dap_server.conditions.log_messages import LogMessage, parse_log_message
-from dap_server.conditions.names import BUILTINS, NAMES, Name, PlaceKind
+from dap_server.conditions.names import BUILTINS, NAMES, Name, PlaceKind, place_of
 from dap_server.conditions.phases import check
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "parse_condition",
     "parse_hit_condition",
     "parse_log_message",
+    "place_of",
 ]

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from dap_server.modelmap.places import Phase
+from dap_server.modelmap.patterns import Pattern
+from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Phase
 
 PlaceKind = Literal["step", "module", "operation", "logits", "processor", "sample"]
 """What a breakpoint may stand on."""
@@ -28,6 +29,9 @@ PLACES: dict[PlaceKind, str] = {
     "sample": "`sample`",
 }
 """How a kind of place is called in messages."""
+
+SELECTED: dict[str, PlaceKind] = {STEP: "step", LOGITS: "logits", SAMPLE: "sample"}
+"""The places outside of modules that have a name of their own."""
 
 EVERYWHERE: Where = dict.fromkeys(get_args(PlaceKind))
 MODULES: Where = {"module": None}
@@ -145,3 +149,14 @@ BUILTINS: dict[str, object] = {name: getattr(builtins, name) for name in _BUILTI
 
 LIBRARIES: dict[str, object] = {"math": math}
 """The names whose value is the same at every place. `torch` is the engine's to give."""
+
+
+def place_of(pattern: Pattern) -> PlaceKind | None:
+    """What a breakpoint of this name stands on; None where only the model tells: a class, a path of one segment."""
+    if pattern.operation is not None:
+        return "operation"
+    if pattern.text in SELECTED:
+        return SELECTED[pattern.text]
+    if pattern.text.endswith(("LogitsProcessor", "LogitsWarper")):
+        return "processor"
+    return "module" if "." in pattern.text or pattern.is_glob else None

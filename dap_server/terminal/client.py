@@ -102,12 +102,24 @@ class Client(Requests, Waits):
         """The whole standard sequence, until the model has loaded. `options` are fields of `LaunchArguments`."""
         self.begin(breakpoints=breakpoints, **options).result(self.timeout)
 
-    def begin(self, *, breakpoints: Sequence[str | FunctionBreakpoint] = (), **options: Any) -> Reply[msgspec.Raw]:
-        """`start` without waiting for the model: gives the pending answer to `launch`."""
+    def begin(
+        self,
+        *,
+        breakpoints: Sequence[str | FunctionBreakpoint] = (),
+        configure: Callable[[], None] | None = None,
+        **options: Any,
+    ) -> Reply[msgspec.Raw]:
+        """`start` without waiting for the model: gives the pending answer to `launch`.
+
+        `configure` sets the breakpoints instead, when the adapter takes them.
+        """
         self.initialize()
         launched = self.launch(**options)
         self.wait_for("initialized", unless=launched)
-        self.set_function_breakpoints(*breakpoints)
+        if configure is None:
+            self.set_function_breakpoints(*breakpoints)
+        else:
+            configure()
         if self.capabilities.exception_breakpoint_filters:
             self.set_exception_breakpoints()
         self.configuration_done()

@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from dap_server.conditions import TextKind, complete, place_of
+from dap_server.modelmap.patterns import PatternError, parse_pattern
 from dap_server.protocol.errors import RequestError
 from dap_server.terminal import paths
+from dap_server.terminal.breakpoints import clauses
 from dap_server.terminal.commands.moving import path_of
 from dap_server.terminal.commands.table import COMMANDS
 from dap_server.terminal.debugger import Debugger
 from dap_server.terminal.errors import CommandError
+
+_KINDS: dict[str, TextKind] = {"if": "condition", "hits": "hit", "log": "log"}
 
 PLACES = ("step", "sample", "logits", "after:", "before:")
 """What a breakpoint can be on besides modules."""
@@ -26,7 +31,7 @@ class DebuggerCompleter(Completer):
         self._of: dict[str, Callable[[str], Iterable[str]]] = {
             "vars": self._variables,
             "step": self._targets,
-            "break": self._places,
+            "break": self._places,  # what follows the name is in _conditions
             "delete": lambda _: [breakpoint.name for breakpoint in debugger.breakpoints],
             "help": lambda _: (command.name for command in COMMANDS.values()),
         }
@@ -44,7 +49,9 @@ class DebuggerCompleter(Completer):
             yield from self._python(word)
             return
         command = COMMANDS.get(word)
-        if command is not None and command.name in self._of:
+        if command is not None and command.name == "break" and _said(argument):
+            yield from _conditions(argument)
+        elif command is not None and command.name in self._of:
             argument = argument.lstrip()
             yield from _starting(argument, dict.fromkeys(self._of[command.name](argument)))
         elif command is None or command.name == "print":
@@ -82,6 +89,24 @@ class DebuggerCompleter(Completer):
         running = [frame.name.partition(" ")[0] for frame in debugger.frames if "." in frame.name.partition(" ")[0]]
         targets = debugger.client.step_in_targets(debugger.frame.id) if debugger.selected == 0 else []
         yield from (*running, *map(path_of, targets), *PLACES)
+
+
+def _said(argument: str) -> str:
+    """The word whose text is typed: `if`, `hits`, `log`; empty while it is the name."""
+    return list(clauses(argument))[-1][0]
+
+
+def _conditions(argument: str) -> Iterator[Completion]:
+    """What a condition or a log message may say at the end of what is typed."""
+    (_, _, end), *_, (word, start, _) = clauses(argument)
+    text = argument[start:]
+    try:
+        pattern = parse_pattern(argument[:end])
+        place, phase = place_of(pattern), pattern.phase
+    except PatternError:  # a line of a map
+        place, phase = None, None
+    for found in complete(text, len(text) + 1, place, phase, _KINDS[word]):
+        yield Completion(found.label, found.column - 1 - len(text), display_meta=found.documentation)
 
 
 def _starting(text: str, names: Iterable[str]) -> Iterator[Completion]:

@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 
+from dap_server.modelmap.text import SUFFIX
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.events import BreakpointEventBody, StoppedEventBody
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.types import Breakpoint, FunctionBreakpoint, StackFrame
 from dap_server.terminal import render
+from dap_server.terminal.breakpoints import LineBreakpoint, Wanted, file_of, read, wanted
 from dap_server.terminal.client import Client
 from dap_server.terminal.errors import CommandError, SessionEnded
 from dap_server.terminal.inbox import Arrival
@@ -42,7 +44,7 @@ class Debugger:
         self.has_more_frames = False
         self.selected = 0
         self.stopped: StoppedEventBody | None = None
-        self.breakpoints: list[FunctionBreakpoint] = []
+        self.breakpoints: list[Wanted] = []
         self.states: list[Breakpoint] = []
         self.is_over = False
         self._is_running = False
@@ -76,16 +78,15 @@ class Debugger:
             raise CommandError(f"'{command}' is not supported by this adapter")
 
     def start(self, breakpoints: Sequence[str], options: dict[str, Any]) -> None:
-        """Launches and waits for the first stop or the end.
+        """Launches with breakpoints as `break` takes them, and waits for the first stop or the end.
 
         Raises:
             RequestError: the launch failed.
+            CommandError: a breakpoint cannot be.
         """
         self.options = options
-        self.breakpoints = [FunctionBreakpoint(name=name) for name in breakpoints]
-        launched = self.client.begin(breakpoints=self.breakpoints, **options)
-        self.states = [Breakpoint(verified=False, reason="pending") for _ in breakpoints]
-        self._settle(launched)
+        first = [new for typed in breakpoints for new in wanted(read(typed), lambda: None)]
+        self._settle(self.client.begin(configure=lambda: self.set_breakpoints(first), **options))
 
     def resume(self, request: Callable[[], None]) -> None:
         """Sends a request that lets the model run, and shows what happens until it stops again or ends."""
@@ -116,9 +117,22 @@ class Debugger:
         self.resume(lambda: self.client.ask("restart", {"arguments": arguments}))
         self.options = options
 
-    def set_breakpoints(self, breakpoints: list[FunctionBreakpoint]) -> None:
-        states = self.client.set_function_breakpoints(*breakpoints)
-        self.breakpoints, self.states = breakpoints, states
+    def set_breakpoints(self, breakpoints: list[Wanted]) -> None:
+        """Replaces all of them: those by name, and those of each map that has some or had some."""
+        states: dict[str | None, Iterator[Breakpoint]] = {}
+        for file in dict.fromkeys(map(file_of, [*self.breakpoints, *breakpoints])):
+            if file is None:
+                named = [b for b in breakpoints if isinstance(b, FunctionBreakpoint)]
+                states[None] = iter(self.client.set_function_breakpoints(*named))
+            else:
+                lines = [b.at for b in breakpoints if isinstance(b, LineBreakpoint) and b.file == file]
+                states[file] = iter(self.client.set_breakpoints(file, *lines))
+        self.breakpoints, self.states = breakpoints, [next(states[file_of(b)]) for b in breakpoints]
+
+    def map_in_use(self) -> str | None:
+        """The path of the model map that this session has."""
+        sources = self.client.loaded_sources() if self.client.capabilities.supports_loaded_sources_request else []
+        return next((source.path for source in sources if source.path and source.path.endswith(SUFFIX)), None)
 
     def fetch_frames(self, levels: int = FRAMES) -> None:
         """The first frames of the thread that is looked at; 0 is all of them."""

@@ -301,6 +301,11 @@ class Requests(ABC):
         body: protocol.SetInstructionBreakpointsResponseBody = self.ask("setInstructionBreakpoints", arguments)
         return body.breakpoints
 
+    def loaded_sources(self) -> list[SourceFile]:
+        """The map in use, and the Python files of the model."""
+        body: protocol.LoadedSourcesResponseBody = self.ask("loadedSources", protocol.LoadedSourcesArguments())
+        return body.sources
+
     def modules(self) -> list[Any]:
         body: protocol.ModulesResponseBody = self.ask("modules", protocol.ModulesArguments())
         return list(body.modules)

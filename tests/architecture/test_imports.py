@@ -28,7 +28,7 @@ LAYERS: dict[str, set[str]] = {
     "protocol": set(),
     "wire": {"protocol"},
     "modelmap": {"protocol.errors"},
-    "conditions": {"protocol.errors", "modelmap.places"},
+    "conditions": {"protocol.errors", "modelmap"},
     "adapter": {"protocol", "wire", "modelmap", "conditions"},
     "engine": {"protocol", "wire", "modelmap", "conditions"},
     "language": {"protocol", "wire", "modelmap", "conditions"},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dap_server.protocol.types import FunctionBreakpoint
 from dap_server.terminal import render
+from dap_server.terminal.breakpoints import Typed, described, is_same_place, read, wanted
 from dap_server.terminal.commands.table import command
 from dap_server.terminal.debugger import Debugger
 from dap_server.terminal.errors import CommandError
@@ -12,26 +12,33 @@ from dap_server.terminal.errors import CommandError
 @command(
     "break",
     "b",
-    usage="NAME [if CONDITION]",
-    help="stop at a module path, glob, class, 'step', 'sample', or an operation: aten::mm, *.mlp/aten::silu",
+    usage="NAME [if CONDITION] [hits COUNT] [log MESSAGE]",
+    help="stop at a module path, glob, class, 'step', 'sample', an operation: aten::mm, *.mlp/aten::silu, or a line of "
+    "the map, ':12'; 'if prob < 0.1' and 'hits % 10' say when, 'log {text!r}' writes instead",
     needs="supports_function_breakpoints",
 )
 def break_(debugger: Debugger, argument: str) -> None:
-    name, _, condition = argument.partition(" if ")
-    if not name.strip():
-        raise CommandError("a name is missing: break *.layers.3")
-    if condition:
+    typed = read(argument)
+    _require(debugger, typed)
+    added = wanted(typed, debugger.map_in_use)
+    others = [known for known in debugger.breakpoints if not any(is_same_place(known, new) for new in added)]
+    debugger.set_breakpoints([*others, *added])
+    first = len(debugger.breakpoints) - len(added) + 1
+    debugger.screen.show(render.breakpoints([described(b) for b in added], debugger.states[-len(added) :], first))
+
+
+def _require(debugger: Debugger, typed: Typed) -> None:
+    if typed.condition:
         debugger.require("supports_conditional_breakpoints", "break NAME if CONDITION")
-    wanted = FunctionBreakpoint(name=name.strip(), condition=condition.strip() or None)
-    others = [known for known in debugger.breakpoints if known.name != wanted.name]
-    debugger.set_breakpoints([*others, wanted])
-    debugger.screen.show(render.breakpoints([wanted.name], debugger.states[-1:], len(debugger.breakpoints)))
+    if typed.hits:
+        debugger.require("supports_hit_conditional_breakpoints", "break NAME hits COUNT")
+    if typed.log:
+        debugger.require("supports_log_points", "break NAME log MESSAGE")
 
 
 @command("breakpoints", "bl", help="all breakpoints")
 def breakpoints(debugger: Debugger, _argument: str) -> None:
-    names = [f"{b.name} if {b.condition}" if b.condition else b.name for b in debugger.breakpoints]
-    debugger.screen.show(render.breakpoints(names, debugger.states))
+    debugger.screen.show(render.breakpoints([described(b) for b in debugger.breakpoints], debugger.states))
 
 
 @command("delete", "d", usage="NUMBER|NAME|all", help="remove a breakpoint")

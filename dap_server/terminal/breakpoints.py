@@ -1,0 +1,188 @@
+"""Breakpoints as they are typed: `NAME [if CONDITION] [hits COUNT] [log MESSAGE]`, the name a line of a map perhaps."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from dap_server.conditions.scanning import PAIRS, tokens
+from dap_server.modelmap.files import MapFile, UnreadableMap
+from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern
+from dap_server.modelmap.places import Phase
+from dap_server.modelmap.text import SUFFIX, MapText
+from dap_server.protocol.types import FunctionBreakpoint, SourceBreakpoint
+from dap_server.terminal.errors import CommandError
+
+_FIRST = re.compile(r"(?:^|\s)(if|hits|log)(?=\s|$)")
+_LINE = re.compile(rf"(?:(?P<phase>before|after):)?(?P<file>.*{re.escape(SUFFIX)})?:(?P<line>\d+)")
+_MISSING = {
+    "if": "a condition: break sample if prob < 0.1",
+    "hits": "a number: break step hits % 10",
+    "log": "a message: break sample log {text!r} {prob:.1%}",
+}
+
+
+class Typed(NamedTuple):
+    """What was typed, in its parts."""
+
+    name: str
+    condition: str | None = None
+    hits: str | None = None
+    log: str | None = None
+
+
+@dataclass(frozen=True)
+class LineBreakpoint:
+    """One on a line of a map.
+
+    Attributes:
+        name: how it is called here.
+        file: absolute path of the map.
+    """
+
+    name: str
+    file: str
+    at: SourceBreakpoint
+
+    @property
+    def condition(self) -> str | None:
+        return self.at.condition
+
+    @property
+    def hit_condition(self) -> str | None:
+        return self.at.hit_condition
+
+
+Wanted = FunctionBreakpoint | LineBreakpoint
+
+
+def read(text: str) -> Typed:
+    """Raises CommandError where one of the words has nothing behind it."""
+    found = {word: text[start:end].strip() for word, start, end in clauses(text)}
+    name = found.pop("")
+    for word, said in found.items():
+        if not said:
+            raise CommandError(f"behind '{word}' stands {_MISSING[word]}")
+    if not name:
+        raise CommandError("a name is missing: break *.layers.3")
+    return Typed(name, found.get("if"), found.get("hits"), found.get("log"))
+
+
+def clauses(text: str) -> Iterator[tuple[str, int, int]]:
+    """The words `if`, `hits`, `log`, and from where to where in the text stands what each of them says; "" the name."""
+    marks = [("", 0, 0), *_marks(text)]
+    for (word, _, start), (_, end, _) in pairwise([*marks, ("", len(text), 0)]):
+        yield word, start, end
+
+
+def _marks(text: str) -> Iterator[tuple[str, int, int]]:
+    """Each word once, and where it begins and ends. What they are in brackets, strings and attributes is not meant."""
+    found = _FIRST.search(text)
+    if found is None:
+        return
+    yield found[1], found.start(1), found.end()
+    left = {"if", "hits", "log"} - {found[1]}
+    depth, before = 0, ""
+    for token in tokens(text, found.end()):
+        if "log" not in left:
+            return  # a message goes on to the end
+        if token.kind == "sign" and token.text in PAIRS:
+            depth += 1
+        elif token.kind == "sign" and token.text in PAIRS.values():
+            depth -= 1
+        elif token.text in left and depth <= 0 and before != "." and not text[token.end : token.end + 1].strip():
+            yield token.text, token.start, token.end
+            left.discard(token.text)
+        before = token.text
+
+
+def wanted(typed: Typed, map_in_use: Callable[[], str | None]) -> list[Wanted]:
+    """What a client sets for it: one by name; or on a line, or on several where a message is wanted.
+
+    DAP has log messages for lines only: those by name stand on the lines of the map that is in use.
+
+    Raises:
+        CommandError: it cannot be.
+    """
+    if (line := _LINE.fullmatch(typed.name)) is not None:
+        phase: Phase | None = "before" if line["phase"] == "before" else "after" if line["phase"] else None
+        file = line["file"] or _in_use(map_in_use)
+        return [_on_line(typed, os.path.abspath(file), int(line["line"]), phase, "")]
+    if typed.log is None:
+        return [FunctionBreakpoint(name=typed.name, condition=typed.condition, hit_condition=typed.hits)]
+    try:
+        pattern = parse_pattern(typed.name)
+    except PatternError as error:
+        raise CommandError(str(error)) from None
+    file = _in_use(map_in_use)
+    text = _map(file)
+    lines = _lines(pattern, text)
+    if not lines:
+        what = "an operation has no line" if pattern.operation else f"no line of it is '{pattern.text}'"
+        raise CommandError(f"a log message needs a line of the map {os.path.basename(file)}, and {what}")
+    prefix = f"{pattern.phase}:" if pattern.phase else ""
+    return [_on_line(typed, file, n, pattern.phase, f"{prefix}{text.lines[n].place_name}", text) for n in lines]
+
+
+def described(breakpoint: Wanted) -> str:
+    """As one types it."""
+    parts = [breakpoint.name]
+    parts += [f"if {breakpoint.condition}"] if breakpoint.condition else []
+    parts += [f"hits {breakpoint.hit_condition}"] if breakpoint.hit_condition else []
+    message = breakpoint.at.log_message if isinstance(breakpoint, LineBreakpoint) else None
+    return " ".join([*parts, f"log {message}"] if message else parts)
+
+
+def file_of(breakpoint: Wanted) -> str | None:
+    """The map that it stands in; None for one by name."""
+    return breakpoint.file if isinstance(breakpoint, LineBreakpoint) else None
+
+
+def is_same_place(one: Wanted, other: Wanted) -> bool:
+    """Whether one takes the place of the other."""
+    if isinstance(one, LineBreakpoint) and isinstance(other, LineBreakpoint):
+        return (one.file, one.at.line, one.at.column) == (other.file, other.at.line, other.at.column)
+    return file_of(one) is file_of(other) is None and one.name == other.name
+
+
+def _on_line(
+    typed: Typed, file: str, line: int, phase: Phase | None, name: str, text: MapText | None = None
+) -> LineBreakpoint:
+    column: int | None = None
+    if phase is not None:
+        text = text or _map(file)
+        if line not in text.lines:
+            raise CommandError(f"line {line} of {os.path.basename(file)} is no place of a model")
+        column = text.columns(line)[phase == "after"]
+    prefix = f"{phase}:" if phase else ""
+    at = SourceBreakpoint(
+        line=line, column=column, condition=typed.condition, hit_condition=typed.hits, log_message=typed.log
+    )
+    return LineBreakpoint(name or f"{prefix}{os.path.basename(file)}:{line}", file, at)
+
+
+def _lines(pattern: Pattern, text: MapText) -> list[int]:
+    """Of the modules or the place of token selection that a name means."""
+    if pattern.operation is not None:
+        return []
+    places = {number: place for number, place in text.lines.items() if place.can_stop}
+    if found := [number for number, place in places.items() if place.path and pattern.matches_path(place.path)]:
+        return found
+    return [number for number, place in places.items() if place.class_name and pattern.matches_class(place.class_name)]
+
+
+def _in_use(map_in_use: Callable[[], str | None]) -> str:
+    if (file := map_in_use()) is None:
+        raise CommandError("no map is in use here: give its file, break path/to/NAME.llmmap:12")
+    return file
+
+
+def _map(file: str) -> MapText:
+    try:
+        return MapFile(file).text
+    except UnreadableMap as error:
+        raise CommandError(str(error)) from None
