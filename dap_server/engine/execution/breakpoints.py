@@ -180,6 +180,15 @@ def is_called(module: nn.Module) -> bool:
     return not isinstance(module, (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict))
 
 
+def why_never_called(path: str, anatomy: Anatomy) -> str | None:
+    """Why no step calls a module of that path; None for one that can be named."""
+    if path not in anatomy.modules:
+        return f"no module '{path}'{did_you_mean(path, anatomy.modules)}"
+    if not is_called(anatomy.modules[path]):
+        return f"'{path}' is a list of modules, which is not called itself: name one of them,"
+    return None
+
+
 def _nothing_found(pattern: Pattern, anatomy: Anatomy) -> str:
     classes = {type(module).__name__ for module in anatomy.modules.values()}
     known = [path for path in anatomy.modules if path] + sorted(classes) + list(PSEUDO_MODULES)

@@ -6,13 +6,13 @@ from dap_server.engine.analysis.attention.rows import TITLE, Labels, calls_in, r
 from dap_server.engine.analysis.attention.tiles import HeadTile, head_tiles
 from dap_server.engine.analysis.attention.weights import AttentionCall
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.breakpoints import is_called
+from dap_server.engine.execution.breakpoints import why_never_called
 from dap_server.engine.execution.stage import reporting
 from dap_server.engine.inspection.frames import Frame, frame_of_step
 from dap_server.engine.requests.table import requests
 from dap_server.engine.requests.tiles import tile_body
 from dap_server.engine.session import EngineSession
-from dap_server.protocol.errors import InvalidArguments, did_you_mean
+from dap_server.protocol.errors import InvalidArguments
 from dap_server.protocol.llm.attention import (
     AttentionArguments,
     AttentionAxis,
@@ -54,10 +54,8 @@ def _path(frame: Frame, layer: int | str | None, anatomy: Anatomy) -> str:
     if frame.stop.generation.tape is None and frame.stop.generation.encoder is None:
         raise _wrong("this call cannot be run again, so its attention cannot be looked at", "frameId")
     if isinstance(layer, str):
-        if layer not in anatomy.modules:
-            raise _wrong(f"no module '{layer}'{did_you_mean(layer, anatomy.modules)}", "layer")
-        if not is_called(anatomy.modules[layer]):
-            raise _wrong(f"'{layer}' is a list of modules, which is not called itself: name one of them,", "layer")
+        if problem := why_never_called(layer, anatomy):
+            raise _wrong(problem, "layer")
         return layer
     stack = anatomy.stack_of(frame.path or "")
     if layer is None:

@@ -11,13 +11,13 @@ from dap_server.engine.analysis.gradients.backward import (
 )
 from dap_server.engine.analysis.gradients.rows import gradient_row, gradients_of, objective_of
 from dap_server.engine.analysis.gradients.saliency import Saliency, saliency
-from dap_server.engine.execution.breakpoints import is_called
+from dap_server.engine.execution.breakpoints import why_never_called
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.tensors.text import dtype_name
 from dap_server.engine.requests.numbers import finite
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
-from dap_server.protocol.errors import InvalidArguments, did_you_mean
+from dap_server.protocol.errors import InvalidArguments
 from dap_server.protocol.llm import gradients as messages
 from dap_server.protocol.llm.tokens import Token
 from dap_server.wire.handlers import When
@@ -31,13 +31,8 @@ def gradients(session: EngineSession, args: messages.GradientsArguments) -> mess
     path = frame.path if args.path is None else args.path
     if path is None:
         raise InvalidArguments("'llm/gradients': this frame has no module: name one at `$.path`")
-    modules = debuggee.anatomy.modules
-    if path not in modules:
-        raise InvalidArguments(f"'llm/gradients': no module '{path}' at `$.path`{did_you_mean(path, modules)}")
-    if not is_called(modules[path]):
-        raise InvalidArguments(
-            f"'llm/gradients': '{path}' is a list of modules, which is not called itself: name one of them, at `$.path`"
-        )
+    if problem := why_never_called(path, debuggee.anatomy):
+        raise InvalidArguments(f"'llm/gradients': {problem} at `$.path`")
 
     def job() -> tuple[Gradients, Text]:
         objective = _objective(session, frame, args.of)

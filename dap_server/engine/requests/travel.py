@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dap_server.engine.execution.breakpoints import is_called, is_logits_processor
+from dap_server.engine.execution.breakpoints import is_logits_processor, why_never_called
 from dap_server.engine.execution.stepping import Stop
 from dap_server.engine.execution.travel import Destination, NoWay, Traveller
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Place
-from dap_server.protocol.errors import InvalidArguments, did_you_mean
+from dap_server.protocol.errors import InvalidArguments
 from dap_server.protocol.llm.control import ReverseStepArguments, RunToStepArguments
 from dap_server.protocol.requests import (
     GotoArguments,
@@ -123,9 +123,7 @@ def _why_never_passed(session: EngineSession, path: str) -> str | None:
     anatomy, own_loop = session.ready.anatomy, session.stop.generation.is_own_loop
     if path in (LOGITS, SAMPLE) or is_logits_processor(path):
         return None if own_loop else f"this decoding method does not tell when it is at '{path}': give a module"
-    if path not in anatomy.modules:
-        return f"no module '{path}'{did_you_mean(path, anatomy.modules)}"
-    return None if is_called(anatomy.modules[path]) else f"'{path}' is a list of modules, which is not called itself:"
+    return why_never_called(path, anatomy)
 
 
 def _beginning(frame: Frame) -> Place:
