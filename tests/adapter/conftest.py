@@ -92,6 +92,14 @@ def stopped(next_stopped: NextStopped) -> Iterator[Adapter]:
     adapter.close()
 
 
+@pytest.fixture(scope="module")
+def shared(next_stopped: NextStopped) -> Iterator[Adapter]:
+    """One such adapter for the tests of a module, which leave it so that it can begin again."""
+    adapter = next_stopped()
+    yield adapter
+    adapter.close()
+
+
 @pytest.fixture(scope="session")
 def fake(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Json]:
     """The launch configuration of an engine that behaves as it is told."""

@@ -186,6 +186,13 @@ class Conversation:
         breakpoints: list[Json] = body["breakpoints"]
         return breakpoints
 
+    def restart(self, configuration: Json, *breakpoints: str) -> None:
+        """Begins again. What came before counts as seen."""
+        self.set_breakpoints(*breakpoints)
+        response = self.ask("restart", {"arguments": configuration})
+        assert response["success"], response
+        self.see_until(response)
+
     def stop(self) -> Json:
         """The next stop, which nothing else may come before."""
         event = self.event("stopped", "exited", "terminated")

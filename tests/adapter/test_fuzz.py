@@ -12,7 +12,7 @@ import pytest
 
 from dap_server.adapter.requests import requests as handled
 from dap_server.protocol.tables import REQUESTS
-from tests.adapter.conftest import LAUNCH, LONG, NextStopped, StartAdapter, adapters
+from tests.adapter.conftest import LAUNCH, LONG, StartAdapter, adapters
 from tests.adapter.peer import Adapter, Json, error_of, framed
 from tests.protocol.examples import example
 from tests.schema import Schema, own_part, validate
@@ -285,14 +285,6 @@ def test_what_an_editor_leaves_open_may_come_before_the_model(start_adapter: Sta
 # A real model
 
 
-@pytest.fixture(scope="module")
-def shared(next_stopped: NextStopped) -> Iterator[Adapter]:
-    """One model for all tests of this module."""
-    adapter = next_stopped()
-    yield adapter
-    adapter.close()
-
-
 @pytest.fixture
 def at_layer(shared: Adapter) -> Iterator[Adapter]:
     """Stopped at a layer; afterwards it can still begin again."""
@@ -302,10 +294,7 @@ def at_layer(shared: Adapter) -> Iterator[Adapter]:
 
 
 def begin_again(adapter: Adapter) -> None:
-    adapter.set_breakpoints("*.layers.3")
-    response = adapter.ask("restart", {"arguments": LONG})
-    assert response["success"], response
-    adapter.see_until(response)
+    adapter.restart(LONG, "*.layers.3")
     while adapter.stop()["reason"] != "function breakpoint":
         pass  # a stop of the run before may be told of just after the answer
 

@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from tests.adapter.conftest import LAUNCH, LONG, NextStopped, StartAdapter
+from tests.adapter.conftest import LAUNCH, LONG, StartAdapter
 from tests.adapter.peer import Adapter, Json
 
 ITALY = {**LAUNCH, "prompt": "The capital of Italy is", "stopAtEnd": True}
 
 
-@pytest.fixture(scope="module")
-def shared(next_stopped: NextStopped) -> Iterator[Adapter]:
-    """One model for all tests of this module that end with a stop."""
-    adapter = next_stopped()
-    yield adapter
-    adapter.close()
-
-
 @pytest.fixture
 def at_layer(shared: Adapter) -> Adapter:
     """Stopped in the first step, at a breakpoint."""
-    restart(shared, LONG, "*.layers.3")
+    shared.restart(LONG, "*.layers.3")
     assert shared.stop()["reason"] == "function breakpoint"
     return shared
-
-
-def restart(adapter: Adapter, configuration: Json, *breakpoints: str) -> None:
-    """Begins again. What came before counts as seen."""
-    adapter.set_breakpoints(*breakpoints)
-    response = adapter.ask("restart", {"arguments": configuration})
-    assert response["success"], response
-    adapter.see_until(response)
 
 
 def test_another_prompt_runs_on_the_loaded_model(at_layer: Adapter) -> None:
     engine, loads = at_layer.engine, len(at_layer.events("progressStart"))
     said = len(at_layer.output())
-    restart(at_layer, ITALY)
+    at_layer.restart(ITALY)
     assert at_layer.stop()["description"] == "generation finished"
     assert at_layer.output()[said:].startswith("The capital of Italy is Rome")
     assert at_layer.engine is engine
@@ -48,7 +32,7 @@ def test_another_prompt_runs_on_the_loaded_model(at_layer: Adapter) -> None:
 
 def test_a_restart_at_a_stop_tells_that_the_stop_is_over(at_layer: Adapter) -> None:
     before = len(at_layer.events("continued"))
-    restart(at_layer, ITALY)
+    at_layer.restart(ITALY)
     assert at_layer.order("stopped", "continued", "restart")[-3:] == ["stopped", "continued", "restart"]
     at_layer.stop()
     assert len(at_layer.events("continued")) == before + 1
@@ -58,13 +42,13 @@ def test_a_restart_while_running_needs_no_such_event(at_layer: Adapter) -> None:
     at_layer.set_breakpoints()
     before = len(at_layer.events("continued"))
     at_layer.get("continue", {"threadId": 1})
-    restart(at_layer, ITALY)
+    at_layer.restart(ITALY)
     assert at_layer.stop()["description"] == "generation finished"
     assert len(at_layer.events("continued")) == before
 
 
 def test_a_restart_at_the_end_begins_again(at_layer: Adapter) -> None:
-    restart(at_layer, ITALY)
+    at_layer.restart(ITALY)
     assert at_layer.stop()["description"] == "generation finished"
     said = len(at_layer.output())
     at_layer.get("restart")
@@ -103,7 +87,7 @@ def test_a_restart_without_pause_after_a_restart_runs_the_last(at_layer: Adapter
 
 
 def test_a_run_can_stop_before_its_first_forward(at_layer: Adapter) -> None:
-    restart(at_layer, {**LONG, "stopOnEntry": True})
+    at_layer.restart({**LONG, "stopOnEntry": True})
     assert at_layer.stop()["reason"] == "entry"
 
 

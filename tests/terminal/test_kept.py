@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import io
 
-from dap_server.protocol.types import Variable
 from dap_server.terminal import kept
 from dap_server.terminal.screen import Screen
-
-
-def row(name: str, value: str) -> Variable:
-    return Variable(name=name, value=value, variables_reference=0)
+from tests.terminal.test_render import row
 
 
 def test_the_whole_comes_first_then_a_line_for_every_layer() -> None:

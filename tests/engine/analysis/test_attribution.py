@@ -17,6 +17,7 @@ from dap_server.engine.analysis.attribution.rows import attribution_scope
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.inspection.frames import CallStack
+from tests.engine.analysis.padded import PROMPT, looking
 from tests.engine.walk import Walk
 from tests.models.tiny import tiny_model
 
@@ -24,8 +25,6 @@ ARCHITECTURES = [
     "llama", "gpt2", "gemma2", "granite", "cohere", "opt", "t5", "qwen2_moe", "mamba", "gpt_neox", "falcon", "bloom",
     "bart", "olmo2", "jamba", "phi3", "mpt", "marian",
 ]  # fmt: skip
-PROMPT = [[0, 0, 17, 5, 88, 23, 41], [9, 30, 17, 5, 17, 60, 3]]
-Look = Callable[[Walk, Stop], None]
 
 
 def noisy(name: str) -> Any:
@@ -37,22 +36,6 @@ def noisy(name: str) -> Any:
             if parameter.dim() == 1:
                 parameter += 0.2 * torch.randn_like(parameter)
     return model
-
-
-def looking(model: Any, steps: int, look: Look) -> None:
-    """Looks from the choice of each of some tokens, in a left-padded batch of two."""
-
-    def decide(stop: Stop) -> Motion:
-        look(walk, stop)
-        return Motion.RUN
-
-    walk = Walk(Loaded(model, None), decide, ["sample"])
-    ids = torch.tensor(PROMPT)
-    generated = walk.generate(
-        input_ids=ids, attention_mask=(ids != 0).long(), max_new_tokens=steps, disable_compile=True
-    )
-    plain = model.generate(ids, attention_mask=(ids != 0).long(), max_new_tokens=steps, disable_compile=True)
-    assert torch.equal(generated, plain)
 
 
 def of(walk: Walk, stop: Stop, sequence: int, token: int | None = None) -> Attribution:
@@ -83,7 +66,7 @@ def test_the_parts_sum_to_the_logit(name: str) -> None:
                 for part in everything(found.parts):
                     assert abs(part.rest) < 1e-4
 
-    looking(noisy(name), 2, look)
+    looking(noisy(name), look, 2)
     assert len(seen) == 8
     layers = [part for part in seen[0].parts if part.kind == "layer"]
     assert len(layers) == 2
@@ -112,7 +95,7 @@ def test_a_layer_opens_to_its_modules_and_attention_to_its_heads(name: str, modu
                 assert len([p for p in part.children if p.kind == "head"]) == (heads if part.kind == "attention" else 0)
             assert layer.children or "stays whole" in layer.note
 
-    looking(noisy(name), 1, look)
+    looking(noisy(name), look, 1)
 
 
 def by_hand(model: Any, stack: Any, projection: Callable[[Any], Any], token: int) -> tuple[list[Tensor], Tensor]:
@@ -160,7 +143,7 @@ def test_the_parts_of_a_llama_are_those_of_a_calculation_by_hand() -> None:
     read = double.lm_head.weight[7] * double.model.norm.weight * scale
     columns = torch.stack([layer.self_attn.o_proj.weight for layer in double.model.layers])  # (L, D, H * 8)
     heads = torch.einsum("ldhw,lhw->lhd", columns.reshape(2, 32, 4, 8), inputs.reshape(2, 4, 8))
-    looking(noisy("llama"), 1, lambda walk, stop: checked(of(walk, stop, 1, 7), streams, heads, read))
+    looking(noisy("llama"), lambda walk, stop: checked(of(walk, stop, 1, 7), streams, heads, read), 1)
 
 
 @torch.no_grad()
@@ -181,7 +164,7 @@ def test_the_parts_of_a_gpt2_are_those_of_a_calculation_by_hand() -> None:
         assert bias.name == "transformer.ln_f.bias"
         assert math.isclose(bias.value, float(double.lm_head.weight[7] @ norm.bias), abs_tol=1e-5)
 
-    looking(noisy("gpt2"), 1, look)
+    looking(noisy("gpt2"), look, 1)
 
 
 @torch.no_grad()
@@ -198,7 +181,7 @@ def test_an_earlier_position_of_the_prompt_is_attributed_too() -> None:
             assert math.isclose(found.logit, float(plain[0, position, 7]), abs_tol=1e-5)
             assert abs(found.remainder) < 1e-4
 
-    looking(model, 1, look)
+    looking(model, look, 1)
 
 
 def test_a_capped_logit_is_attributed_before_its_cap() -> None:
@@ -210,7 +193,7 @@ def test_a_capped_logit_is_attributed_before_its_cap() -> None:
         assert found.is_capped
         assert math.isclose(cap * math.tanh(found.logit / cap), found.given, abs_tol=1e-5)
 
-    looking(model, 1, look)
+    looking(model, look, 1)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +214,7 @@ def test_where_a_logit_is_no_sum_the_reason_is_told(name: str, reason: str) -> N
         assert row.name == "none"
         assert re.search(reason, row.value)
 
-    looking(tiny_model(name), 1, look)
+    looking(tiny_model(name), look, 1)
 
 
 def test_half_precision_leaves_its_rounding_as_the_remainder() -> None:
@@ -240,7 +223,7 @@ def test_half_precision_leaves_its_rounding_as_the_remainder() -> None:
         assert abs(found.remainder) < 0.05 * max(1.0, abs(found.logit))
         assert all(part.children for part in found.parts if part.kind == "layer")
 
-    looking(noisy("llama").to(torch.bfloat16), 1, look)
+    looking(noisy("llama").to(torch.bfloat16), look, 1)
 
 
 def test_the_answer_of_the_example_model_is_put_in_by_layers_and_heads(atlas: Loaded) -> None:

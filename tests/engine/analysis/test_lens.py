@@ -26,12 +26,9 @@ from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.execution.whole_call import WholeCall
 from dap_server.engine.inspection.frames import CallStack
 from dap_server.protocol.errors import Cancelled
+from tests.engine.analysis.padded import PROMPT, TOKENS, Look, looking
 from tests.engine.walk import Walk
 from tests.models.tiny import BOS, tiny_config, tiny_model
-
-PROMPT = [[0, 0, 17, 5, 88, 23, 41], [9, 30, 17, 5, 17, 60, 3]]
-TOKENS = 3
-Look = Callable[[Walk, Stop], None]
 
 TAILS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "llama": lambda m, h: m.lm_head(m.model.norm(h)),
@@ -74,21 +71,6 @@ def made(name: str) -> Any:
             if parameter.dim() == 1:
                 parameter += 0.2 * torch.randn_like(parameter)
     return model
-
-
-def looking(model: Any, look: Look, tokens: int = TOKENS) -> Tensor:
-    """Looks from the choice of each token; the generated ids (B, T) are those of a run without looks."""
-
-    def decide(stop: Stop) -> Motion:
-        look(walk, stop)
-        return Motion.RUN
-
-    walk = Walk(Loaded(model, None), decide, ["sample"])
-    ids = torch.tensor(PROMPT)
-    options = {"attention_mask": (ids != 0).long(), "max_new_tokens": tokens, "min_new_tokens": tokens}
-    generated: Tensor = walk.generate(input_ids=ids, **options, disable_compile=True)
-    assert torch.equal(generated, model.generate(ids, **options, disable_compile=True))
-    return generated
 
 
 def reader(walk: Walk, stop: Stop, sequence: int = 1, stage: Stage | None = None) -> LensReader:

@@ -21,6 +21,7 @@ from dap_server.engine.inspection.tensors.raw_bytes import UnfitTensor
 from dap_server.engine.inspection.tensors.saving import save
 from dap_server.engine.inspection.tensors.slicing import Pick, page
 from dap_server.engine.inspection.tensors.tiles import tile
+from tests.engine.inspection.tensors.test_raw_bytes import plain_bytes
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
 OTHERS = [torch.int64, torch.int8, torch.uint8, torch.uint64, torch.bool, torch.complex64, torch.complex128]
@@ -31,10 +32,6 @@ def made(dtype: torch.dtype) -> Tensor:
     if dtype.is_floating_point:
         values[0, 0], values[1, 1], values[2] = math.nan, math.inf, -values[2]
     return values.to(dtype)
-
-
-def bits(tensor: Tensor) -> bytes:
-    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, *OTHERS], ids=str)
@@ -112,7 +109,7 @@ def test_files_hold_the_tensor_to_the_last_bit(
     assert size == os.path.getsize(path)
     again = torch.from_numpy(np.load(path)) if suffix == ".npy" else load_file(path)[saving.NAME]
     assert (again.dtype, again.shape) == (dtype, tensor.shape)
-    assert bits(again) == bits(tensor)
+    assert plain_bytes(again) == plain_bytes(tensor)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
