@@ -50,7 +50,7 @@ class Condition:
 
     @cached_property
     def needs(self) -> frozenset[str]:
-        """Those of them that the engine has to prepare for before a module runs."""
+        """Those of them for which the engine has to listen from the beginning of a module."""
         return frozenset(name for name in self.names if NAMES[name].is_captured)
 
     @cached_property
@@ -77,7 +77,7 @@ class Condition:
                 if line is not None and end_line is not None and start is not None and end is not None:
                     span = self.positions.of_bytes(line, start, end_line, end)
             traceback = traceback.tb_next
-        return error_of(span.problem(_raised(error)), self.source, self.kind)
+        return error_of(span.problem(raised(error)), self.source, self.kind)
 
 
 def parse_condition(text: str) -> Condition:
@@ -120,7 +120,7 @@ def read_expression(text: str, start: int, end: int, kind: TextKind) -> tuple[Co
     return Condition(source, text, kind, code, tuple(reader.uses), positions), []
 
 
-def _raised(error: BaseException) -> str:
+def raised(error: BaseException) -> str:
     """In one line, also where the error itself cannot say what it is."""
     try:
         text = " ".join(str(error).split())

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
 from dap_server.conditions.errors import Problem, TextKind, error_of
-from dap_server.conditions.expressions import Condition, read_expression
+from dap_server.conditions.expressions import Condition, raised, read_expression
+from dap_server.conditions.positions import Span
 from dap_server.conditions.rules import Use
 from dap_server.conditions.scanning import PAIRS, tokens
 
@@ -25,15 +26,19 @@ _CONVERT: dict[str, Callable[[object], str]] = {"r": repr, "s": str, "a": ascii}
 
 @dataclass(frozen=True)
 class Inserted:
-    """One `{expression!conversion:format}`."""
+    """One `{expression!conversion:format}`, and where it stands between its braces."""
 
     condition: Condition
     conversion: Conversion | None
     format: str
+    span: Span
 
     def text(self, value: object) -> str:
-        """Raises what the format raises for a value that it does not fit."""
-        return format(value if self.conversion is None else _CONVERT[self.conversion](value), self.format)
+        """Raises ConditionError: the format does not fit the value, or the value has no text."""
+        try:
+            return format(value if self.conversion is None else _CONVERT[self.conversion](value), self.format)
+        except Exception as error:
+            raise error_of(self.span.problem(raised(error)), self.condition.source, "log") from error
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class LogMessage:
 
     @cached_property
     def needs(self) -> frozenset[str]:
-        """The names that the engine has to prepare for before a module runs."""
+        """The names for which the engine has to listen from the beginning of a module."""
         return frozenset(name for condition in self.conditions for name in condition.needs)
 
     @cached_property
@@ -73,7 +78,11 @@ class LogMessage:
         return any(condition.is_per_sequence for condition in self.conditions)
 
     def render(self, evaluate: Callable[[Condition], object]) -> str:
-        """The text, with the values that a function finds. What it or a format raises comes out."""
+        """The text, with the values that a function finds. What it raises comes out.
+
+        Raises:
+            ConditionError: a format does not fit its value.
+        """
         return "".join(part if isinstance(part, str) else part.text(evaluate(part.condition)) for part in self.parts)
 
 
@@ -189,7 +198,7 @@ def _read(text: str, field: Field) -> tuple[list[str | Inserted], list[Problem]]
         return [], problems
     if field.names_itself and not format:
         conversion = conversion or "r"
-    inserted = Inserted(condition, conversion, format)
+    inserted = Inserted(condition, conversion, format, Span(field.start + 1, field.close + 1))
     return ([text[field.start : end], inserted] if field.names_itself else [inserted]), []
 
 

@@ -52,7 +52,7 @@ class Name:
         where: the places that have it.
         is_per_sequence: whether its value belongs to one sequence of the batch.
         parameter: of a function, its only one.
-        is_captured: whether the engine has to prepare for it before the module runs.
+        is_captured: whether the engine has to listen from the beginning of the module to know it.
     """
 
     name: str
@@ -78,16 +78,15 @@ _ALL = [
     Name("phase", "phase: str", "'before' or 'after'", "text", EVERYWHERE),
     Name("rank", "rank: int", "number of the process, 0 when there is one", "integer", EVERYWHERE),
     Name("sequence", "sequence: int", "number of the text in the batch, from 0", "integer", EVERYWHERE, True),
-    Name("input", "input: Tensor", "first tensor that is given to the module", "tensor", INSIDE),
-    Name("output", "output: Tensor", "first tensor that the module returned", "tensor", INSIDE_AFTER),
+    Name("input", "input: Tensor", "first tensor that is given to the module or operation", "tensor", INSIDE),
+    Name("output", "output: Tensor", "first tensor that the module or operation returned", "tensor", INSIDE_AFTER),
     Name("hidden", "hidden: Tensor (B, T, D)", "hidden state that leaves the module", "tensor", MODULES_AFTER),
     Name(
         "residual",
         "residual: Tensor (B, T, D)",
-        "residual stream: what enters the module before it, what leaves the layer after it",
+        "residual stream at a layer: what enters it before, what leaves it after",
         "tensor",
         MODULES,
-        is_captured=True,
     ),
     Name(
         "norm",
@@ -110,12 +109,11 @@ _ALL = [
     Name(
         "lens",
         "lens(k) → list[str]",
-        "the k texts that the logit lens finds most likely at the place",
+        "the k texts that the logit lens finds most likely at a layer",
         "function",
         MODULES,
         True,
         "k",
-        True,
     ),
     Name("logits", "logits: Tensor (V,)", "scores of the next token", "tensor", SELECTION, True),
     Name("probs", "probs: Tensor (V,)", "probabilities of the next token", "tensor", SELECTION, True),

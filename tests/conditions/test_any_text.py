@@ -116,3 +116,27 @@ def test_what_is_offered_replaces_the_word_at_the_column(text: str, column: int,
         at = max(1, min(column, len(text) + 1))
         assert 1 <= offered.column <= at <= offered.end_column <= len(text) + 1
         assert offered.label.startswith(text[offered.column - 1 : at - 1])
+
+
+_VALUES = {"step": 3, "layer": 1, "norm": 2.5, "text": " Paris", "path": "model.layers.1"}
+_LEAVES = st.sampled_from(["step", "layer", "norm", "2", "0.5", "len(text)", "int(norm)", "(step)", "path.count('.')"])
+
+
+def _larger(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    two = st.tuples(parts, st.sampled_from(["+", "-", "*", "<", "==", "and", "or", "in"]), parts)
+    return st.one_of(
+        two.map(lambda t: f"({t[0]} in ({t[2]}, 3))" if t[1] == "in" else f"({t[0]} {t[1]} {t[2]})"),
+        parts.map(lambda part: f"(not {part})"),
+        st.tuples(parts, parts).map(lambda t: f"sum(x + {t[0]} for x in [step, {t[1]}] if x)"),
+        st.tuples(parts, parts).map(lambda t: f"(lambda step: {t[0]})({t[1]})"),
+        st.tuples(parts, parts, parts).map(lambda t: f"({t[0]} if {t[1]} else {t[2]})"),
+        st.tuples(parts, parts).map(lambda t: f"max({t[0]}, len([norm for norm in (1, {t[1]})]))"),
+    )
+
+
+@given(text=st.recursive(_LEAVES, _larger, max_leaves=12))
+@settings(max_examples=150, deadline=None)
+def test_a_condition_means_what_python_means(text: str) -> None:
+    if _error(lambda: parse_condition(text)) is not None:
+        return  # what is always true, and such
+    assert parse_condition(text).value(_VALUES) == eval(text, dict(_VALUES))

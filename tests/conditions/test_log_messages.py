@@ -67,14 +67,15 @@ def test_what_is_wrong_is_said_with_its_columns(text: str, says: str) -> None:
 def test_what_all_its_expressions_use_is_known_together() -> None:
     message = parse_log_message("{step} {attention(2)[0]:.2f} {lens(1)}")
     assert message.names == {"step", "attention", "lens"}
-    assert message.needs == {"attention", "lens"}
+    assert message.needs == {"attention"}
     assert message.is_per_sequence
     assert not parse_log_message("step {step}").is_per_sequence
 
 
-def test_a_format_that_does_not_fit_the_value_is_raised_when_it_is_written() -> None:
-    with pytest.raises(ValueError, match="format code 'f'"):
-        parse_log_message("{text:.2f}").render(lambda condition: condition.value(VALUES))
+def test_a_format_that_does_not_fit_its_value_is_blamed() -> None:
+    with pytest.raises(ConditionError, match="ValueError: Unknown format code 'f'") as caught:
+        parse_log_message("it is {text:.2f}").render(lambda condition: condition.value(VALUES))
+    assert (caught.value.column, caught.value.end_column) == (8, 16)
 
 
 def test_its_errors_say_that_they_are_about_the_message() -> None:
