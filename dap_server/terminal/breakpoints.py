@@ -9,6 +9,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from dap_server.conditions import (
+    ConditionError,
+    PlaceKind,
+    check,
+    parse_condition,
+    parse_hit_condition,
+    parse_log_message,
+    place_of,
+)
 from dap_server.conditions.scanning import PAIRS, tokens
 from dap_server.modelmap.files import MapFile, UnreadableMap
 from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern
@@ -110,14 +119,16 @@ def wanted(typed: Typed, map_in_use: Callable[[], str | None]) -> list[Wanted]:
     """
     if (line := _LINE.fullmatch(typed.name)) is not None:
         phase: Phase | None = "before" if line["phase"] == "before" else "after" if line["phase"] else None
+        _check(typed, None, phase)
         file = line["file"] or _in_use(map_in_use)
         return [_on_line(typed, os.path.abspath(file), int(line["line"]), phase, "")]
-    if typed.log is None:
-        return [FunctionBreakpoint(name=typed.name, condition=typed.condition, hit_condition=typed.hits)]
     try:
         pattern = parse_pattern(typed.name)
     except PatternError as error:
         raise CommandError(str(error)) from None
+    _check(typed, place_of(pattern), pattern.phase)
+    if typed.log is None:
+        return [FunctionBreakpoint(name=typed.name, condition=typed.condition, hit_condition=typed.hits)]
     file = _in_use(map_in_use)
     text = _map(file)
     lines = _lines(pattern, text)
@@ -147,6 +158,17 @@ def is_same_place(one: Wanted, other: Wanted) -> bool:
     if isinstance(one, LineBreakpoint) and isinstance(other, LineBreakpoint):
         return (one.file, one.at.line, one.at.column) == (other.file, other.at.line, other.at.column)
     return file_of(one) is file_of(other) is None and one.name == other.name
+
+
+def _check(typed: Typed, place: PlaceKind | None, phase: Phase | None) -> None:
+    """Here already: what is wrong takes no other breakpoint's place."""
+    try:
+        if typed.hits is not None:
+            parse_hit_condition(typed.hits)
+        condition = None if typed.condition is None else parse_condition(typed.condition)
+        check(condition, place, phase, None if typed.log is None else parse_log_message(typed.log))
+    except ConditionError as error:
+        raise CommandError(str(error)) from None
 
 
 def _on_line(

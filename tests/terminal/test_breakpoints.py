@@ -123,6 +123,25 @@ def test_a_message_by_name_stands_on_all_its_lines(stage: Stage, name: str, line
     assert stage.fake.arguments_of("setBreakpoints")["breakpoints"] == []
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("b sample if tokn == 3", "did you mean 'token' or 'top'? (column 1)"),
+        ("b model.layers.1 if step and token == 3", "`token` is not known at a module"),
+        ("b before:a.b if output.max() > 3", "`output` is known after the module only"),
+        ("b step hits 5 times", "(column 3 of the hit condition)"),
+        ("b sample log {tokn}", "did you mean 'token' or 'top'? (column 2 of the log message)"),
+        ("b :7 if tokn", "did you mean 'token'"),
+        ("b afer:a.b", "unknown prefix 'afer:': use 'before:' or 'after:'"),
+    ],
+)
+def test_what_is_wrong_is_said_and_sets_nothing(stage: Stage, line: str, says: str) -> None:
+    (error,) = stage.play(line)
+    assert error.startswith("error: ")
+    assert says in error
+    assert stage.play("bl") == ["1  *.layers.3"]
+
+
 def test_a_message_at_an_operation_is_refused(stage: Stage) -> None:
     (error,) = stage.play("b aten::mm log {norm}")
     assert error == "error: a log message needs a line of the map tiny.llmmap, and an operation has no line"
@@ -138,12 +157,12 @@ def test_without_a_map_a_file_is_asked_for(stage: Stage) -> None:
 
 
 def test_breakpoints_by_name_and_by_line_keep_their_states_apart(stage: Stage) -> None:
-    refused = {"verified": False, "id": 30, "message": "no name 'tokn' here (column 1)", "reason": "failed"}
+    refused = {"verified": False, "id": 30, "message": "`token` is not known at a module", "reason": "failed"}
     stage.fake.on("setBreakpoints", lambda _: {"breakpoints": [refused]})
-    stage.play("b :7 if tokn", "b sample")
+    stage.play("b :7 if token", "b sample")
     assert stage.play("bl") == [
         "1  *.layers.3",
-        "2  tiny.llmmap:7 if tokn  not set  no name 'tokn' here (column 1)",
+        "2  tiny.llmmap:7 if token  not set  `token` is not known at a module",
         "3  sample",
     ]
 

@@ -12,7 +12,7 @@ from dap_server.terminal.errors import CommandError
 @command(
     "break",
     "b",
-    usage="NAME [if CONDITION] [hits COUNT] [log MESSAGE]",
+    usage="NAME [if …] [hits …] [log …]",
     help="stop at a module path, glob, class, 'step', 'sample', an operation: aten::mm, *.mlp/aten::silu, or a line of "
     "the map, ':12'; 'if prob < 0.1' and 'hits % 10' say when, 'log {text!r}' writes instead",
     needs="supports_function_breakpoints",
