@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -43,12 +44,14 @@ class Scopes:
     def __init__(self, anatomy: Anatomy, vocabulary: Vocabulary) -> None:
         self._anatomy, self._vocabulary = anatomy, vocabulary
         self._past = Past()
+        self._known: tuple[weakref.ref[Stop], Positions | None] | None = None
         self.choices = Choices(self._past)
         self.locals = ForwardLocals(anatomy, self._past)
 
     def forget(self) -> None:
         """Somebody may have written to what the run uses: what was found by replay may not hold any more."""
         self._past.forget()
+        self._known = None
 
     def of(self, frame: Frame) -> list[Scope]:
         """The scopes that fit a frame. Nothing is computed before a scope is opened."""
@@ -187,7 +190,13 @@ class Scopes:
         return self._past_positions(frame) if frame.is_past else self._positions(frame.stop)
 
     def _positions(self, stop: Stop) -> Positions | None:
-        """The tokens of the running forward, taken from what the whole model was called with."""
+        """The tokens of the running forward, found once at a stop."""
+        if self._known is None or self._known[0]() is not stop:
+            self._known = weakref.ref(stop), self._running_positions(stop)
+        return self._known[1]
+
+    def _running_positions(self, stop: Stop) -> Positions | None:
+        """Taken from what the whole model was called with."""
         if not stop.activations:
             return None
         root = stop.activations[-1]
