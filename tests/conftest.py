@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, here or in a child: no test may ask the network
+
+_CACHE = tempfile.TemporaryDirectory(prefix="llm-dap-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name  # maps that sessions make; gone when the tests are
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models: threads of several processes would wait for each other
 

@@ -114,6 +114,8 @@ class Loading:
         except RequestError as error:
             self.fail(error)
             return
+        if not self._launch.no_debug:
+            self._session.use_map(backend, self._launch)
         self._place_breakpoints(backend)
 
     def _place_breakpoints(self, backend: Backend) -> None:

@@ -124,6 +124,8 @@ def restart(session: AdapterSession, args: RestartArguments) -> Reply[None]:
     before = session.launch or configuration
     if (configuration.model_identity, configuration.no_debug) != (before.model_identity, before.no_debug):
         return session.reload(configuration)
+    if not configuration.no_debug:
+        session.use_map(backend, configuration)
     reply = backend.request("restart", configuration)
     reply.then(lambda answer: session.restarted(configuration, answer))
     return reply

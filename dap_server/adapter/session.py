@@ -28,7 +28,7 @@ from dap_server.protocol.events import (
     OutputEventBody,
 )
 from dap_server.protocol.launch import LaunchArguments
-from dap_server.protocol.llm.control import LoadingEventBody
+from dap_server.protocol.llm.control import LoadingEventBody, UseMapArguments
 from dap_server.protocol.messages import Event, Message, Request
 from dap_server.protocol.requests import InitializeRequestArguments, SetFunctionBreakpointsResponseBody
 from dap_server.wire.connection import Connection
@@ -182,6 +182,11 @@ class AdapterSession:
             return  # it goes on as it was
         self.launch = launch
         self.continued()
+
+    def use_map(self, backend: Backend, launch: LaunchArguments) -> None:
+        """Has the engine decide which map the stack points into; nothing waits for it, and nothing fails by it."""
+        candidates = self.breakpoints.maps
+        backend.request("llm/useMap", UseMapArguments(model=launch.model or "", map=launch.map, candidates=candidates))
 
     def place_breakpoints(self) -> Reply[None]:
         """Has the engine find the breakpoints in its model; settles when their states are known."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from dap_server.engine.analysis.inline_values import InlineValues
 from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.anatomy.map_in_use import MapChoice, MapInUse
+from dap_server.engine.anatomy.mapping import map_of
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.breakpoints import Breakpoint, Wanted, place
@@ -46,6 +48,8 @@ class Debuggee:
         self.disassembler = Disassembler(self.anatomy, self.stepper.regions)
         self.inline_values = InlineValues(self.anatomy, self.stepper.stage)
         self.run: Run | None = None
+        self.map: MapInUse | None = None
+        self._maps = MapChoice(self.anatomy, lambda name: map_of(loaded.model, name, loaded.task), say)
         self.goto_targets: list[Place] = []
         """What `gotoTargets` has offered at this stop, by number."""
         self._tell, self._write, self._say = stopped, write, say
@@ -65,13 +69,19 @@ class Debuggee:
         return breakpoints
 
     def call_stack(self, stop: Stop, sequence: int) -> CallStack:
-        return CallStack(stop, self.stepper, self.vocabulary, sequence)
+        return CallStack(stop, self.stepper, self.vocabulary, sequence, self.map)
+
+    def use_map(self, given: str | None, candidates: list[str], name: str) -> None:
+        """Decides which map frames point into, and makes one if there is none."""
+        self.map = self._maps.choose(given, candidates, name)
 
     def _stopped(self, stop: Stop) -> None:
         if self.run is not None:
             self.run.flush()
         self.references.forget()
         self.goto_targets = []
+        if self.map is not None:
+            self.map.refresh()
         self._warn_of_divergence(stop.generation)
         self._tell(stop)
 

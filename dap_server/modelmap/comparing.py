@@ -19,10 +19,16 @@ def differences(map_text: MapText, other: ModelMap) -> list[Problem]:
     What is missing is told where it would lie, at the line of the module around it, once for all that lies inside it.
     """
     places = {line.path: line for line in other.lines}
+    return sorted(misfits(map_text, other) + _missing(map_text, places))
+
+
+def misfits(map_text: MapText, other: ModelMap) -> list[Problem]:
+    """The same of what stands in the map; what does not is left out."""
+    places = {line.path: line for line in other.lines}
     found = _in_header(map_text, other)
     for number, line in map_text.lines.items():
         found += _of_line(number, line, map_text.spans[number], places)
-    return sorted(found + _missing(map_text, places))
+    return sorted(found)
 
 
 def _in_header(map_text: MapText, other: ModelMap) -> list[Problem]:

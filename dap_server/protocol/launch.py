@@ -55,6 +55,12 @@ class LaunchArguments(Struct):
     trust_remote_code: Annotated[
         bool, Meta(description="Run Python code that comes with the model. Only for models that you trust.")
     ] = False
+    map: Annotated[
+        str | None,
+        Meta(
+            description="Model map (.llmmap) that the stack points into. Default: one with breakpoints, or a new one."
+        ),
+    ] = None
     stop_on_entry: Annotated[bool, Meta(description="Stop before the first forward pass.")] = False
     stop_at_end: Annotated[
         bool | None,

@@ -119,9 +119,16 @@ class RawClient:
     # --- sessions
 
     def begin(
-        self, breakpoints: list[str] | None = None, instructions: list[Json] | None = None, **configuration: Any
+        self,
+        breakpoints: list[str] | None = None,
+        instructions: list[Json] | None = None,
+        lines: dict[str, list[Json]] | None = None,
+        **configuration: Any,
     ) -> int:
-        """The opening of a session as VS Code plays it; gives the number of the `launch` that still loads."""
+        """The opening of a session as VS Code plays it; gives the number of the `launch` that still loads.
+
+        `lines` are breakpoints by the file that they stand in.
+        """
         self.capabilities = self.ask(
             "initialize",
             clientID="raw",
@@ -137,6 +144,8 @@ class RawClient:
         )
         launch = self.send("launch", **configuration)
         self.event("initialized")
+        for path, wanted in (lines or {}).items():
+            self.ask("setBreakpoints", source={"path": path}, breakpoints=wanted)
         self.break_at(*breakpoints or [])
         if instructions is not None:
             self.ask("setInstructionBreakpoints", breakpoints=instructions)

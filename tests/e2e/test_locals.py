@@ -33,7 +33,7 @@ def test_after_a_layer_its_locals_come_from_a_replay(run: Run, plain: Plain) -> 
         assert client.evaluate("hidden_states.shape", "hover", frameId=frame["id"]) == "torch.Size([1, 6, 192])"
     past = next(frame for frame in client.frames() if frame["name"] == "model.layers.1 (done)")
     between = plain.output_of("model.layers.1.self_attn", PROMPT) + plain.output_of("model.layers.0", PROMPT)
-    assert module["source"]["path"] == past["source"]["path"]
+    assert module["source"]["path"] == past["source"]["path"] != forward["source"]["path"]
     residual = client.open(client.open(client.scope("Locals", past)["residual"])["[0]"])["[5]"]
     assert float(client.open(residual)["[7]"]["value"]) == pytest.approx(between[0, 5, 7].item(), abs=1e-5)
 

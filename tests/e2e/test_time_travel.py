@@ -258,7 +258,9 @@ def test_reverse_continue_finds_the_last_of_several_breakpoints(run: Run) -> Non
 def test_a_line_of_the_modeling_file_offers_its_modules(travelling: RawClient) -> None:
     client = travelling
     to(client, 4, "model.layers.2")
-    layer, model = (next(f for f in client.frames() if f["name"].startswith(n)) for n in ("model.layers.2", "LlamaFor"))
+    client.move("stepIn")
+    wanted = ("LlamaDecoderLayer.forward", "LlamaForCausalLM.forward")
+    layer, model = (next(f for f in client.frames() if f["name"] == name) for name in wanted)
     labels = [t["label"] for t in client.ask("gotoTargets", source=layer["source"], line=layer["line"])["targets"]]
     assert labels == [f"model.layers.{i} · step {step}" for step in (4, 5) for i in range(6)]
     body = client.ask("gotoTargets", source=model["source"], line=model["line"] + 2)

@@ -54,7 +54,7 @@ def load(launch: LaunchArguments, progress: Progress) -> Loaded:
             )
     if launch.device:
         model = model.to(launch.device)
-    progress("ready", 100)
+    progress("the weights are loaded", 92)
     return Loaded(model.eval(), tokenizer, task)
 
 

@@ -17,6 +17,7 @@ from functools import cached_property
 from types import FrameType
 from typing import Any, Literal
 
+from dap_server.engine.anatomy.map_in_use import MapInUse, MapPoint
 from dap_server.engine.anatomy.modules import SourceLine, source_of_class, source_of_function
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation, running_processor
@@ -24,7 +25,7 @@ from dap_server.engine.execution.final_locals import code_of, return_line
 from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.stepping import Stepper, Stop
 from dap_server.engine.inspection.disassembly import caller_source
-from dap_server.modelmap.places import END, STEP
+from dap_server.modelmap.places import END, SAMPLE, STEP
 from dap_server.protocol.errors import RequestError
 
 Kind = Literal[
@@ -44,6 +45,7 @@ class Frame:
         processor: the logits processor, for frames of one.
         running: the Python frame of its `__call__`, when it has called the model.
         address: of the operation, or of the beginning or end of a module, that it stands at; 0 outside of the model.
+        point: where it stands in the model map; None for Python frames, and without a map.
     """
 
     kind: Kind
@@ -57,6 +59,7 @@ class Frame:
     processor: Any = None
     running: FrameType | None = None
     address: int = 0
+    point: MapPoint | None = None
 
     @property
     def is_top(self) -> bool:
@@ -98,14 +101,39 @@ def frame_of_step(frame: Frame, step: int | None) -> Frame:
 class CallStack:
     """All frames of one sequence at one stop."""
 
-    def __init__(self, stop: Stop, stepper: Stepper, vocabulary: Vocabulary, sequence: int) -> None:
+    def __init__(
+        self, stop: Stop, stepper: Stepper, vocabulary: Vocabulary, sequence: int, map: MapInUse | None = None
+    ) -> None:
         self._stop, self._anatomy, self._vocabulary, self._sequence = stop, stepper.anatomy, vocabulary, sequence
         self._regions = stepper.regions
+        self._map = map
 
     def page(self, start: int, count: int | None) -> list[Frame]:
         """Frames `start` … `start + count - 1`; all the rest when `count` is None."""
         end = len(self) if count is None else min(start + count, len(self))
-        return [self._frame(i) for i in range(start, end)]
+        frames = [self._frame(i) for i in range(start, end)]
+        if self._map is not None:
+            for frame in frames:
+                frame.point = self._point(frame, self._map)
+        return frames
+
+    def _point(self, frame: Frame, map: MapInUse) -> MapPoint | None:
+        """A module that has run is pointed at behind its line, one that runs at its beginning."""
+        place = self._stop.place
+        match frame.kind:
+            case "module":
+                is_there = frame.is_top and self._stop.operation is None
+                return map.point(frame.path or "", place.phase if is_there else "before")
+            case "past layer":
+                return map.point(frame.path or "", "after")
+            case "selection":
+                name = type(frame.processor).__name__ if frame.processor is not None else place.path
+                return map.point(name, "before" if self._stop.activations else place.phase)
+            case "step" if self._is_at_end:
+                return map.point(SAMPLE, "after") or map.point("", "after")
+            case "step" | "past step" | "prompt":
+                return map.point(STEP) or map.point("")
+        return None
 
     def __len__(self) -> int:
         has_prompt = self._stop.generation.input_ids is not None

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from importlib.metadata import PackageNotFoundError, version
 
-from torch import nn
-
 from dap_server.engine.anatomy.modules import source_of_class
 from dap_server.engine.execution.breakpoints import is_called
+from dap_server.engine.requests.stack import map_source
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.modelmap.addresses import address_text
@@ -66,15 +65,10 @@ def _version(library: str) -> str | None:
 
 @requests.request()
 def loaded_sources(session: EngineSession, _args: LoadedSourcesArguments) -> LoadedSourcesResponseBody:
-    """The Python files of the model's classes, in the order of its modules."""
-    return LoadedSourcesResponseBody(
-        sources=[Source(name=os.path.basename(path), path=path) for path in _files(session)]
-    )
-
-
-def _files(session: EngineSession) -> list[str]:
-    kinds: dict[type[nn.Module], None] = dict.fromkeys(
-        type(module) for module in session.ready.anatomy.modules.values()
-    )
-    found = (source_of_class(kind) for kind in kinds)
-    return list(dict.fromkeys(source.path for source in found if source is not None))
+    """The map in use, and the Python files of the model's classes, in the order of its modules."""
+    map = session.ready.map
+    sources = [map_source(map.path, map.name)] if map is not None else []
+    found = (source_of_class(type(module)) for module in session.ready.anatomy.modules.values())
+    files = dict.fromkeys(source.path for source in found if source is not None)
+    sources += [Source(name=os.path.basename(path), path=path) for path in files]
+    return LoadedSourcesResponseBody(sources=sources)

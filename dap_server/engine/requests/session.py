@@ -14,7 +14,7 @@ from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InternalError, RequestError
 from dap_server.protocol.launch import LaunchArguments
-from dap_server.protocol.llm.control import RunningEventBody
+from dap_server.protocol.llm.control import RunningEventBody, UseMapArguments
 from dap_server.protocol.requests import DisconnectArguments
 from dap_server.wire.reply import Reply
 
@@ -61,7 +61,19 @@ def _load(session: EngineSession, args: LaunchArguments) -> None:
     debuggee.stepper.stage.progress.tell = session.replaying
     debuggee.run = debuggee.prepare(args)
     session.debuggee = debuggee
+    if args.no_debug:
+        session.progress("ready", 100)
     _announce(session, debuggee.run)
+
+
+@requests.request(command="llm/useMap")
+def use_map(session: EngineSession, args: UseMapArguments) -> None:
+    """Decides which map frames point into. Never fails: without one they point at Python."""
+    if not session.configured.is_set():
+        session.progress("making the map", 95)
+    session.ready.use_map(args.map, args.candidates, args.model)
+    if not session.configured.is_set():
+        session.progress("ready", 100)
 
 
 def _announce(session: EngineSession, run: Run) -> None:

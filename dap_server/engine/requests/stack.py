@@ -87,16 +87,32 @@ def stack_trace(session: EngineSession, args: StackTraceArguments) -> StackTrace
 
 
 def _stack_frame(session: EngineSession, frame: Frame) -> StackFrame:
-    source = frame.source
+    line = frame.point or frame.source
     return StackFrame(
         id=session.ready.references.add_frame(frame),
         name=frame.name,
-        line=source.line if source else 0,
-        column=1 if source else 0,
-        source=Source(name=os.path.basename(source.path), path=source.path) if source else None,
+        line=line.line if line else 0,
+        column=frame.point.column if frame.point else 1 if line else 0,
+        source=_source(frame) if line else None,
+        module_id=_module_id(frame),
         instruction_pointer_reference=address_text(frame.address) if frame.address else None,
         presentation_hint="label" if frame.kind == "label" else "subtle" if frame.is_past else None,
     )
+
+
+def _source(frame: Frame) -> Source | None:
+    if frame.point is not None:
+        return map_source(frame.point.path, frame.point.name)
+    return Source(name=os.path.basename(frame.source.path), path=frame.source.path) if frame.source else None
+
+
+def map_source(path: str, name: str) -> Source:
+    return Source(name=name, path=path, origin="model map")
+
+
+def _module_id(frame: Frame) -> str | None:
+    """As `modules` names it."""
+    return None if frame.path is None else frame.path or "."
 
 
 @requests.request(when=When.STOPPED)

@@ -10,7 +10,8 @@ from dap_server.engine.execution.travel import Destination, NoWay, Traveller
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
-from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Place
+from dap_server.modelmap.files import MapFile, UnreadableMap, is_map, local_path
+from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Phase, Place
 from dap_server.protocol.errors import InvalidArguments
 from dap_server.protocol.llm.control import ReverseStepArguments, RunToStepArguments
 from dap_server.protocol.requests import (
@@ -82,16 +83,25 @@ def restart_frame(session: EngineSession, args: RestartFrameArguments) -> None:
 
 @requests.request(when=When.STOPPED)
 def goto_targets(session: EngineSession, args: GotoTargetsArguments) -> GotoTargetsResponseBody:
-    """The modules whose `forward` is on the line, in this step and the next, and around."""
+    """The place on the line of a map, or the modules whose `forward` is on it; in this step, the next, and around."""
     debuggee, stop = session.ready, session.stop
-    places = _places_on(session, args.source.path or "", args.line, stop)
+    path = local_path(args.source.path or "")
+    on_map = is_map(path)
+    places = _places_on_map(session, path, args.line) if on_map else _places_on(session, path, args.line, stop)
     first = len(debuggee.goto_targets) + 1
     debuggee.goto_targets.extend(places)
     targets = [
-        GotoTarget(id=i, label=f"{debuggee.anatomy.name_of(place.path)} · step {place.step}", line=args.line)
+        GotoTarget(id=i, label=_label(session, place, with_phase=on_map), line=args.line)
         for i, place in enumerate(places, start=first)
     ]
     return GotoTargetsResponseBody(targets=targets)
+
+
+def _label(session: EngineSession, place: Place, with_phase: bool) -> str:
+    if place.path == STEP:
+        return f"step {place.step}"
+    phase = f"{place.phase} " if with_phase else ""
+    return f"{phase}{session.ready.anatomy.name_of(place.path)} · step {place.step}"
 
 
 @requests.request(when=When.STOPPED)
@@ -121,7 +131,7 @@ def _go(session: EngineSession, destination: Destination) -> None:
 
 def _why_never_passed(session: EngineSession, path: str) -> str | None:
     anatomy, own_loop = session.ready.anatomy, session.stop.generation.is_own_loop
-    if path in (LOGITS, SAMPLE) or is_logits_processor(path):
+    if path in (LOGITS, SAMPLE, STEP) or is_logits_processor(path):
         return None if own_loop else f"this decoding method does not tell when it is at '{path}': give a module"
     return why_never_called(path, anatomy)
 
@@ -136,6 +146,22 @@ def _beginning(frame: Frame) -> Place:
     if frame.path is None:
         return Place(frame.step, STEP if own_loop else "")
     return Place(frame.step, frame.path)
+
+
+def _places_on_map(session: EngineSession, file: str, line: int) -> list[Place]:
+    """What stands on a line of a map: before and after it in this step and the next, before it in earlier ones."""
+    try:
+        place = MapFile(file).text.at(line)
+    except UnreadableMap as error:
+        raise InvalidArguments(f"'gotoTargets': {error}, at `$.source`") from None
+    if place is None or not place.can_stop or _why_never_passed(session, place.path) is not None:
+        return []
+    generation, step = session.stop.generation, session.stop.place.step
+    phases: tuple[Phase, ...] = ("before",) if place.path == STEP else ("before", "after")
+    steps = [step] if generation.is_over else [step, step + 1]
+    forward = [Place(s, place.path, phase) for s in steps for phase in phases]
+    earlier = [Place(s, place.path) for s in range(step - 1, max(-1, step - MAX_TARGETS), -1)]
+    return [*forward, *earlier][:MAX_TARGETS]
 
 
 def _places_on(session: EngineSession, file: str, line: int, stop: Stop) -> list[Place]:

@@ -31,6 +31,17 @@ class PlaceBreakpointsArguments(Struct):
     breakpoints: list[PlaceBreakpoint]
 
 
+class UseMapArguments(Struct):
+    """`llm/useMap`, adapter to engine: which files may be the map that frames point into."""
+
+    model: str
+    """As the person named it."""
+    map: str | None = None
+    """Of the launch configuration."""
+    candidates: list[str] = []
+    """Maps in which breakpoints are set, in the order in which they came."""
+
+
 class ReverseStepArguments(Struct):
     """`llm/reverseStepIn` and `llm/reverseStepOut`: what DAP's stepBack is to stepIn and stepOut."""
 

@@ -20,6 +20,7 @@ LLM_REQUESTS: dict[str, RequestType] = {
     "llm/inlineValues": RequestType(generation.InlineValuesArguments, generation.InlineValuesResponseBody),
     "llm/gradients": RequestType(gradients.GradientsArguments, gradients.GradientsResponseBody),
     "llm/saliency": RequestType(gradients.SaliencyArguments, gradients.SaliencyResponseBody),
+    "llm/useMap": RequestType(control.UseMapArguments, None),
     "llm/placeBreakpoints": RequestType(control.PlaceBreakpointsArguments, SetFunctionBreakpointsResponseBody),
 }
 LLM_EVENTS: dict[str, type | None] = {
