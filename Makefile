@@ -6,18 +6,20 @@ PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11 python; 
 VENV = .venv
 RUN = $(VENV)/bin/python -m
 INSTALL = $(RUN) pip --disable-pip-version-check install $$([ -t 1 ] || echo --quiet) -c constraints.txt
+EXTENSION = vscode-extension
 ARGS =
 
 .PHONY: help demo test test-sweep test-architectures lint format types coverage bench node clean
+.PHONY: extension-types test-extension vsix e2e e2e-newest
 .DELETE_ON_ERROR:
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1	/p' Makefile | expand -t 20
 
 demo: $(VENV)/.installed ## Debug the example model: type at its prompt, or look on when there is no terminal
 	@$(VENV)/bin/llm-dap demo $(ARGS)
 
-test: lint types coverage ## Lint, types, tests with coverage
+test: lint types test-extension coverage ## Lint, types, the extension's unit tests, tests with coverage
 
 test-sweep: $(VENV)/.installed-dev ## The tests over all architectures and options, minutes more
 	$(RUN) pytest -m sweep $(ARGS)
@@ -44,6 +46,33 @@ bench: $(VENV)/.installed-dev ## Measure what the README says of speed
 
 node: ## Install the DAP client of VS Code's own tests (needs npm), for one more test
 	npm --prefix tests/e2e/node ci --no-audit --no-fund
+
+extension-types: $(VENV)/.installed-dev ## Write what the VS Code extension has from the Structs: types, schema of launch.json
+	$(VENV)/bin/python vscode-extension/scripts/generate.py
+
+test-extension: ## The extension's types, style and unit tests (needs node)
+ifeq ($(shell command -v npm),)
+	@echo "SKIPPED: the unit tests of the VS Code extension need node and npm, which are not installed"
+else
+	@$(MAKE) --no-print-directory $(EXTENSION)/node_modules/.installed
+	npm --prefix $(EXTENSION) run --silent check
+	npm --prefix $(EXTENSION) run --silent test
+endif
+
+vsix: $(EXTENSION)/node_modules/.installed ## Package the VS Code extension (needs node)
+	@mkdir -p dist
+	npm --prefix $(EXTENSION) run --silent package
+
+e2e: CODE_SERVER = 4.100.3
+e2e-newest: CODE_SERVER = 4.139.1
+e2e e2e-newest: vsix $(VENV)/.installed ## Test the extension in VS Code itself: make e2e ARGS='--only session'
+	tests/vscode/setup.sh build/code-server-$(CODE_SERVER) $(CODE_SERVER)
+	node tests/vscode/run.mjs --install build/code-server-$(CODE_SERVER) --vsix dist/llm-dap.vsix \
+		--python $(CURDIR)/$(VENV)/bin/python $(ARGS)
+
+$(EXTENSION)/node_modules/.installed: $(EXTENSION)/package-lock.json
+	npm --prefix $(EXTENSION) ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 clean: ## Remove the virtual environment and everything made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist

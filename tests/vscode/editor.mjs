@@ -1,0 +1,298 @@
+// VS Code as a person uses it: everything is done by keys and clicks, and read from what is on the screen.
+//
+// Nothing here sleeps. What takes time is waited for: `until(…)`, or a locator of playwright, which waits by itself.
+
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { THEMES } from "./server.mjs";
+
+const PATIENCE = 30_000;
+
+const MOTIONS = {
+  continue: "debug-continue",
+  next: "debug-step-over",
+  stepIn: "debug-step-into",
+  stepOut: "debug-step-out",
+  stepBack: "debug-step-back",
+  reverseContinue: "debug-reverse-continue",
+  restart: "debug-restart",
+  stop: "debug-stop",
+  pause: "debug-pause",
+};
+
+/** Calls `look` until it gives something true, and returns that. */
+export async function until(look, what, patience = PATIENCE) {
+  const end = performance.now() + patience;
+  let error;
+  for (;;) {
+    try {
+      const seen = await look();
+      if (seen) {
+        return seen;
+      }
+      error = undefined;
+    } catch (raised) {
+      error = raised; // what is looked at may be on its way in or out
+    }
+    if (performance.now() > end) {
+      throw new Error(`waited ${patience / 1000} s for ${what}${error ? `: ${error.message}` : ""}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 40));
+  }
+}
+
+export class Editor {
+  constructor(page, server, pictures) {
+    Object.assign(this, { page, server, pictures });
+    this.problems = [];
+    page.on("pageerror", (error) => this.problems.push(error.message));
+  }
+
+  // ------------------------------------------------------------------------------------------------ windows and files
+
+  async openFolder(folder) {
+    await this.page.goto(`${this.server.address}/?folder=${folder}`);
+    await this.page.locator(".explorer-folders-view .monaco-list-row").first().waitFor({ timeout: 60_000 });
+  }
+
+  /** Opens a file of the workspace, by its path in it, and waits until its language is known. */
+  async open(path) {
+    const name = path.split("/").at(-1);
+    await this.quickOpen(path, name);
+    await this.page.locator(`.monaco-editor[data-uri$="/${name}"] .view-line`).first().waitFor();
+    return this.page.locator("#status\\.editor\\.mode").innerText();
+  }
+
+  /** Types into the quick input (Ctrl+P) and accepts the first row that shows `row`. */
+  async quickOpen(text, row = text) {
+    await this.page.keyboard.press("Control+P");
+    await this.#choose(text, row);
+  }
+
+  /** Runs a command by its title in the palette. */
+  async command(title) {
+    await this.page.keyboard.press("F1");
+    await this.#choose(`>${title}`, title);
+  }
+
+  async #choose(text, row) {
+    const input = this.page.locator(".quick-input-widget input.input");
+    await input.fill(text);
+    const found = this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: row }).first();
+    await found.click();
+    await this.page.locator(".quick-input-widget").waitFor({ state: "hidden" });
+  }
+
+  /** Answers an input box or pick list that the extension has opened. */
+  async answer(text, { row, title } = {}) {
+    const widget = this.page.locator(".quick-input-widget");
+    await (title ? widget.filter({ hasText: title }) : widget).waitFor();
+    await widget.locator("input.input").fill(text);
+    if (row) {
+      await widget.locator(".monaco-list-row").filter({ hasText: row }).first().click();
+    } else {
+      await this.page.keyboard.press("Enter");
+    }
+  }
+
+  /** The text of a notification, once there is one that shows `part`. */
+  async notification(part) {
+    const found = this.page.locator(".notification-toast, .monaco-dialog-box").filter({ hasText: part }).first();
+    await found.waitFor({ timeout: PATIENCE });
+    return found.innerText();
+  }
+
+  // ------------------------------------------------------------------------------------------------------ breakpoints
+
+  /** Sets a breakpoint on a line of an open file, with F9. */
+  async breakpoint(file, line) {
+    const editor = this.page.locator(`.monaco-editor[data-uri$="/${file}"]`);
+    await editor.locator(".view-line").first().click();
+    await this.goToLine(line);
+    const set = () => this.breakpoints().then((rows) => rows.some((row) => row.includes(file) && row.includes(`${line}`)));
+    await this.show("Run and Debug");
+    await editor.locator("textarea, .native-edit-context").first().focus();
+    // Until the debug parts are live the key does nothing; it toggles, so it is pressed again only while nothing is set.
+    await until(async () => {
+      await this.page.keyboard.press("F9");
+      return until(set, "a breakpoint", 1500).catch(() => false);
+    }, `a breakpoint on line ${line} of ${file}`);
+  }
+
+  async goToLine(line) {
+    await this.page.keyboard.press("Control+G");
+    await this.page.locator(".quick-input-widget input.input").fill(`:${line}`);
+    await this.page.keyboard.press("Enter");
+    await this.page.locator(".quick-input-widget").waitFor({ state: "hidden" });
+  }
+
+  async functionBreakpoint(name) {
+    await this.command("Add Function Breakpoint");
+    const input = this.page.locator(".debug-breakpoints input.input");
+    await input.fill(name);
+    await input.press("Enter");
+    await this.page.locator(".debug-breakpoints .monaco-list-row").filter({ hasText: name }).waitFor();
+  }
+
+  /** The rows of the Breakpoints pane, as a screen reader hears them. */
+  breakpoints() {
+    return this.#rows(".debug-breakpoints .monaco-list-row");
+  }
+
+  // ------------------------------------------------------------------------------------------------------- the session
+
+  /** Shows a view of the side bar by its name. */
+  async show(view) {
+    const tab = this.page.locator(`.activitybar .action-label[aria-label^="${view}"]`);
+    if ((await tab.locator("xpath=..").getAttribute("aria-expanded")) !== "true") {
+      await tab.click();
+    }
+  }
+
+  /** Starts a configuration of launch.json by its name; without one, what F5 starts. */
+  async start(name) {
+    if (name) {
+      await this.quickOpen(`debug ${name}`, name);
+    } else {
+      await this.page.keyboard.press("F5");
+    }
+  }
+
+  /** Waits for a stop whose focused frame shows `label` (text or a regular expression); returns the frame's row. */
+  async stoppedAt(label, patience = PATIENCE) {
+    const matches = (text) => (label instanceof RegExp ? label.test(text) : text.includes(label));
+    return until(
+      async () => {
+        const [top] = await this.stack();
+        return top && matches(top) && (await this.page.locator(".debug-toolbar .codicon-debug-continue").isEnabled()) ? top : "";
+      },
+      `a stop at ${label}`,
+      patience,
+    ).catch(async (error) => {
+      throw new Error(`${error.message}; the stack is ${JSON.stringify(await this.stack())}`);
+    });
+  }
+
+  /** Presses a button of the debug toolbar: `next`, `stepBack`, `continue` … Wait for where it leads with `stoppedAt`. */
+  async press(motion) {
+    await this.page.locator(`.debug-toolbar .codicon-${MOTIONS[motion]}`).click();
+  }
+
+  async ended() {
+    await this.page.locator(".debug-toolbar").waitFor({ state: "hidden", timeout: PATIENCE });
+  }
+
+  /** The frames that are on the screen, the innermost first: `NAME FILE LINE`. */
+  stack() {
+    return this.#texts(".debug-call-stack .monaco-list-row:has(.stack-frame)");
+  }
+
+  threads() {
+    return this.#texts(".debug-call-stack .monaco-list-row:has(.thread)");
+  }
+
+  /** The rows of the Variables pane that are on the screen: `{name, value, level}`. */
+  async variables() {
+    const rows = this.page.locator(".debug-variables .monaco-list-row");
+    const found = await rows.evaluateAll((all) =>
+      all.map((row) => ({
+        text: row.querySelector(".monaco-tl-contents")?.innerText ?? "",
+        name: row.querySelector(".name")?.textContent ?? row.innerText,
+        value: row.querySelector(".value")?.textContent ?? "",
+        level: Number(row.getAttribute("aria-level")),
+        index: Number(row.getAttribute("data-index")),
+        expanded: row.getAttribute("aria-expanded"),
+      })),
+    );
+    return found
+      .sort((a, b) => a.index - b.index)
+      .map(({ name, value, level, expanded }) => ({ name: name.replace(/[:=]\s*$/, "").trim(), value, level, expanded }));
+  }
+
+  /** Opens a row of the Variables pane by its name, unless it is open, and waits for what is below it. */
+  async expand(name) {
+    const row = await this.#variable(name);
+    if ((await row.getAttribute("aria-expanded")) === "false") {
+      await row.locator(".monaco-tl-twistie").click();
+    }
+    await until(async () => (await (await this.#variable(name)).getAttribute("aria-expanded")) === "true", `${name} to open`);
+  }
+
+  /** The value of a row that is on the screen, once it has one that `matches` (any, if not given). */
+  async value(name, matches = /./) {
+    return until(async () => {
+      const found = (await this.variables()).find((row) => row.name === name);
+      return found && matches.test(found.value) ? found.value : "";
+    }, `a value ${matches} of ${name}`);
+  }
+
+  async #variable(name) {
+    return until(async () => {
+      const index = (await this.variables()).findIndex((row) => row.name === name);
+      const handles = await this.page.locator(".debug-variables .monaco-list-row").all();
+      const order = await Promise.all(handles.map((handle) => handle.getAttribute("data-index").then(Number)));
+      const sorted = handles.map((handle, at) => [order[at], handle]).sort((a, b) => a[0] - b[0]);
+      return sorted[index]?.[1];
+    }, `a row ${name} among the variables`);
+  }
+
+  /** The lines of the Debug Console. */
+  async console() {
+    await this.page.keyboard.press("Control+Shift+Y");
+    await this.page.locator(".repl").waitFor();
+    return this.#texts(".repl .monaco-list-row");
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- panels
+
+  /** The page of a panel, by the title of its tab: a frame in which locators work. */
+  async panel(title) {
+    await this.page.locator(".tab").filter({ hasText: title }).first().waitFor();
+    return this.page.frameLocator("iframe.webview.ready").frameLocator("#active-frame");
+  }
+
+  /** Opens a panel by its command, waits until it has painted, and returns its page and how long its first paint took. */
+  async openPanel(command, title) {
+    const begun = performance.now();
+    await this.command(command);
+    const page = await this.panel(title);
+    await page.locator("body[data-painted]").waitFor({ state: "attached", timeout: PATIENCE });
+    return { page, milliseconds: performance.now() - begun };
+  }
+
+  async closePanel(title) {
+    const tab = this.page.locator(".tab").filter({ hasText: title }).first();
+    await tab.hover();
+    await tab.locator(".codicon-close").click();
+    await tab.waitFor({ state: "detached" });
+  }
+
+  // -------------------------------------------------------------------------------------------------------- pictures
+
+  /** `light` or `dark`. */
+  async theme(name) {
+    await this.server.set({ "workbench.colorTheme": THEMES[name] });
+    await this.page.locator(`.monaco-workbench.${name === "dark" ? "vs-dark" : "vs"}`).waitFor();
+  }
+
+  /** A picture in both themes, `NAME-light.png` and `NAME-dark.png`: of the window, or of a part of it. */
+  async picture(name, part) {
+    await mkdir(this.pictures, { recursive: true });
+    for (const theme of ["light", "dark"]) {
+      await this.theme(theme);
+      const path = join(this.pictures, `${name}-${theme}.png`);
+      await (part ?? this.page).screenshot({ path, animations: "disabled" });
+    }
+  }
+
+  async #rows(selector) {
+    return this.page.locator(selector).evaluateAll((rows) => rows.map((row) => row.getAttribute("aria-label") ?? ""));
+  }
+
+  async #texts(selector) {
+    const rows = await this.page
+      .locator(selector)
+      .evaluateAll((all) => all.map((row) => [Number(row.getAttribute("data-index")), row.innerText]));
+    return rows.sort((a, b) => a[0] - b[0]).map(([, text]) => text.replace(/\s+/g, " ").trim());
+  }
+}

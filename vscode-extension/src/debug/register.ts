@@ -1,0 +1,24 @@
+// All that concerns starting and following a session.
+
+import * as vscode from "vscode";
+import { log } from "../log";
+import { registerAdapter } from "./adapter";
+import { registerAsking } from "./asking";
+import { registerConfiguration } from "./configuration";
+import { registerPicking } from "./picking";
+import { choosePython } from "./python";
+import { Stops } from "./stops";
+
+export function registerDebugging(context: vscode.ExtensionContext): Stops {
+  registerAdapter(context);
+  registerAsking(context);
+  registerConfiguration(context);
+  registerPicking(context);
+  const stops = new Stops();
+  context.subscriptions.push(
+    stops,
+    vscode.commands.registerCommand("llm.choosePython", () => choosePython(vscode.workspace.workspaceFolders?.[0])),
+    vscode.commands.registerCommand("llm.showLog", () => log().show()),
+  );
+  return stops;
+}

@@ -1,0 +1,77 @@
+// Where the run stands: what panels and the editor follow.
+
+import * as vscode from "vscode";
+import { OUR_TYPE } from "./configuration";
+
+/** A frame that is looked at, at a stop of one of our sessions. */
+export interface Stop {
+  session: vscode.DebugSession;
+  threadId: number;
+  frameId: number;
+}
+
+export type Standing =
+  | { kind: "stopped"; stop: Stop }
+  | { kind: "running"; session: vscode.DebugSession }
+  | { kind: "ended" };
+
+/** Follows the frame that is focused in the call stack, in sessions of ours. */
+export class Stops implements vscode.Disposable {
+  readonly #changed = new vscode.EventEmitter<Standing>();
+  readonly onDidChange = this.#changed.event;
+  readonly #listeners: vscode.Disposable[];
+  #standing: Standing = { kind: "ended" };
+
+  constructor() {
+    this.#listeners = [
+      vscode.debug.onDidChangeActiveStackItem(() => this.#look()),
+      vscode.debug.onDidChangeActiveDebugSession(() => this.#look()),
+      vscode.debug.onDidTerminateDebugSession(() => this.#look()),
+    ];
+  }
+
+  get standing(): Standing {
+    return this.#standing;
+  }
+
+  get stop(): Stop | undefined {
+    return this.#standing.kind === "stopped" ? this.#standing.stop : undefined;
+  }
+
+  #look(): void {
+    const item = vscode.debug.activeStackItem;
+    const session = item?.session ?? vscode.debug.activeDebugSession;
+    if (session?.type !== OUR_TYPE) {
+      this.#set({ kind: "ended" });
+    } else if (item instanceof vscode.DebugStackFrame) {
+      this.#set({ kind: "stopped", stop: { session, threadId: item.threadId, frameId: item.frameId } });
+    } else {
+      this.#set({ kind: "running", session });
+    }
+  }
+
+  #set(standing: Standing): void {
+    if (JSON.stringify(key(standing)) !== JSON.stringify(key(this.#standing))) {
+      this.#standing = standing;
+      this.#changed.fire(standing);
+    }
+  }
+
+  dispose(): void {
+    this.#changed.dispose();
+    for (const listener of this.#listeners) {
+      listener.dispose();
+    }
+  }
+}
+
+function key(standing: Standing): unknown[] {
+  switch (standing.kind) {
+    case "stopped":
+      return [standing.stop.session.id, standing.stop.threadId, standing.stop.frameId];
+    case "running":
+      return [standing.session.id];
+    case "ended":
+      return [];
+  }
+}

@@ -1,0 +1,12 @@
+// What VS Code calls first. Every room registers its own; nothing here does any work.
+
+import type * as vscode from "vscode";
+import { registerDebugging } from "./debug/register";
+import { registerLanguage } from "./language/start";
+import { registerPanels } from "./panels/register";
+
+export function activate(context: vscode.ExtensionContext): void {
+  const stops = registerDebugging(context);
+  registerPanels(context, stops);
+  registerLanguage(context);
+}

@@ -1,0 +1,145 @@
+// A panel: a page in an editor tab that follows the stops, asks the debugger, and may do nothing else.
+
+import * as vscode from "vscode";
+import { ask } from "../debug/asking";
+import type { Standing, Stops } from "../debug/stops";
+import { log } from "../log";
+import type { Requests } from "../protocol/messages";
+import { page } from "./page";
+import { saveFile } from "./saving";
+import type { ToExtension, ToPanel } from "./wire";
+
+/** What makes one panel differ from another, on this side. */
+export interface PanelKind {
+  /** Folder of its page below `src/webviews/`. */
+  id: string;
+  title: string;
+  /** The command that opens it; package.json has it too. */
+  command: string;
+  /** What its page may ask of the debugger. */
+  asks: readonly (keyof Requests)[];
+}
+
+/** One kind of panel in one window: shows the focused frame of the active session. */
+export class Panel {
+  #webview: vscode.WebviewPanel | undefined;
+  readonly #pending = new Map<number, vscode.CancellationTokenSource>();
+  #isReady = false;
+  #shown: unknown;
+
+  constructor(
+    readonly kind: PanelKind,
+    private readonly context: vscode.ExtensionContext,
+    private readonly stops: Stops,
+  ) {}
+
+  /** Opens it beside the editor, or brings it to the front; `what` is for panels that show something chosen. */
+  show(what?: unknown): void {
+    this.#shown = what ?? this.#shown;
+    if (this.#webview === undefined) {
+      const where = { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true };
+      this.adopt(
+        vscode.window.createWebviewPanel(this.viewType, this.kind.title, where, { retainContextWhenHidden: true }),
+      );
+    } else {
+      this.#webview.reveal(undefined, true);
+    }
+    if (what !== undefined) {
+      this.#tell({ kind: "show", what });
+    }
+  }
+
+  get viewType(): string {
+    return `llm.${this.kind.id}`;
+  }
+
+  /** Fills a webview: a new one, or one that VS Code has kept over a restart. */
+  adopt(webview: vscode.WebviewPanel): void {
+    this.#webview = webview;
+    const root = vscode.Uri.joinPath(this.context.extensionUri, "dist", "webviews");
+    webview.webview.options = { enableScripts: true, localResourceRoots: [root] };
+    const listeners = [
+      webview.webview.onDidReceiveMessage((message: ToExtension) => this.#hear(message)),
+      this.stops.onDidChange((standing) => this.#follow(standing)),
+    ];
+    webview.onDidDispose(() => {
+      for (const listener of listeners) {
+        listener.dispose();
+      }
+      this.#cancelAll();
+      this.#webview = undefined;
+      this.#isReady = false;
+    });
+    webview.webview.html = page(webview.webview, root, this.kind);
+  }
+
+  #hear(message: ToExtension): void {
+    switch (message.kind) {
+      case "ready":
+        this.#isReady = true;
+        if (this.#shown !== undefined) {
+          this.#tell({ kind: "show", what: this.#shown });
+        }
+        this.#follow(this.stops.standing);
+        break;
+      case "ask":
+        void this.#ask(message);
+        break;
+      case "cancel":
+        this.#pending.get(message.id)?.cancel();
+        break;
+      case "save":
+        void saveFile(message.name, message.data);
+        break;
+      case "painted":
+        log().info(`${this.kind.id}: painted after ${message.milliseconds.toFixed(0)} ms`);
+        break;
+    }
+  }
+
+  #follow(standing: Standing): void {
+    if (standing.kind === "stopped") {
+      const { session, threadId, frameId } = standing.stop;
+      this.#tell({ kind: "stopped", threadId, frameId, session: session.id });
+    } else {
+      this.#cancelAll();
+      this.#tell({ kind: standing.kind });
+    }
+  }
+
+  async #ask({ id, command, arguments: args }: Extract<ToExtension, { kind: "ask" }>): Promise<void> {
+    const standing = this.stops.standing;
+    const session = standing.kind === "stopped" ? standing.stop.session : undefined;
+    if (session === undefined || !this.kind.asks.includes(command)) {
+      this.#tell({
+        kind: "failed",
+        id,
+        message: session ? `a panel may not ask ${command}` : "the model is not stopped",
+      });
+      return;
+    }
+    const source = new vscode.CancellationTokenSource();
+    this.#pending.set(id, source);
+    try {
+      const body = await ask(session, command, args as Requests[typeof command]["arguments"], source.token);
+      this.#tell({ kind: "answer", id, body });
+    } catch (error) {
+      this.#tell({ kind: "failed", id, message: error instanceof Error ? error.message : String(error) });
+    } finally {
+      this.#pending.delete(id);
+      source.dispose();
+    }
+  }
+
+  #cancelAll(): void {
+    for (const source of this.#pending.values()) {
+      source.cancel();
+    }
+  }
+
+  #tell(message: ToPanel): void {
+    if (this.#isReady) {
+      void this.#webview?.webview.postMessage(message);
+    }
+  }
+}

@@ -1,0 +1,23 @@
+// What a panel and the extension say to each other. Both sides import it.
+
+import type { Requests } from "../protocol/messages";
+
+/** From the extension to the panel. */
+export type ToPanel =
+  | { kind: "stopped"; frameId: number; threadId: number; session: string }
+  | { kind: "running" }
+  | { kind: "ended" }
+  /** What the person asked to be shown, such as a variable; a panel says in its own file what it may be. */
+  | { kind: "show"; what: unknown }
+  | { kind: "answer"; id: number; body: unknown }
+  | { kind: "failed"; id: number; message: string };
+
+/** From the panel to the extension. */
+export type ToExtension =
+  | { kind: "ready" }
+  | { kind: "ask"; id: number; command: keyof Requests; arguments: unknown }
+  | { kind: "cancel"; id: number }
+  /** Writes a file; the person says where. `data` is base64. */
+  | { kind: "save"; name: string; data: string }
+  /** How long it took from the stop to the first paint, in milliseconds: for the log, and for the end-to-end test. */
+  | { kind: "painted"; milliseconds: number };

@@ -1,0 +1,1103 @@
+// Made by scripts/generate.py from the Structs of dap_server/protocol, not by hand.
+//
+// What has a default may be left out, on either side: the debugger leaves out what equals its default.
+
+/** A token that could have been chosen. */
+export interface Alternative {
+  id: number;
+  /** What it adds to the text, not quoted; special tokens by their name. */
+  text: string;
+  /** After all logits processors. */
+  probability?: number;
+}
+
+/** `llm/attention`: where the heads of a layer look, in the step of a frame. */
+export interface AttentionArguments {
+  frameId: number;
+  /** Another step of the same sequence than the frame's. */
+  step?: number;
+  /** Index of a layer, or path of a module; the layer of the frame when missing. */
+  layer?: number | string;
+  /** All when missing. */
+  heads?: number[];
+  /** Positions that look; all of the step when missing. */
+  queries?: Positions;
+  /** Positions that are looked at; all when missing. */
+  keys?: Positions;
+  /**
+   * How many numbers may come, all heads together: tiles that are larger are down-sampled by maximum. Default: 65536.
+   */
+  maxCells?: number;
+  /** Default: "float16". */
+  dtype?: "float16" | "float32" | "uint8";
+}
+
+/** Queries or keys of a tile. */
+export interface AttentionAxis {
+  start: number;
+  end: number;
+  /** How many there are, asked for or not. */
+  size: number;
+  /** The token at every cell; of a cell that stands for several the first one. */
+  labels: string[];
+  /** How many positions a cell stands for. Default: 1. */
+  block?: number;
+  /**
+   * Whether `start` and `end` are positions of a text; else keys are something else, such as blocks of tokens. Default:
+   * true.
+   */
+  arePositions?: boolean;
+}
+
+/**
+ * One head over the queries asked for; masked ones do not count.
+ *
+ * `kind` is that of the highest of `scores`: `previous token`, `duplicate`, `induction` or `sink`, `mixed` when none
+ * is high. Cross attention has neither.
+ */
+export interface AttentionHead {
+  head: number;
+  /** In nats. */
+  entropy: number;
+  /** Share of the first token. */
+  first: number;
+  /** Queries × keys; NaN in rows whose every key is masked. */
+  tile: Tile;
+  kind?: string;
+  scores?: Record<string, number>;
+  /** How many positions back it looks. */
+  distance?: number;
+  /** Mean share that goes to no key at all, where the model has learnt such a sink; rows sum to 1 without it. */
+  learntSink?: number;
+  /** That share, by query. */
+  sinks?: Tile;
+}
+
+/** One call of attention. */
+export interface AttentionOfModule {
+  /** Of the module that made it. */
+  path: string;
+  kind: "cross" | "encoder" | "self";
+  /** What ran: `eager`, `sdpa`, `flash_attention_2` … */
+  kernel: string;
+  /** How it was heard of: `AttentionInterface`, `scaled_dot_product_attention`, `softmax` … */
+  source: string;
+  headCount: number;
+  queries: AttentionAxis;
+  keys: AttentionAxis;
+  heads: AttentionHead[];
+  /** How many keys a query may see, itself among them. */
+  window?: number;
+}
+
+/**
+ * Base of everything on the wire: camelCase there, snake_case here, and None is left out.
+ *
+ * Subclasses name what is required first; they are made with keywords.
+ */
+export interface AttentionResponseBody {
+  step: number;
+  /** The module that was looked into. */
+  path: string;
+  /** Several in a decoder that also looks at an encoder; none where no attention can be heard of. */
+  calls: AttentionOfModule[];
+}
+
+/** `llm/attribution`: what each part of the model added to a logit at the position that a step chooses from. */
+export interface AttributionArguments {
+  frameId: number;
+  /** An id, or a text, quoted or not; the token that the step chooses when missing. */
+  token?: number | string;
+  /** In the sequence, from its end when negative: of an earlier choice, or one inside the prompt. */
+  position?: number;
+  /** Whether attention is split into its heads. Default: true. */
+  heads?: boolean;
+}
+
+/** One term of a logit. */
+export interface AttributionPart {
+  /** Path of a module, `head 3` of the attention that it is a part of, `embedding`. */
+  name: string;
+  kind: "attention" | "between" | "bias" | "embedding" | "head" | "layer" | "module";
+  value?: number;
+  /** What `parts` do not explain of it. */
+  rest?: number;
+  parts?: AttributionPart[];
+  /** Why there are no `parts`. */
+  note?: string;
+}
+
+/** The answer to `llm/attribution`: `parts` and `remainder` sum to `logit`. */
+export interface AttributionResponseBody {
+  token: Token;
+  position: number;
+  /** Embedding, layers in their order, biases behind them. */
+  parts: AttributionPart[];
+  /** Before capping, if the model caps its logits. */
+  logit?: number;
+  /** As the model gave it. */
+  given?: number;
+  /** The sum of `parts`. */
+  total?: number;
+  /** What they do not explain: rounding. */
+  remainder?: number;
+}
+
+/** What became of a breakpoint that the client wanted. */
+export interface Breakpoint {
+  verified: boolean;
+  /** Needed for `breakpoint` events and for `hit_breakpoint_ids`. */
+  id?: number;
+  /** Says why it is not verified. */
+  message?: string;
+  source?: Source;
+  line?: number;
+  column?: number;
+  endLine?: number;
+  endColumn?: number;
+  instructionReference?: string;
+  offset?: number;
+  /** `pending` may be verified later, `failed` will not. */
+  reason?: "failed" | "pending";
+}
+
+/** What the content of a source hashes to. */
+export interface Checksum {
+  algorithm: "MD5" | "SHA1" | "SHA256" | "timestamp";
+  checksum: string;
+}
+
+/** A proposal for what the user may type next. */
+export interface CompletionItem {
+  label: string;
+  /** What is inserted, if it is not the label. */
+  text?: string;
+  sortText?: string;
+  detail?: string;
+  type?: "class" | "color" | "constructor" | "customcolor" | "enum" | "field" | "file" | "function" | "interface" | "keyword" | "method" | "module" | "property" | "reference" | "snippet" | "text" | "unit" | "value" | "variable";
+  /** Where in the text of the request the proposal goes; `length` characters there are replaced. */
+  start?: number;
+  length?: number;
+  selectionStart?: number;
+  selectionLength?: number;
+}
+
+/** What the user has typed, and where the caret is. */
+export interface CompletionsArguments {
+  text: string;
+  column: number;
+  frameId?: number;
+  line?: number;
+}
+
+/** What may come next. */
+export interface CompletionsResponseBody {
+  targets: CompletionItem[];
+}
+
+/** Who is to run on. */
+export interface ContinueArguments {
+  threadId: number;
+  singleThread?: boolean;
+}
+
+/** Who runs on. */
+export interface ContinueResponseBody {
+  /** Missing is true. */
+  allThreadsContinued?: boolean;
+}
+
+/** Who runs on, when no request said so. */
+export interface ContinuedEventBody {
+  threadId: number;
+  /** Missing is true. */
+  allThreadsContinued?: boolean;
+}
+
+/** An expression, and where it is to be evaluated; without a frame, globally. */
+export interface EvaluateArguments {
+  expression: string;
+  frameId?: number;
+  line?: number;
+  column?: number;
+  source?: Source;
+  /** `watch`, `repl`, `hover` (free of side effects), `clipboard`, `variables` or another. */
+  context?: string;
+  format?: ValueFormat;
+}
+
+/** The value of an expression, with children if its reference is above 0. */
+export interface EvaluateResponseBody {
+  result: string;
+  variablesReference: number;
+  type?: string;
+  presentationHint?: VariablePresentationHint;
+  namedVariables?: number;
+  indexedVariables?: number;
+  memoryReference?: string;
+  valueLocationReference?: number;
+}
+
+/** A breakpoint that the client wants on a name. */
+export interface FunctionBreakpoint {
+  name: string;
+  condition?: string;
+  hitCondition?: string;
+}
+
+/** One position of the text. */
+export interface GeneratedToken {
+  id: number;
+  /** What it adds to the text, not quoted; special tokens by their name. */
+  text: string;
+  position: number;
+  /** That chose it; missing in the prompt. */
+  step?: number;
+  /** With which it was chosen, after all logits processors. */
+  probability?: number;
+  /** Of that choice, in nats; missing where it was not asked for. */
+  entropy?: number;
+  /** The most likely ones, the chosen one among them if it is one of them. */
+  alternatives?: Alternative[];
+  /** Default: false. */
+  special?: boolean;
+  /** Default: false. */
+  padding?: boolean;
+}
+
+/** `llm/generation`: a stretch of the text of one sequence. */
+export interface GenerationArguments {
+  /** Default: 1. */
+  threadId?: number;
+  /** Position, padding included. Default: 0. */
+  start?: number;
+  /** All that follow when missing. */
+  count?: number;
+  /** How many alternatives to tell of every chosen token, which runs its step again. Default: 0. */
+  top?: number;
+  /** Whether the entropy of every choice is wanted, which runs its step again. Default: false. */
+  entropy?: boolean;
+}
+
+/** A text, and where in it the run stands. After a way back the tokens that followed are still told. */
+export interface GenerationResponseBody {
+  sequence: number;
+  tokens: GeneratedToken[];
+  /** How many positions there are, asked for or not. */
+  total: number;
+  /** Positions of the prompt, padding included. */
+  promptLength: number;
+  /** How many tokens have been chosen. */
+  steps: number;
+  /** At which the run stands. */
+  step: number;
+  /** Of the module it stands at, empty for the whole model; or `step`, `logits`, `sample`, `end`, a processor. */
+  path: string;
+  phase: "after" | "before";
+  /** Paths of the layers, in their order. */
+  layers: string[];
+  /** Whether the last token of the run has been chosen. */
+  isOver: boolean;
+}
+
+/** Where the thread is to go on from. */
+export interface GotoArguments {
+  threadId: number;
+  /** From the `gotoTargets` request. */
+  targetId: number;
+}
+
+/** A place that `goto` may jump to. */
+export interface GotoTarget {
+  id: number;
+  label: string;
+  line: number;
+  column?: number;
+  endLine?: number;
+  endColumn?: number;
+  instructionPointerReference?: string;
+}
+
+/** The place to jump to. */
+export interface GotoTargetsArguments {
+  source: Source;
+  line: number;
+  column?: number;
+}
+
+/** What `goto` may jump to near that place. */
+export interface GotoTargetsResponseBody {
+  targets: GotoTarget[];
+}
+
+/** What is differentiated. */
+export interface GradientObjective {
+  /** `loss`: the mean cross entropy of every token of the text, given those before it. Default: "logit". */
+  kind?: "logit" | "logprob" | "loss";
+  /** An id, or a text, quoted or not; else that of the frame's step, the likeliest while none is chosen. */
+  token?: number | string;
+  /** In the forward that is run again, whose logits are meant; the last one by default. */
+  position?: number;
+}
+
+/** The gradient with respect to one tensor, of the same shape. */
+export interface GradientRow {
+  name: string;
+  shape: number[];
+  dtype: string;
+  /** Opens like a tensor; 0 where there is no gradient. */
+  variablesReference: number;
+  /** Euclidean; missing where nothing leads from the tensor to the number. */
+  norm?: number;
+}
+
+/** `llm/gradients`: of one number, with respect to the tensors of a module. */
+export interface GradientsArguments {
+  frameId: number;
+  of?: GradientObjective;
+  /** Of the module; the frame's own by default. */
+  path?: string;
+  withRespectTo?: ("inputs" | "output" | "parameters")[];
+}
+
+/**
+ * Base of everything on the wire: camelCase there, snake_case here, and None is left out.
+ *
+ * Subclasses name what is required first; they are made with keywords.
+ */
+export interface GradientsResponseBody {
+  /** By one forward over the whole text, rather than by the step as it was. */
+  recomputed: boolean;
+  gradients: GradientRow[];
+  /** Of what was differentiated; missing, as every number here, where it is not finite. */
+  value?: number;
+  /** Whose logit or log-probability it is; missing for the loss. */
+  token?: Token;
+  /** For the loss: of every token but the first, in nats. */
+  losses?: (number | null)[];
+}
+
+/** What the last call of a module in this step gave. Modules that have not run have none. */
+export interface InlineValue {
+  path: string;
+  /** Euclidean, of the vector at the last position of its output; of its input while it runs. */
+  norm?: number;
+  /** Default: false. */
+  isInput?: boolean;
+  /** What the logit lens says behind a layer; at `sample` the chosen token. */
+  token?: Token;
+  probability?: number;
+}
+
+/** `llm/inlineValues`: a short value for each of the modules whose lines are visible. */
+export interface InlineValuesArguments {
+  frameId: number;
+  /** As written on the lines of the map. */
+  paths: string[];
+  /** Run the step again for what is not known yet. Else only what is held is told, at once. Default: false. */
+  wait?: boolean;
+}
+
+/**
+ * Base of everything on the wire: camelCase there, snake_case here, and None is left out.
+ *
+ * Subclasses name what is required first; they are made with keywords.
+ */
+export interface InlineValuesResponseBody {
+  values: InlineValue[];
+  /** Whether asking with `wait` would tell no more. */
+  isComplete: boolean;
+}
+
+/** What the client is to fetch again. */
+export interface InvalidatedEventBody {
+  /** `all`, also when missing, `stacks`, `threads`, `variables` or another. */
+  areas?: string[];
+  threadId?: number;
+  stackFrameId?: number;
+}
+
+/** What a session debugs and how. Paths are resolved by the engine, from `cwd`. */
+export interface LaunchArguments {
+  /** Folder of a model in transformers' format, or its id on the Hugging Face hub. */
+  model?: string;
+  /** Branch, tag or commit of a model on the hub. */
+  revision?: string;
+  /** Text that the model continues, fills in or labels. */
+  prompt?: string;
+  /** Several texts as one padded batch, on the left where the model continues them. */
+  prompts?: string[];
+  /** A chat, put into the model's chat template: a list of {role, content}. */
+  messages?: Record<string, unknown>[];
+  /**
+   * Options of transformers' GenerationConfig, such as max_new_tokens, do_sample, temperature. What is not given comes
+   * from the model's own generation_config.json.
+   */
+  generation?: Record<string, unknown>;
+  /** Seed of all random number generators, set before every run. */
+  seed?: number;
+  /** Number format of the weights; 'auto' takes the checkpoint's own. Default: "auto". */
+  dtype?: "auto" | "bfloat16" | "float16" | "float32" | "float64";
+  /** Device of the whole model, such as 'cpu', 'cuda' or 'cuda:1'. */
+  device?: string;
+  /** Placement over several devices as transformers' device_map takes it (needs accelerate). */
+  deviceMap?: string | Record<string, number | string>;
+  /** Attention kernels: 'eager', 'sdpa', 'flash_attention_2' … */
+  attnImplementation?: string;
+  /** Run Python code that comes with the model. Only for models that you trust. Default: false. */
+  trustRemoteCode?: boolean;
+  /** Stop before the first forward pass. Default: false. */
+  stopOnEntry?: boolean;
+  /** Stop once more after the last token. By default yes when debugging, no with noDebug. */
+  stopAtEnd?: boolean;
+  /** Run without breakpoints and stops. Default: false. */
+  noDebug?: boolean;
+  /** Python interpreter that runs the model; it needs llm-dap and torch. Default: the adapter's. */
+  python?: string;
+  /** Working directory of the model's process. */
+  cwd?: string;
+  /** Environment variables to set, or to remove when null. */
+  env?: Record<string, string | null>;
+  /** Where the model's process runs: the debug console or a terminal of the editor. Default: "internalConsole". */
+  console?: "externalTerminal" | "integratedTerminal" | "internalConsole";
+  /** Token that a listening adapter printed. Not needed over stdio. */
+  token?: string;
+}
+
+/** `llm/lens`: the logit lens over layers and positions of the frame's sequence, at the frame's step. */
+export interface LensArguments {
+  frameId: number;
+  /** Another step of the same sequence than the frame's. */
+  step?: number;
+  /** Indices of layers; -1 is what goes into the first one. All of them when missing. */
+  layers?: number[];
+  /**
+   * In the sequence, padding included, as in the scope Tokens; from its end when negative. Only the position that the
+   * step chooses its token from when missing.
+   */
+  positions?: number[];
+  /** How many of the most likely tokens are told. Default: 5. */
+  top?: number;
+  /** Tokens whose rank and probability are told everywhere: ids, or their text, such as ' Paris', quoted or not. */
+  watch?: (number | string)[];
+  /**
+   * Run every step again, rather than one forward over the whole text; takes as many forwards as there are steps.
+   * Default: false.
+   */
+  exact?: boolean;
+}
+
+/** A token that could come next, or a label of a classifier. */
+export interface LensCandidate {
+  id: number;
+  /** What it adds to the text, not quoted; special tokens by their name. */
+  text: string;
+  /** Counted from 1. */
+  rank: number;
+  /** Missing, as every number of a model may be, where it is not finite. */
+  probability?: number;
+  logit?: number;
+}
+
+/** What would be said after one layer at one position, and the residual stream there. */
+export interface LensCell {
+  top: LensCandidate[];
+  /** In the order of `watch`. */
+  watched: LensCandidate[];
+  /** Euclidean norm of the residual stream. */
+  norm?: number;
+  /** Norm of what the layer added; 0 before the first one. */
+  update?: number;
+  /** Of the residual stream with what the last layer leaves. */
+  cosine?: number;
+}
+
+/** One position of the text. */
+export interface LensColumn {
+  /** Whether it comes from one forward over the whole text, which rounds differently than the steps of the run did. */
+  recomputed: boolean;
+  /** In the order of `layers`; empty for padding. */
+  cells: LensCell[];
+  /** Missing for a classifier, which says one thing about the whole text. */
+  position?: number;
+  /** That stands there. */
+  token?: Token;
+  /** Default: false. */
+  padding?: boolean;
+}
+
+/** A line of the table. */
+export interface LensLayer {
+  /** -1 for what goes into the first layer. */
+  index: number;
+  /** Of the module; empty for what goes into the first layer. */
+  path: string;
+}
+
+/** The answer to `llm/lens`. */
+export interface LensResponseBody {
+  layers: LensLayer[];
+  columns: LensColumn[];
+}
+
+/** `llm/loading`, engine to adapter: how far loading is. Editors get DAP's progress events instead. */
+export interface LoadingEventBody {
+  message: string;
+  percentage: number;
+}
+
+/** Who is to step, and how far. */
+export interface NextArguments {
+  threadId: number;
+  singleThread?: boolean;
+  granularity?: "instruction" | "line" | "statement";
+}
+
+/** Text for the user, of the debuggee or of the adapter. */
+export interface OutputEventBody {
+  output: string;
+  /** `console`, also when missing, `important`, `stdout`, `stderr`, `telemetry` or another. */
+  category?: string;
+  group?: "end" | "start" | "startCollapsed";
+  /** If above 0, what is shown instead of the text, to unfold. */
+  variablesReference?: number;
+  source?: Source;
+  line?: number;
+  column?: number;
+  data?: unknown;
+  locationReference?: number;
+}
+
+/** Who is to stop. */
+export interface PauseArguments {
+  threadId: number;
+}
+
+/** A stretch of a text; `end` is the first position behind it. */
+export interface Positions {
+  start: number;
+  end: number;
+}
+
+/** Which bytes to read. */
+export interface ReadMemoryArguments {
+  memoryReference: string;
+  count: number;
+  offset?: number;
+}
+
+/** The bytes; fewer than asked for, and none unreadable, means that the memory ends there. */
+export interface ReadMemoryResponseBody {
+  /** Of the first byte: hexadecimal after `0x`, else decimal. */
+  address: string;
+  unreadableBytes?: number;
+  /** In base64. */
+  data?: string;
+}
+
+/** Who is to run back. */
+export interface ReverseContinueArguments {
+  threadId: number;
+  singleThread?: boolean;
+}
+
+/** `llm/reverseStepIn` and `llm/reverseStepOut`: what DAP's stepBack is to stepIn and stepOut. */
+export interface ReverseStepArguments {
+  threadId: number;
+}
+
+/** `llm/runToStep`: goes to any place of any step, past or future. */
+export interface RunToStepArguments {
+  step: number;
+  /** Module path or `logits`, `sample`; the beginning of the step when it is missing. */
+  path?: string;
+  /** Default: "before". */
+  phase?: "after" | "before";
+}
+
+/** `llm/running`: a run is ready to begin. */
+export interface RunningEventBody {
+  /** Class of the model. */
+  model: string;
+  device: string;
+  /** B, how many texts are generated together. */
+  sequences: number;
+}
+
+/** `llm/saliency`: how much every token bears on what the model says next. */
+export interface SaliencyArguments {
+  frameId: number;
+  of?: GradientObjective;
+}
+
+/**
+ * Base of everything on the wire: camelCase there, snake_case here, and None is left out.
+ *
+ * Subclasses name what is required first; they are made with keywords.
+ */
+export interface SaliencyResponseBody {
+  recomputed: boolean;
+  tokens: SaliencyToken[];
+  value?: number;
+  token?: Token;
+}
+
+/** One token of the text before the frame's token. */
+export interface SaliencyToken {
+  position: number;
+  /** Gradient times input, summed over the width of the embedding. */
+  score?: number;
+  /** Euclidean, of the gradient with respect to the embedding. */
+  norm?: number;
+  id?: number;
+  text?: string;
+  /** Whether an encoder read it; without an `id` it is a position of the encoder's output. Default: false. */
+  encoded?: boolean;
+}
+
+/** `llm/sampling`: the choice of the token of a frame's step, for the sequence of its thread. */
+export interface SamplingArguments {
+  frameId: number;
+  /** Another step of the same sequence than the frame's. */
+  step?: number;
+  /** How many tokens to list at every stage. Default: 20. */
+  top?: number;
+}
+
+/** A token whose probability a logits processor changed. */
+export interface SamplingMove {
+  id: number;
+  /** What it adds to the text, not quoted; special tokens by their name. */
+  text: string;
+  before: number;
+  after: number;
+}
+
+/** What a logits processor was made with, as text. */
+export interface SamplingOption {
+  name: string;
+  value: string;
+}
+
+/** All stages, and the draw. */
+export interface SamplingResponseBody {
+  step: number;
+  sequence: number;
+  token: SamplingToken;
+  /** Whether the token is chosen already; else it will be. */
+  isChosen: boolean;
+  /** Padding is what a sequence that has ended gets, whatever the scores say. */
+  draw: "greedy" | "padding" | "sampled";
+  /** How many tokens cannot be chosen that the logits allowed. */
+  pruned: number;
+  stages: SamplingStage[];
+  /** Their probability under the logits. */
+  prunedMass?: number;
+}
+
+/** The scores at one point of the choice. */
+export interface SamplingStage {
+  /** `logits`, the class of a logits processor, or `probabilities`. */
+  name: string;
+  kind: "logits" | "probabilities" | "processor";
+  /** How many processors of that class come before it. */
+  occurrence: number;
+  /** How many tokens can be chosen. */
+  tokens: number;
+  top: SamplingToken[];
+  /** The token that is chosen in the end, at this stage. */
+  chosen: SamplingToken;
+  /** Of the chosen token, from 1; missing where there are no probabilities. */
+  rank?: number;
+  /** In nats; missing where there are no probabilities. */
+  entropy?: number;
+  options?: SamplingOption[];
+  /** How many scores are not what they were at the stage before. Default: 0. */
+  changed?: number;
+  /** How many tokens were taken out. Default: 0. */
+  pruned?: number;
+  /** Their probability at the stage before. */
+  prunedMass?: number;
+  /** How many scores are NaN. Default: 0. */
+  nan?: number;
+  /** The tokens whose probability changed most. */
+  movers?: SamplingMove[];
+}
+
+/** A token at one stage. */
+export interface SamplingToken {
+  id: number;
+  /** What it adds to the text, not quoted; special tokens by their name. */
+  text: string;
+  /** Missing when it is not a finite number: a token that was pruned has -inf. */
+  score?: number;
+  probability?: number;
+}
+
+/** `llm/saveTensor`: writes the tensor to a file. */
+export interface SaveTensorArguments {
+  /** Absolute; its suffix says the format: `.safetensors` or `.npy`. */
+  path: string;
+  variablesReference?: number;
+  expression?: string;
+  frameId?: number;
+  /** Default: false. */
+  overwrite?: boolean;
+}
+
+/** What was written. */
+export interface SaveTensorResponseBody {
+  path: string;
+  /** Size of the file. */
+  bytes: number;
+  shape: number[];
+  dtype: string;
+}
+
+/** A named set of variables of a frame. */
+export interface Scope {
+  name: string;
+  variablesReference: number;
+  /** Clients fetch it only when the user opens it. */
+  expensive: boolean;
+  /** `arguments`, `locals`, `registers`, `returnValue` or another. */
+  presentationHint?: string;
+  namedVariables?: number;
+  indexedVariables?: number;
+  source?: Source;
+  line?: number;
+  column?: number;
+  endLine?: number;
+  endColumn?: number;
+}
+
+/** The frame whose scopes are asked for. */
+export interface ScopesArguments {
+  frameId: number;
+}
+
+/** The scopes of the frame. */
+export interface ScopesResponseBody {
+  scopes: Scope[];
+}
+
+/** All function breakpoints that there are to be from now on. */
+export interface SetFunctionBreakpointsArguments {
+  breakpoints: FunctionBreakpoint[];
+}
+
+/** What became of each, in the order of the arguments. */
+export interface SetFunctionBreakpointsResponseBody {
+  breakpoints: Breakpoint[];
+}
+
+/** A piece of code to show: a file by its path, or a text that the `source` request answers by its reference. */
+export interface Source {
+  name?: string;
+  path?: string;
+  /** If above 0 the text comes from the `source` request, even if there is a path. */
+  sourceReference?: number;
+  presentationHint?: "deemphasize" | "emphasize" | "normal";
+  origin?: string;
+  /** Sources related to this one, such as those that it was generated from. */
+  sources?: Source[];
+  /** Comes back from the client unchanged, even in a later session. */
+  adapterData?: unknown;
+  checksums?: Checksum[];
+}
+
+/** Where one call of a stopped thread stands; without a source, line and column are 0. */
+export interface StackFrame {
+  /** Unique over all threads. */
+  id: number;
+  name: string;
+  line: number;
+  column: number;
+  source?: Source;
+  endLine?: number;
+  endColumn?: number;
+  /** Missing is true, if the capability `supports_restart_frame` is. */
+  canRestart?: boolean;
+  instructionPointerReference?: string;
+  moduleId?: number | string;
+  presentationHint?: "label" | "normal" | "subtle";
+}
+
+/** What the names of stack frames are to show. */
+export interface StackFrameFormat {
+  hex?: boolean;
+  parameters?: boolean;
+  parameterTypes?: boolean;
+  parameterNames?: boolean;
+  parameterValues?: boolean;
+  line?: boolean;
+  module?: boolean;
+  /** Also frames that would be hidden. */
+  includeAll?: boolean;
+}
+
+/** Whose frames, and which of them; no `levels`, or 0, means all. */
+export interface StackTraceArguments {
+  threadId: number;
+  startFrame?: number;
+  levels?: number;
+  format?: StackFrameFormat;
+}
+
+/** The frames, innermost first; fewer than asked for means that there are no more. */
+export interface StackTraceResponseBody {
+  stackFrames: StackFrame[];
+  totalFrames?: number;
+}
+
+/** `llm/status`: how the run goes. */
+export interface StatusArguments {
+}
+
+/** The answer to `llm/status`. */
+export interface StatusResponseBody {
+  /** Class of the model. */
+  model: string;
+  device: string;
+  dtype: string;
+  parameters: number;
+  /** How many tokens have been chosen, of each sequence. */
+  steps: number;
+  /** That choosing them took; stops do not count. */
+  seconds: number;
+  /** Bytes in use: of the model's process, or on the device where it has memory of its own. */
+  memory?: number;
+}
+
+/** Who is to step back, and how far. */
+export interface StepBackArguments {
+  threadId: number;
+  singleThread?: boolean;
+  granularity?: "instruction" | "line" | "statement";
+}
+
+/** Who is to step into what, and how far. */
+export interface StepInArguments {
+  threadId: number;
+  singleThread?: boolean;
+  /** From the `stepInTargets` request. */
+  targetId?: number;
+  granularity?: "instruction" | "line" | "statement";
+}
+
+/** Who is to step out, and how far. */
+export interface StepOutArguments {
+  threadId: number;
+  singleThread?: boolean;
+  granularity?: "instruction" | "line" | "statement";
+}
+
+/** Why execution stopped, and whose. */
+export interface StoppedEventBody {
+  /**
+   * `step`, `breakpoint`, `exception`, `pause`, `entry`, `goto`, `function breakpoint`, `data breakpoint`, `instruction
+   * breakpoint` or another.
+   */
+  reason: string;
+  /** The reason as the user reads it. */
+  description?: string;
+  threadId?: number;
+  preserveFocusHint?: boolean;
+  text?: string;
+  allThreadsStopped?: boolean;
+  hitBreakpointIds?: number[];
+}
+
+/** `llm/tensor`: a page of one or two axes. */
+export interface TensorArguments {
+  variablesReference?: number;
+  expression?: string;
+  frameId?: number;
+  /**
+   * By axis: an index, `[start, end]`, or null for all of it. Of those that are not given the last two are whole, as
+   * far as two axes are left; others are at 0.
+   */
+  slices?: (number | number[] | null)[];
+  /** A page with more numbers is down-sampled. Default: 65536. */
+  maxCells?: number;
+  /** Default: "float32". */
+  dtype?: "float16" | "float32" | "uint8";
+  /** Default: "magnitude". */
+  reduction?: "magnitude" | "maximum";
+  /** Whether the statistics of the page are wanted too. Default: false. */
+  statistics?: boolean;
+}
+
+/** One axis of the tensor: `index` of one that is fixed, `start` and `end` of one that the tile has. */
+export interface TensorAxis {
+  name: string;
+  size: number;
+  index?: number;
+  start?: number;
+  end?: number;
+  /** The token at every cell of the tile; of a cell that stands for several the first one. */
+  labels?: string[];
+}
+
+/** `llm/tensorLiteral`: Python that makes the tensor again. */
+export interface TensorLiteralArguments {
+  variablesReference?: number;
+  expression?: string;
+  frameId?: number;
+  /** Default: "torch". */
+  library?: "numpy" | "torch";
+}
+
+/** The Python expression; it needs `torch`, or NumPy as `np`. */
+export interface TensorLiteralResponseBody {
+  text: string;
+}
+
+/** A page. The axes of the tile are those that have a `start`, in their order; float32 rounds what is wider. */
+export interface TensorResponseBody {
+  /** Of the whole tensor. */
+  shape: number[];
+  dtype: string;
+  device: string;
+  axes: TensorAxis[];
+  tile: Tile;
+  statistics?: TensorStatistics;
+}
+
+/** Of all numbers of the page, not only those that are sent; null without a finite one. */
+export interface TensorStatistics {
+  mean: number;
+  std: number;
+  min: number;
+  max: number;
+  norm: number;
+  zeros: number;
+  nan: number;
+  positiveInf: number;
+  negativeInf: number;
+}
+
+/** Something that runs and stops on its own. */
+export interface Thread {
+  id: number;
+  name: string;
+}
+
+/** All threads; a debuggee without any has one all the same. */
+export interface ThreadsResponseBody {
+  threads: Thread[];
+}
+
+/** Numbers in one or two axes, row by row. A value is `scale` times the number in `data`. */
+export interface Tile {
+  /** After down-sampling. */
+  shape: number[];
+  dtype: "float16" | "float32" | "uint8";
+  /** Little-endian, in base64. In `uint8` 255 stands for what is not finite, such as a masked row. */
+  data: string;
+  /** Default: 1.0. */
+  scale?: number;
+  /** So many neighbours along each axis became one number; the last block may have fewer. Missing: all are there. */
+  blocks?: number[];
+  /** Which one stands for a block: the one that is farthest from 0, with its sign, or the largest. NaN before all. */
+  reduction?: "magnitude" | "maximum";
+}
+
+/** What a model reads or says; of a classifier a label. */
+export interface Token {
+  id: number;
+  /** What it adds to the text, not quoted; special tokens by their name. */
+  text: string;
+}
+
+/** How values are to be written. */
+export interface ValueFormat {
+  hex?: boolean;
+}
+
+/** A name with a value, and with children if its reference is above 0. */
+export interface Variable {
+  name: string;
+  value: string;
+  variablesReference: number;
+  type?: string;
+  presentationHint?: VariablePresentationHint;
+  /** The expression that `evaluate` understands for it. */
+  evaluateName?: string;
+  namedVariables?: number;
+  /** Clients fetch the children in pages if this is set, and named ones only if `named_variables` is set too. */
+  indexedVariables?: number;
+  memoryReference?: string;
+  declarationLocationReference?: number;
+  valueLocationReference?: number;
+}
+
+/** How to draw a variable; all strings may also have values that the specification does not list. */
+export interface VariablePresentationHint {
+  kind?: string;
+  attributes?: string[];
+  visibility?: string;
+  /** The value is fetched on a click: `variables` of its reference answers exactly one variable. */
+  lazy?: boolean;
+}
+
+/** Whose children, and which of them; no `count`, or 0, means all. */
+export interface VariablesArguments {
+  variablesReference: number;
+  filter?: "indexed" | "named";
+  /** Past the end there is nothing, which is no error. */
+  start?: number;
+  count?: number;
+  format?: ValueFormat;
+}
+
+/** The children; fewer than asked for means that there are no more. */
+export interface VariablesResponseBody {
+  variables: Variable[];
+}
+
+/** What the extension may ask, by its name on the wire. */
+export interface Requests {
+  "llm/runToStep": { arguments: RunToStepArguments; body: undefined };
+  "llm/reverseStepIn": { arguments: ReverseStepArguments; body: undefined };
+  "llm/reverseStepOut": { arguments: ReverseStepArguments; body: undefined };
+  "llm/tensor": { arguments: TensorArguments; body: TensorResponseBody };
+  "llm/tensorLiteral": { arguments: TensorLiteralArguments; body: TensorLiteralResponseBody };
+  "llm/saveTensor": { arguments: SaveTensorArguments; body: SaveTensorResponseBody };
+  "llm/sampling": { arguments: SamplingArguments; body: SamplingResponseBody };
+  "llm/attention": { arguments: AttentionArguments; body: AttentionResponseBody };
+  "llm/lens": { arguments: LensArguments; body: LensResponseBody };
+  "llm/attribution": { arguments: AttributionArguments; body: AttributionResponseBody };
+  "llm/generation": { arguments: GenerationArguments; body: GenerationResponseBody };
+  "llm/status": { arguments: StatusArguments; body: StatusResponseBody };
+  "llm/inlineValues": { arguments: InlineValuesArguments; body: InlineValuesResponseBody };
+  "llm/gradients": { arguments: GradientsArguments; body: GradientsResponseBody };
+  "llm/saliency": { arguments: SaliencyArguments; body: SaliencyResponseBody };
+  "threads": { arguments: undefined; body: ThreadsResponseBody };
+  "stackTrace": { arguments: StackTraceArguments; body: StackTraceResponseBody };
+  "scopes": { arguments: ScopesArguments; body: ScopesResponseBody };
+  "variables": { arguments: VariablesArguments; body: VariablesResponseBody };
+  "evaluate": { arguments: EvaluateArguments; body: EvaluateResponseBody };
+  "goto": { arguments: GotoArguments; body: undefined };
+  "gotoTargets": { arguments: GotoTargetsArguments; body: GotoTargetsResponseBody };
+  "next": { arguments: NextArguments; body: undefined };
+  "stepBack": { arguments: StepBackArguments; body: undefined };
+  "stepIn": { arguments: StepInArguments; body: undefined };
+  "stepOut": { arguments: StepOutArguments; body: undefined };
+  "reverseContinue": { arguments: ReverseContinueArguments; body: undefined };
+  "continue": { arguments: ContinueArguments; body: ContinueResponseBody };
+  "pause": { arguments: PauseArguments; body: undefined };
+  "readMemory": { arguments: ReadMemoryArguments; body: ReadMemoryResponseBody };
+  "completions": { arguments: CompletionsArguments; body: CompletionsResponseBody };
+  "setFunctionBreakpoints": { arguments: SetFunctionBreakpointsArguments; body: SetFunctionBreakpointsResponseBody };
+}
+
+/** What the debugger tells, by its name on the wire. */
+export interface Events {
+  "llm/loading": LoadingEventBody;
+  "llm/running": RunningEventBody;
+  "stopped": StoppedEventBody;
+  "continued": ContinuedEventBody;
+  "output": OutputEventBody;
+  "invalidated": InvalidatedEventBody;
+}

@@ -1,0 +1,148 @@
+// A page's side of what is said between a panel and the extension.
+
+import type { ToExtension, ToPanel } from "../../panels/wire";
+import type { Requests } from "../../protocol/messages";
+
+interface VsCode {
+  postMessage(message: ToExtension): void;
+  getState(): unknown;
+  setState(state: unknown): void;
+}
+declare function acquireVsCodeApi(): VsCode;
+
+const vscode = acquireVsCodeApi();
+
+/** A stop, as a page knows it. Requests that are made for it are cancelled when the next one comes. */
+export interface Stop {
+  frameId: number;
+  threadId: number;
+  session: string;
+  /** Aborted when the run goes on or another frame is looked at. */
+  signal: AbortSignal;
+}
+
+export interface Panel {
+  stopped(stop: Stop): void | Promise<void>;
+  /** The run goes on: what is shown is of the last stop. */
+  running?(): void;
+  ended?(): void;
+  show?(what: unknown): void;
+}
+
+/** Thrown by `ask` when nobody wants the answer any more. */
+export class Cancelled extends Error {}
+
+interface Waiting {
+  resolve(body: unknown): void;
+  reject(error: Error): void;
+}
+
+const waiting = new Map<number, Waiting>();
+let last = 0;
+
+/** Asks the debugger. An abort cancels the work there too. */
+export function ask<C extends keyof Requests>(
+  command: C,
+  args: Requests[C]["arguments"],
+  signal?: AbortSignal,
+): Promise<Requests[C]["body"]> {
+  last += 1;
+  const id = last;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(new Cancelled());
+      return;
+    }
+    signal?.addEventListener(
+      "abort",
+      () => {
+        if (waiting.delete(id)) {
+          vscode.postMessage({ kind: "cancel", id });
+          reject(new Cancelled());
+        }
+      },
+      { once: true },
+    );
+    waiting.set(id, { resolve: resolve as (body: unknown) => void, reject });
+    vscode.postMessage({ kind: "ask", id, command, arguments: args });
+  });
+}
+
+/** Begins to follow the stops. Errors of `stopped` are shown in the page; cancelled ones are not. */
+export function follow(panel: Panel, complain: (message: string) => void): void {
+  let current = new AbortController();
+  const next = (): AbortSignal => {
+    current.abort();
+    current = new AbortController();
+    return current.signal;
+  };
+  const stopped = async (stop: Stop): Promise<void> => {
+    const begun = performance.now();
+    try {
+      await panel.stopped(stop);
+      painted(performance.now() - begun);
+    } catch (error) {
+      if (!(error instanceof Cancelled) && !stop.signal.aborted) {
+        complain(error instanceof Error ? error.message : String(error));
+      }
+    }
+  };
+  window.addEventListener("message", ({ data }: MessageEvent<ToPanel>) => {
+    switch (data.kind) {
+      case "stopped":
+        void stopped({ ...data, signal: next() });
+        break;
+      case "running":
+        next();
+        panel.running?.();
+        break;
+      case "ended":
+        next();
+        panel.ended?.();
+        break;
+      case "show":
+        panel.show?.(data.what);
+        break;
+      case "answer":
+        settle(data.id)?.resolve(data.body);
+        break;
+      case "failed":
+        settle(data.id)?.reject(new Error(data.message));
+        break;
+    }
+  });
+  vscode.postMessage({ kind: "ready" });
+}
+
+function settle(id: number): Waiting | undefined {
+  const found = waiting.get(id);
+  waiting.delete(id);
+  return found;
+}
+
+function painted(milliseconds: number): void {
+  requestAnimationFrame(() => {
+    document.body.dataset.painted = milliseconds.toFixed(0);
+    vscode.postMessage({ kind: "painted", milliseconds });
+  });
+}
+
+/** Has the person save a file. */
+export async function save(name: string, content: Blob): Promise<void> {
+  const bytes = new Uint8Array(await content.arrayBuffer());
+  let binary = "";
+  for (let at = 0; at < bytes.length; at += 0x8000) {
+    binary += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+  }
+  vscode.postMessage({ kind: "save", name, data: btoa(binary) });
+}
+
+/** What the person has chosen in the page, over restarts of the window. */
+export const choices = {
+  get<T>(fallback: T): T {
+    return (vscode.getState() as T | undefined) ?? fallback;
+  },
+  set(state: unknown): void {
+    vscode.setState(state);
+  },
+};
