@@ -4,8 +4,8 @@
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { THEMES } from "./server.mjs";
 
+export const WINDOW = { width: 1440, height: 900 };
 const PATIENCE = 30_000;
 
 const MOTIONS = {
@@ -46,13 +46,23 @@ export class Editor {
     Object.assign(this, { page, server, pictures });
     this.problems = [];
     page.on("pageerror", (error) => this.problems.push(error.message));
+    // The adapter's events pass here on their way from the extensions to the window.
+    this.stops = 0;
+    this.awaited = 0;
+    page.on("websocket", (socket) =>
+      socket.on("framereceived", ({ payload }) => {
+        this.stops += payload.toString().split('"event":"stopped"').length - 1;
+      }),
+    );
   }
 
   // ------------------------------------------------------------------------------------------------ windows and files
 
   async openFolder(folder) {
+    const before = await this.server.readyWindows();
     await this.page.goto(`${this.server.address}/?folder=${folder}`);
     await this.page.locator(".explorer-folders-view .monaco-list-row").first().waitFor({ timeout: 60_000 });
+    await until(async () => (await this.server.readyWindows()) > before, "the extensions of the window", 60_000);
   }
 
   /** Opens a file of the workspace, by its path in it, and waits until its language is known. */
@@ -151,6 +161,7 @@ export class Editor {
 
   /** Starts a configuration of launch.json by its name; without one, what F5 starts. */
   async start(name) {
+    this.awaited = this.stops + 1;
     if (name) {
       await this.quickOpen(`debug ${name}`, name);
     } else {
@@ -158,13 +169,13 @@ export class Editor {
     }
   }
 
-  /** Waits for a stop whose focused frame shows `label` (text or a regular expression); returns the frame's row. */
+  /** Waits for a stop whose first frame shows `label` (text or a regular expression), a new one after `press`. Returns the frame. */
   async stoppedAt(label, patience = PATIENCE) {
     const matches = (text) => (label instanceof RegExp ? label.test(text) : text.includes(label));
     return until(
       async () => {
-        const [top] = await this.stack();
-        return top && matches(top) && (await this.page.locator(".debug-toolbar .codicon-debug-continue").isEnabled()) ? top : "";
+        const [top] = this.stops >= this.awaited ? await this.stack() : [];
+        return top && matches(top) ? top : "";
       },
       `a stop at ${label}`,
       patience,
@@ -175,6 +186,7 @@ export class Editor {
 
   /** Presses a button of the debug toolbar: `next`, `stepBack`, `continue` … Wait for where it leads with `stoppedAt`. */
   async press(motion) {
+    this.awaited = this.stops + 1;
     await this.page.locator(`.debug-toolbar .codicon-${MOTIONS[motion]}`).click();
   }
 
@@ -185,6 +197,15 @@ export class Editor {
   /** The frames that are on the screen, the innermost first: `NAME FILE LINE`. */
   stack() {
     return this.#texts(".debug-call-stack .monaco-list-row:has(.stack-frame)");
+  }
+
+  /** Waits for a frame anywhere in the stack; the editor asks for all but the first one a moment later. */
+  async frame(label) {
+    return until(async () => (await this.stack()).find((frame) => frame.includes(label)), `a frame ${label}`).catch(
+      async (error) => {
+        throw new Error(`${error.message}; the stack is ${JSON.stringify(await this.stack())}`);
+      },
+    );
   }
 
   threads() {
@@ -271,8 +292,11 @@ export class Editor {
 
   /** `light` or `dark`. */
   async theme(name) {
-    await this.server.set({ "workbench.colorTheme": THEMES[name] });
-    await this.page.locator(`.monaco-workbench.${name === "dark" ? "vs-dark" : "vs"}`).waitFor();
+    const wanted = this.page.locator(`.monaco-workbench.${name === "dark" ? "vs-dark" : "vs"}`);
+    if (!(await wanted.isVisible())) {
+      await this.command("Preferences: Toggle between Light/Dark Themes");
+      await wanted.waitFor();
+    }
   }
 
   /** A picture in both themes, `NAME-light.png` and `NAME-dark.png`: of the window, or of a part of it. */
@@ -280,6 +304,8 @@ export class Editor {
     await mkdir(this.pictures, { recursive: true });
     for (const theme of ["light", "dark"]) {
       await this.theme(theme);
+      await this.page.mouse.move(WINDOW.width - 40, WINDOW.height - 40); // nothing is hovered over
+      await this.page.locator(".monaco-hover, .workbench-hover").first().waitFor({ state: "hidden" });
       const path = join(this.pictures, `${name}-${theme}.png`);
       await (part ?? this.page).screenshot({ path, animations: "disabled" });
     }

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
-import { Editor } from "./editor.mjs";
+import { Editor, WINDOW } from "./editor.mjs";
 import { Server } from "./server.mjs";
 import { makeWorkspace, ROOT } from "./workspace.mjs";
 
@@ -21,7 +21,6 @@ const BROWSER = [
   "--disable-component-update",
   "--disable-sync",
 ];
-const WINDOW = { width: 1440, height: 900 };
 
 const { values: options } = parseArgs({
   options: {

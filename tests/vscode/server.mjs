@@ -2,16 +2,14 @@
 
 import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, open, readFile, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-export const THEMES = { light: "Default Light Modern", dark: "Default Dark Modern" };
-
 const SETTINGS = {
-  "workbench.colorTheme": THEMES.dark,
+  "workbench.colorTheme": "Default Dark Modern",
   "workbench.startupEditor": "none",
   "workbench.tips.enabled": false,
   "workbench.enableExperiments": false,
@@ -34,8 +32,8 @@ const SETTINGS = {
 export class Server {
   constructor({ install, folder, python, trust = false, settings = {} }) {
     Object.assign(this, { install, folder, trust });
-    this.settings = { ...SETTINGS, ...(python && { "llm-dap.python": python }), ...settings };
-    this.settingsFile = join(folder, "data", "User", "settings.json");
+    this.settings = { ...SETTINGS, ...settings };
+    this.machine = python ? { "llm-dap.python": python } : {}; // what belongs to a machine is not the user's to set
     this.logFile = join(folder, "server.log");
   }
 
@@ -65,9 +63,11 @@ export class Server {
   /** Installs the extension, starts, and returns the server's address. */
   async start(vsix) {
     await mkdir(join(this.folder, "data", "User"), { recursive: true });
+    await mkdir(join(this.folder, "data", "Machine"), { recursive: true });
     await mkdir(join(this.folder, "extensions"), { recursive: true });
+    await writeFile(join(this.folder, "data", "Machine", "settings.json"), JSON.stringify(this.machine));
     await writeFile(join(this.folder, "config.yaml"), "");
-    await this.set({});
+    await writeFile(join(this.folder, "data", "User", "settings.json"), JSON.stringify(this.settings));
     const options = { env: this.#environment };
     await run(this.#node, [...this.#arguments, "--install-extension", vsix], options);
     const log = await open(this.logFile, "w");
@@ -91,14 +91,17 @@ export class Server {
     return this.address;
   }
 
-  /** Changes settings; an open window follows by itself. */
-  async set(settings) {
-    Object.assign(this.settings, settings);
-    await writeFile(this.settingsFile, JSON.stringify(this.settings, null, 2));
-  }
-
   async said() {
     return readFile(this.logFile, "utf-8").catch(() => "");
+  }
+
+  /** How many windows have had their extensions ready since the server was started. */
+  async readyWindows() {
+    const folder = join(this.folder, "data", "logs");
+    const files = await readdir(folder, { recursive: true }).catch(() => []);
+    const logs = files.filter((name) => name.endsWith("remoteexthost.log"));
+    const texts = await Promise.all(logs.map((name) => readFile(join(folder, name), "utf-8")));
+    return texts.filter((text) => text.includes("Eager extensions activated")).length;
   }
 
   async stop() {
