@@ -64,9 +64,14 @@ vsix: $(EXTENSION)/node_modules/.installed ## Package the VS Code extension (nee
 	npm --prefix $(EXTENSION) run --silent package
 
 e2e: CODE_SERVER = 4.100.3
+e2e: vsix $(VENV)/.installed ## Test the extension in VS Code itself (needs node): make e2e ARGS='--only session'
+	@$(IN_VSCODE)
+
 e2e-newest: CODE_SERVER = 4.139.1
-e2e e2e-newest: vsix $(VENV)/.installed ## Test the extension in VS Code itself: make e2e ARGS='--only session'
-	tests/vscode/setup.sh build/code-server-$(CODE_SERVER) $(CODE_SERVER)
+e2e-newest: vsix $(VENV)/.installed ## The same in the newest VS Code
+	@$(IN_VSCODE)
+
+IN_VSCODE = tests/vscode/setup.sh build/code-server-$(CODE_SERVER) $(CODE_SERVER) && \
 	node tests/vscode/run.mjs --install build/code-server-$(CODE_SERVER) --vsix dist/llm-dap.vsix \
 		--python $(CURDIR)/$(VENV)/bin/python $(ARGS)
 
@@ -75,6 +80,7 @@ $(EXTENSION)/node_modules/.installed: $(EXTENSION)/package-lock.json
 	@touch $@
 
 clean: ## Remove the virtual environment and everything made
+	rm -rf $(EXTENSION)/build $(EXTENSION)/dist $(EXTENSION)/node_modules tests/vscode/node_modules
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

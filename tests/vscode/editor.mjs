@@ -119,7 +119,8 @@ export class Editor {
     const editor = this.page.locator(`.monaco-editor[data-uri$="/${file}"]`);
     await editor.locator(".view-line").first().click();
     await this.goToLine(line);
-    const set = () => this.breakpoints().then((rows) => rows.some((row) => row.includes(file) && row.includes(`${line}`)));
+    const set = () =>
+      this.breakpoints().then((rows) => rows.some((row) => row.includes(file) && row.includes(`${line}`)));
     await this.show("Run and Debug");
     await editor.locator("textarea, .native-edit-context").first().focus();
     // Until the debug parts are live the key does nothing; it toggles, so it is pressed again only while nothing is set.
@@ -227,7 +228,12 @@ export class Editor {
     );
     return found
       .sort((a, b) => a.index - b.index)
-      .map(({ name, value, level, expanded }) => ({ name: name.replace(/[:=]\s*$/, "").trim(), value, level, expanded }));
+      .map(({ name, value, level, expanded }) => ({
+        name: name.replace(/[:=]\s*$/, "").trim(),
+        value,
+        level,
+        expanded,
+      }));
   }
 
   /** Opens a row of the Variables pane by its name, unless it is open, and waits for what is below it. */
@@ -236,7 +242,10 @@ export class Editor {
     if ((await row.getAttribute("aria-expanded")) === "false") {
       await row.locator(".monaco-tl-twistie").click();
     }
-    await until(async () => (await (await this.#variable(name)).getAttribute("aria-expanded")) === "true", `${name} to open`);
+    await until(
+      async () => (await (await this.#variable(name)).getAttribute("aria-expanded")) === "true",
+      `${name} to open`,
+    );
   }
 
   /** The value of a row that is on the screen, once it has one that `matches` (any, if not given). */
@@ -279,6 +288,11 @@ export class Editor {
     const page = await this.panel(title);
     await page.locator("body[data-painted]").waitFor({ state: "attached", timeout: PATIENCE });
     return { page, milliseconds: performance.now() - begun };
+  }
+
+  /** The part of the window that shows a panel, for its picture. */
+  get panelArea() {
+    return this.page.locator("iframe.webview.ready").last();
   }
 
   async closePanel(title) {

@@ -125,5 +125,7 @@ for (const [what, milliseconds] of measured) {
   say(`${milliseconds.toFixed(0).padStart(7)} ms  ${what}`);
 }
 say(`${((await stat(options.vsix)).size / 1024).toFixed(0).padStart(7)} KB  the packaged extension`);
-say(`\n${failed.length === 0 ? "all specs passed" : `failed: ${failed.join(", ")}`} in ${seconds(performance.now() - begun)}`);
+say(
+  `\n${failed.length === 0 ? "all specs passed" : `failed: ${failed.join(", ")}`} in ${seconds(performance.now() - begun)}`,
+);
 process.exit(failed.length === 0 ? 0 : 1);

@@ -24,7 +24,7 @@ const SETTINGS = {
   "update.mode": "none",
   "terminal.integrated.gpuAcceleration": "off",
   "editor.minimap.enabled": false,
-  "debug.allowBreakpointsEverywhere": false,
+  "debug.internalConsoleOptions": "neverOpen",
   "git.enabled": false,
 };
 

@@ -37,10 +37,13 @@ export default async function ({ editor, step, measure }) {
   });
 
   await step("how the token is chosen is shown beside the code", async () => {
-    const { page, milliseconds } = await editor.openPanel("LLM: Show How the Token Is Chosen", "How the token is chosen");
+    const { page, milliseconds } = await editor.openPanel(
+      "LLM: Show How the Token Is Chosen",
+      "How the token is chosen",
+    );
     measure("first paint of the sampling panel, from the command", milliseconds);
     await page.getByText("Paris", { exact: false }).first().waitFor();
-    await editor.picture("sampling");
+    await editor.picture("sampling", editor.panelArea);
   });
 
   await step("going on leads to the same layer of the next step", async () => {
