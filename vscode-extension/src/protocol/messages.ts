@@ -446,6 +446,8 @@ export interface LaunchArguments {
   attnImplementation?: string;
   /** Run Python code that comes with the model. Only for models that you trust. Default: false. */
   trustRemoteCode?: boolean;
+  /** Model map (.llmmap) that the stack points into. Default: one with breakpoints, or a new one. */
+  map?: string;
   /** Stop before the first forward pass. Default: false. */
   stopOnEntry?: boolean;
   /** Stop once more after the last token. By default yes when debugging, no with noDebug. */
