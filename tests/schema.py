@@ -56,6 +56,8 @@ def validate(message: Mapping[str, Any], strict: bool = False) -> None:
         strict: also refuse properties that the specification does not know, which it allows but which in messages of
             our own are misspelt ones. Names that begin with `__` are for clients' extensions and always allowed.
     """
+    if message.get("request_seq") == 0:  # the answer to a client that counts from 0, as Helix does
+        message = {**message, "request_seq": 1}
     name = definition_of(message)
     problem = _check(name, strict)(message)
     if problem is not None:

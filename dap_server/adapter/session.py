@@ -98,6 +98,11 @@ class AdapterSession:
     def shows_progress(self) -> bool:
         return bool(self.client_info and self.client_info.supports_progress_reporting)
 
+    @property
+    def takes_own_events(self) -> bool:
+        """Helix 25.01 hears nothing any more after an event that it does not know."""
+        return not (self.client_info and self.client_info.client_id == "hx")
+
     def post(self, action: Callable[[], None]) -> None:
         """Any thread: has the dispatcher do something."""
         self._inbox.put(action)
@@ -269,6 +274,8 @@ class AdapterSession:
                 pass
             case "breakpoint":
                 self.breakpoint_changed(msgspec.json.decode(event.body, type=BreakpointEventBody))
+            case name if name.startswith("llm/") and not self.takes_own_events:
+                pass
             case "memory" if not (self.client_info and self.client_info.supports_memory_event):
                 pass
             case "invalidated" if not (self.client_info and self.client_info.supports_invalidated_event):

@@ -35,7 +35,7 @@ class LaunchArguments(Struct):
         dict[str, Any],
         Meta(
             description="Options of transformers' GenerationConfig, such as max_new_tokens, do_sample, temperature. "
-            "What is not given comes from the model's own generation_config.json."
+            "What is not given comes from the model's own generation_config.json. A text is read as JSON."
         ),
     ] = {}
     seed: Annotated[int | None, Meta(description="Seed of all random number generators, set before every run.")] = None
@@ -136,8 +136,10 @@ def parse_launch(arguments: bytes) -> LaunchArguments:
             says what to do.
     """
     try:
-        launch = msgspec.json.decode(arguments or b"{}", type=LaunchArguments)
         given = msgspec.json.decode(arguments or b"{}", type=dict[str, Any])
+        if isinstance(generation := given.get("generation"), str):  # settings of Helix have no objects
+            given["generation"] = msgspec.json.decode(generation or "{}")
+        launch = msgspec.convert(given, LaunchArguments)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise LaunchError(f"launch configuration: {error}") from None
     _check_names(given)

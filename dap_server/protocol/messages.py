@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Raw
 
-Seq = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-"""The number of a message; each side counts its own from 1."""
+Seq = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""The number of a message; each side counts its own, from 1 by the specification, and Helix from 0."""
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 UInt31 = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]

@@ -38,6 +38,8 @@ def failure(adapter: Adapter, configuration: Json) -> str:
         ({"prompt": None, "prompts": []}, ["'prompts' is empty"]),
         ({"prompt": 5}, ["$.prompt", "`str"]),
         ({"generation": [1]}, ["$.generation"]),
+        ({"generation": "[1]"}, ["$.generation"]),
+        ({"generation": "max_new_tokens=8"}, ["JSON is malformed"]),
         ({"stopAtEnd": "yes"}, ["$.stopAtEnd"]),
         ({"dtype": "float8"}, ["float8", "$.dtype"]),
         ({"console": "xterm"}, ["xterm", "$.console"]),

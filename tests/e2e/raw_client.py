@@ -44,30 +44,30 @@ def names(frames: list[Json]) -> list[str]:
 class RawClient:
     """One connection. A thread reads; every message of it stays in `messages`, in order of arrival."""
 
-    def __init__(self, reader: BinaryIO, writer: BinaryIO) -> None:
+    def __init__(self, reader: BinaryIO, writer: BinaryIO, first: int = 1) -> None:
         self.messages: list[Json] = []
         self.capabilities: Json = {}
         self.process: subprocess.Popen[bytes] | None = None
         self._reader, self._writer = reader, writer
-        self._seq = 0
+        self._seq = first - 1
         self._seen = 0
         """Events before this one have been waited for, or belong to an earlier run."""
         self._run_began = 0
         self._news = threading.Condition()
-        self._is_closed = False
+        self._is_closed = self._is_leaving = False
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._read, name="raw client", daemon=True)
         self._thread.start()
 
     @classmethod
-    def spawn(cls) -> RawClient:
-        """An adapter of its own over stdio."""
+    def spawn(cls, first: int = 1) -> RawClient:
+        """An adapter of its own over stdio. The messages to it are numbered from `first`."""
         process = subprocess.Popen(
             [sys.executable, "-m", "dap_server", "adapter"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert process.stdin
         assert process.stdout
-        client = cls(process.stdout, process.stdin)  # type: ignore[arg-type]  # both are buffered binary streams
+        client = cls(process.stdout, process.stdin, first)  # type: ignore[arg-type]  # both are buffered binary streams
         client.process = process
         return client
 
@@ -82,9 +82,14 @@ class RawClient:
 
     def send(self, command: str, **arguments: Any) -> int:
         """Sends a request without waiting; gives its number."""
+        validate({"seq": max(self._seq + 1, 1), "type": "request", "command": command, "arguments": arguments})
+        return self.send_unchecked(command, {"arguments": arguments})
+
+    def send_unchecked(self, command: str, rest: Json) -> int:
+        """Sends a request that need not be one by the specification, with these fields behind its command."""
         self._seq += 1
-        message = {"seq": self._seq, "type": "request", "command": command, "arguments": arguments}
-        validate(message)
+        self._is_leaving = self._is_leaving or command == "disconnect"
+        message = {"seq": self._seq, "type": "request", "command": command, **rest}
         body = json.dumps(message).encode()
         self._writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
         self._writer.flush()
@@ -221,7 +226,7 @@ class RawClient:
     def close(self) -> int | None:
         """Disconnects; gives the exit status of an adapter of our own."""
         try:
-            if not self._is_closed:
+            if not (self._is_closed or self._is_leaving):
                 self.ask("disconnect", terminateDebuggee=True)
         except (Refused, OSError):
             pass  # gone already
