@@ -75,7 +75,7 @@ def test_absent_arguments_are_false(arguments: bytes) -> None:
 @pytest.mark.parametrize(
     ("wire", "problem"),
     [
-        (b'{"seq":0,"type":"event","event":"initialized"}', "`$.seq`"),
+        (b'{"seq":-1,"type":"event","event":"initialized"}', "`$.seq`"),
         (b'{"seq":2147483648,"type":"event","event":"initialized"}', "`$.seq`"),
         (b'{"seq":"1","type":"event","event":"initialized"}', "`$.seq`"),
         (b'{"seq":1,"type":"request","command":7}', "`$.command`"),
