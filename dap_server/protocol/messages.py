@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Raw
 
-Seq = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-"""The number of a message; each side counts its own, from 1 by the specification, and Helix from 0."""
+Seq = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+"""The number of a message; each side counts its own from 1. Envelopes may have 0 too, where Helix begins."""
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 UInt31 = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -33,7 +33,7 @@ class Struct(msgspec.Struct, rename="camel", omit_defaults=True):
 class Request(Struct, tag_field="type", tag="request"):
     """Asks the other side for something."""
 
-    seq: Seq
+    seq: UInt31
     command: str
     arguments: Raw = ABSENT
 
@@ -44,8 +44,8 @@ class Request(Struct, tag_field="type", tag="request"):
 class Response(Struct, tag_field="type", tag="response"):
     """Answers one request."""
 
-    seq: Seq
-    request_seq: Seq = msgspec.field(name="request_seq")
+    seq: UInt31
+    request_seq: UInt31 = msgspec.field(name="request_seq")
     success: bool
     command: str
     message: str | None = None
@@ -59,7 +59,7 @@ class Response(Struct, tag_field="type", tag="response"):
 class Event(Struct, tag_field="type", tag="event"):
     """Tells the client what happened."""
 
-    seq: Seq
+    seq: UInt31
     event: str
     body: Raw = ABSENT
 

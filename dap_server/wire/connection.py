@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from dap_server.protocol.errors import Cancelled, NotStopped, RemoteError, RequestError
-from dap_server.protocol.messages import Event, Message, Request, Response, Seq
+from dap_server.protocol.messages import Event, Message, Request, Response, UInt31
 from dap_server.protocol.requests import ErrorResponseBody
 from dap_server.protocol.types import ErrorMessage
 from dap_server.wire.framing import FramingError, MessageReader, MessageWriter
@@ -208,7 +208,7 @@ def _decode(body: bytes) -> Message:
 
 
 class _Recognisable(msgspec.Struct, tag_field="type", tag="request"):
-    seq: Seq
+    seq: UInt31
     command: str
 
 

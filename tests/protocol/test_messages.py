@@ -79,7 +79,7 @@ def test_absent_arguments_are_false(arguments: bytes) -> None:
         (b'{"seq":2147483648,"type":"event","event":"initialized"}', "`$.seq`"),
         (b'{"seq":"1","type":"event","event":"initialized"}', "`$.seq`"),
         (b'{"seq":1,"type":"request","command":7}', "`$.command`"),
-        (b'{"seq":1,"type":"response","request_seq":0,"success":true,"command":"next"}', "`$.request_seq`"),
+        (b'{"seq":1,"type":"response","request_seq":-1,"success":true,"command":"next"}', "`$.request_seq`"),
         (b'{"seq":1,"type":"response","requestSeq":1,"success":true,"command":"next"}', "`request_seq`"),
         (b'{"seq":1,"type":"notification","method":"x"}', "`$.type`"),
         (b'{"jsonrpc":"2.0","id":1,"method":"initialize"}', "`type`"),
