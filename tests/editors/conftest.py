@@ -6,10 +6,12 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from dap_server.modelmap.text import MapLine, ModelMap, read_map, write_map
 from tests.e2e.plain import Plain
 from tests.editors.traffic import Traffic
 
@@ -49,8 +51,9 @@ def environment(tmp_path: Path, traffic: Traffic) -> dict[str, str]:
     home = tmp_path / "home"
     home.mkdir()
     command = home / "llm-dap"
-    words = [sys.executable, str(RECORDER), str(traffic.port)]
-    command.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    recorded = shlex.join([sys.executable, str(RECORDER), str(traffic.port)])
+    plainly = shlex.join([sys.executable, "-m", "dap_server"])
+    command.write_text(f'#!/bin/sh\n[ "$1" = adapter ] && exec {recorded} "$@"\nexec {plainly} "$@"\n')
     command.chmod(0o755)
     return {
         **os.environ,
@@ -63,3 +66,24 @@ def environment(tmp_path: Path, traffic: Traffic) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "TERM": "xterm-256color",
     }
+
+
+@dataclass
+class MapFile:
+    path: Path
+
+    def line_of(self, place: str) -> int:
+        line = read_map(self.path.read_text(encoding="utf-8")).line_of(place)
+        assert line is not None
+        return line
+
+
+@pytest.fixture
+def map_file(tmp_path: Path, example_model: Path) -> MapFile:
+    """The map of the example model."""
+    path = tmp_path / "atlas.llmmap"
+    paths = ["", "model", "model.layers.2", "model.layers.3", "lm_head"]
+    classes = ["LlamaForCausalLM", "LlamaModel", "LlamaDecoderLayer", "LlamaDecoderLayer", "Linear"]
+    lines = [MapLine(path, "module", name) for path, name in zip(paths, classes, strict=True)]
+    path.write_text(write_map(ModelMap(model=str(example_model), class_name=classes[0], lines=lines)))
+    return MapFile(path)

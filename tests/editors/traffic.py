@@ -64,10 +64,24 @@ class Traffic:
         body: Json = message.get("body", {})
         return body
 
+    def requests(self, command: str) -> list[Json]:
+        """The arguments of these requests that the editor has sent so far."""
+        return [message.get("arguments") or {} for message in self.sent if message.get("command") == command]
+
     def answers(self, command: str) -> list[Json]:
         """The bodies of the answers to a request that have come so far."""
         answers = [m for m in self.received if m["type"] == "response" and m["command"] == command]
         return [message.get("body", {}) for message in answers if message["success"]]
+
+    def output(self) -> str:
+        """What the model has written so far."""
+        bodies = [message["body"] for message in self.received if message.get("event") == "output"]
+        return "".join(body["output"] for body in bodies if body.get("category") == "stdout")
+
+    def process(self) -> int:
+        """The number of the model's process."""
+        number: int = next(m["body"]["systemProcessId"] for m in self.received if m.get("event") == "process")
+        return number
 
     def _wait(self, look: Callable[[], T | None], what: str) -> T:
         deadline = time.monotonic() + TIMEOUT
