@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dap_server.modelmap.text import MapLine, ModelMap, read_map, write_map
+from dap_server.modelmap.text import read_map
 from tests.e2e.plain import Plain
 from tests.editors.traffic import Traffic
 
@@ -79,11 +79,6 @@ class MapFile:
 
 
 @pytest.fixture
-def map_file(tmp_path: Path, example_model: Path) -> MapFile:
+def map_file() -> MapFile:
     """The map of the example model."""
-    path = tmp_path / "atlas.llmmap"
-    paths = ["", "model", "model.layers.2", "model.layers.3", "lm_head"]
-    classes = ["LlamaForCausalLM", "LlamaModel", "LlamaDecoderLayer", "LlamaDecoderLayer", "Linear"]
-    lines = [MapLine(path, "module", name) for path, name in zip(paths, classes, strict=True)]
-    path.write_text(write_map(ModelMap(model=str(example_model), class_name=classes[0], lines=lines)))
-    return MapFile(path)
+    return MapFile(ROOT / "fixtures" / "maps" / "atlas.llmmap")

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import BinaryIO
+from typing import IO
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
                 lines.write(direction + body.replace(b"\n", b" ") + b"\n")
                 lines.flush()
 
-        def pass_on(source: BinaryIO, target: BinaryIO, direction: bytes) -> None:
+        def pass_on(source: IO[bytes], target: IO[bytes], direction: bytes) -> None:
             while (message := read(source)) is not None:
                 head, body = message
                 tell(direction, body)
@@ -42,7 +42,7 @@ def main() -> int:
         return adapter.wait()
 
 
-def read(source: BinaryIO) -> tuple[bytes, bytes] | None:
+def read(source: IO[bytes]) -> tuple[bytes, bytes] | None:
     """A message: its header as it came, and its body. None at the end."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):

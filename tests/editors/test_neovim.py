@@ -37,9 +37,9 @@ def seen(editor: Editor, environment: dict[str, str], map_file: MapFile, tmp_pat
     return seen
 
 
-def test_neovim_takes_the_settings(seen: dict[str, Any], example_model: Path) -> None:
+def test_neovim_takes_the_settings(seen: dict[str, Any]) -> None:
     assert (seen["adapter"]["command"], seen["adapter"]["args"]) == ("llm-dap", ["adapter"])
-    assert seen["configuration"]["model"] == str(example_model), "as the head of the map says"
+    assert seen["configuration"]["model"] == "fixtures/models/atlas", "as the head of the map says"
     assert [request["arguments"]["breakpoints"] for request in seen["sent"]] == [
         [{"name": "*.layers.3"}, {"name": "sample"}],
         [],
@@ -48,7 +48,7 @@ def test_neovim_takes_the_settings(seen: dict[str, Any], example_model: Path) ->
 
 
 def test_a_session_with_the_settings_of_neovim(seen: dict[str, Any], map_file: MapFile, plain: Plain) -> None:
-    configuration = {**seen["configuration"], "generation": {"max_new_tokens": 3}}
+    configuration = {**seen["configuration"], "generation": {"max_new_tokens": 3}, "cwd": str(ROOT)}
     line = map_file.line_of("model.layers.2")
     with closing(RawClient.spawn()) as client:
         client.ask("initialize", clientID="neovim", adapterID=seen["adapter"]["id"], supportsProgressReporting=True)
