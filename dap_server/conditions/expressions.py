@@ -21,6 +21,8 @@ _PLACE = ".place"
 _MAX_RAISED = 500
 """Characters that are shown of what was raised."""
 
+_OUTSIDE = "; `layer` is None outside of the layers: write layer is not None and …"
+
 _TOO_DEEP = "too many brackets or operators inside of each other: write it shorter"
 
 
@@ -77,7 +79,8 @@ class Condition:
                 if line is not None and end_line is not None and start is not None and end is not None:
                     span = self.positions.of_bytes(line, start, end_line, end)
             traceback = traceback.tb_next
-        return error_of(span.problem(raised(error)), self.source, self.kind)
+        hint = _OUTSIDE if isinstance(error, TypeError) and "NoneType" in str(error) and "layer" in self.names else ""
+        return error_of(span.problem(raised(error) + hint), self.source, self.kind)
 
 
 def parse_condition(text: str) -> Condition:

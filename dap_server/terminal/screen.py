@@ -48,11 +48,15 @@ class Screen:
     def text(self, text: str, category: str = "stdout", is_running: bool = True) -> None:
         """Prints text of the model or of its program as it is, without an end of line of ours.
 
+        Messages of the debugger, such as those of log points, begin a line.
+
         Args:
             is_running: the text goes on where the last stop cut it.
         """
         if not text:
             return
+        if category == "console":
+            self.end_line()
         if category == "stdout" and is_running:
             if self._text_was_cut and not self._in_line:
                 self.console.print(Text("…", "dim"), end="")

@@ -221,6 +221,15 @@ def test_what_a_name_raises_is_blamed_on_the_name() -> None:
     assert blamed.message == "RuntimeError: there is no head 8"
 
 
+def test_a_layer_that_is_none_is_told() -> None:
+    condition = parse_condition("layer > 3")
+    with pytest.raises(TypeError) as caught:
+        condition.value({"layer": None})
+    assert condition.blame(caught.value).message.endswith(
+        "`layer` is None outside of the layers: write layer is not None and …"
+    )
+
+
 def test_an_error_that_cannot_say_what_it_is_is_named() -> None:
     class Odd(Exception):
         def __str__(self) -> str:

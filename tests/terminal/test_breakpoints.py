@@ -201,3 +201,13 @@ def test_an_offer_says_what_the_name_is(stage: Stage) -> None:
 
 def test_the_map_of_these_tests_is_one() -> None:
     assert read_map(MAP).problems == []
+
+
+def test_a_message_that_is_written_begins_a_line_of_its_own(stage: Stage) -> None:
+    def go(_: object) -> None:
+        for text, category in ((" Paris", "stdout"), ("norm 3.0\n", "console"), (" is", "stdout")):
+            stage.fake.event("output", output=text, category=category)
+        stage.stop()
+
+    stage.fake.on("next", go)
+    assert stage.play("next")[:3] == ["… Paris", "norm 3.0", "… is"]

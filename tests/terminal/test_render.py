@@ -68,6 +68,11 @@ def test_an_exception_has_its_text() -> None:
     assert line.endswith(" · non-finite: 3 NaN in hidden_states")
 
 
+def test_a_condition_that_raised_is_told_rather_than_its_breakpoint() -> None:
+    line = stop_line("exception", description="the condition 'norm' raised: E", text="E", hits=[7])
+    assert line.endswith(" · the condition 'norm' raised: E")
+
+
 def test_the_stack_marks_the_selected_frame_and_parts_the_history() -> None:
     assert printed(render.stack(STACK, 1, more=True)) == [
         "  0 model.layers.3 (before)   modeling_llama.py:284",
