@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -51,11 +51,13 @@ class LineBreakpoint:
     Attributes:
         name: how it is called here.
         file: absolute path of the map.
+        place: what the line says, where the name does not.
     """
 
     name: str
     file: str
     at: SourceBreakpoint
+    place: str = ""
 
     @property
     def condition(self) -> str | None:
@@ -120,8 +122,8 @@ def wanted(typed: Typed, map_in_use: Callable[[], str | None]) -> list[Wanted]:
     if (line := _LINE.fullmatch(typed.name)) is not None:
         phase: Phase | None = "before" if line["phase"] == "before" else "after" if line["phase"] else None
         _check(typed, None, phase)
-        file = line["file"] or _in_use(map_in_use)
-        return [_on_line(typed, os.path.abspath(file), int(line["line"]), phase, "")]
+        file = os.path.abspath(line["file"] or _in_use(map_in_use))
+        return [_on_line(typed, file, _map(file), int(line["line"]), phase)]
     try:
         pattern = parse_pattern(typed.name)
     except PatternError as error:
@@ -136,12 +138,14 @@ def wanted(typed: Typed, map_in_use: Callable[[], str | None]) -> list[Wanted]:
         what = "an operation has no line" if pattern.operation else f"no line of it is '{pattern.text}'"
         raise CommandError(f"a log message needs a line of the map {os.path.basename(file)}, and {what}")
     prefix = f"{pattern.phase}:" if pattern.phase else ""
-    return [_on_line(typed, file, n, pattern.phase, f"{prefix}{text.lines[n].place_name}", text) for n in lines]
+    named = [(number, f"{prefix}{text.lines[number].place_name}") for number in lines]
+    return [replace(_on_line(typed, file, text, number, pattern.phase), name=name, place="") for number, name in named]
 
 
 def described(breakpoint: Wanted) -> str:
-    """As one types it."""
+    """As one types it, and what stands on the line."""
     parts = [breakpoint.name]
+    parts += [f"({breakpoint.place})"] if isinstance(breakpoint, LineBreakpoint) and breakpoint.place else []
     parts += [f"if {breakpoint.condition}"] if breakpoint.condition else []
     parts += [f"hits {breakpoint.hit_condition}"] if breakpoint.hit_condition else []
     message = breakpoint.at.log_message if isinstance(breakpoint, LineBreakpoint) else None
@@ -171,20 +175,15 @@ def _check(typed: Typed, place: PlaceKind | None, phase: Phase | None) -> None:
         raise CommandError(str(error)) from None
 
 
-def _on_line(
-    typed: Typed, file: str, line: int, phase: Phase | None, name: str, text: MapText | None = None
-) -> LineBreakpoint:
-    column: int | None = None
-    if phase is not None:
-        text = text or _map(file)
-        if line not in text.lines:
-            raise CommandError(f"line {line} of {os.path.basename(file)} is no place of a model")
-        column = text.columns(line)[phase == "after"]
-    prefix = f"{phase}:" if phase else ""
+def _on_line(typed: Typed, file: str, text: MapText, line: int, phase: Phase | None) -> LineBreakpoint:
+    place = text.lines.get(line)
+    if place is None and phase is not None:
+        raise CommandError(f"line {line} of {os.path.basename(file)} is no place of a model")
+    column = None if phase is None else text.columns(line)[phase == "after"]
     at = SourceBreakpoint(
         line=line, column=column, condition=typed.condition, hit_condition=typed.hits, log_message=typed.log
     )
-    return LineBreakpoint(name or f"{prefix}{os.path.basename(file)}:{line}", file, at)
+    return LineBreakpoint(typed.name, file, at, "" if place is None else place.place_name)
 
 
 def _lines(pattern: Pattern, text: MapText) -> list[int]:

@@ -93,13 +93,13 @@ def test_conditions_are_sent_and_listed(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("line", "sent", "listed"),
     [
-        ("b :7", {"line": 7}, ["2  tiny.llmmap:7"]),
-        ("b after::7", {"line": 7, "column": len(MAP.splitlines()[6]) + 1}, ["2  after:tiny.llmmap:7"]),
-        ("b before::7", {"line": 7, "column": 3}, ["2  before:tiny.llmmap:7"]),
+        ("b :7", {"line": 7}, ["2  :7 (model.layers.0)"]),
+        ("b after::7", {"line": 7, "column": len(MAP.splitlines()[6]) + 1}, ["2  after::7 (model.layers.0)"]),
+        ("b before::7", {"line": 7, "column": 3}, ["2  before::7 (model.layers.0)"]),
         (
             "b :9 if prob < 0.1 hits 3 log {text!r}",
             {"line": 9, "condition": "prob < 0.1", "hitCondition": "3", "logMessage": "{text!r}"},
-            ["2  tiny.llmmap:9 if prob < 0.1 hits 3 log {text!r}"],
+            ["2  :9 (sample) if prob < 0.1 hits 3 log {text!r}"],
         ),
         ("b sample log {text!r}", {"line": 9, "logMessage": "{text!r}"}, ["2  sample log {text!r}"]),
     ],
@@ -162,7 +162,7 @@ def test_breakpoints_by_name_and_by_line_keep_their_states_apart(stage: Stage) -
     stage.play("b :7 if token", "b sample")
     assert stage.play("bl") == [
         "1  *.layers.3",
-        "2  tiny.llmmap:7 if token  not set  `token` is not known at a module",
+        "2  :7 (model.layers.0) if token  not set  `token` is not known at a module",
         "3  sample",
     ]
 
