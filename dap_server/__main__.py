@@ -11,6 +11,7 @@ llm-dap: a debugger for language models
   llm-dap demo                                       the same, on the example model
   llm-dap map MODEL [-o FILE]                        the model as text: every module on a line, to set breakpoints on
   llm-dap adapter [--host HOST] [--port PORT]        a debug adapter on stdio, or a server, for editors
+  llm-dap language-server                            help in maps of models, on stdio, for editors
   llm-dap schema                                     the launch configuration and our own messages, as JSON schema
   llm-dap --version
 
@@ -38,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
             from dap_server.engine.map_command import main as write_map
 
             return write_map(rest)
+        case "language-server":
+            return _language_server(rest)
         case "schema":
             return _schema()
         case "--version" | "-V":
@@ -64,6 +67,19 @@ def _adapter(arguments: list[str]) -> int:
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 picks a free one")
     options = parser.parse_args(arguments)
     return serve_tcp(options.host, options.port)
+
+
+def _language_server(arguments: list[str]) -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="llm-dap language-server", description="A language server for maps of models, on standard streams."
+    )
+    parser.add_argument("--stdio", action="store_true", help="what some editors say; it always speaks on stdio")
+    parser.parse_args(arguments)
+    from dap_server.language.main import serve_stdio
+
+    return serve_stdio()
 
 
 def _schema() -> int:

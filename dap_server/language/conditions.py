@@ -1,0 +1,131 @@
+"""Conditions, hit conditions and log messages: on a line of a map, and as requests of their own."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from lsprotocol import types
+
+from dap_server import conditions
+from dap_server.conditions import ConditionError, PlaceKind
+from dap_server.language.documents import Document, Documents
+from dap_server.language.text import Text
+from dap_server.modelmap.patterns import PatternError, parse_pattern
+from dap_server.modelmap.places import Phase
+from dap_server.modelmap.text import MapLine
+from dap_server.protocol.llm.language import (
+    ConditionArguments,
+    ConditionCompletionArguments,
+    ConditionCompletionItem,
+    ConditionCompletionResponse,
+    ConditionDiagnostic,
+    ConditionDiagnosticsArguments,
+    ConditionDiagnosticsResponse,
+)
+
+KINDS: dict[str, conditions.TextKind] = {"condition": "condition", "hitCondition": "hit", "logMessage": "log"}
+
+
+def place_kind(line: MapLine) -> PlaceKind:
+    """What a condition on a line of a map speaks of."""
+    if line.kind != "selection":
+        return "module"
+    return line.path if line.path in get_args(PlaceKind) else "processor"  # type: ignore[return-value]
+
+
+def name_completions(document: Document, position: types.Position) -> list[types.CompletionItem]:
+    """The names of conditions, at the first column of a place's line: for editors that ask there for their own boxes.
+
+    VS Code's does so at every column of the box, and takes out itself what was typed.
+    """
+    found = document.place_at(position)
+    if found is None or position.character:
+        return []
+    return [
+        types.CompletionItem(
+            label=known.label,
+            kind=_item_kind(known.kind),
+            detail=known.signature or None,
+            documentation=known.documentation or None,
+            sort_text=f"{i:03}",
+            insert_text=f"{known.label}(" if known.kind == "function" else known.label,
+        )
+        for i, known in enumerate(conditions.complete("", 1, place_kind(found[1])))
+    ]
+
+
+def diagnose(documents: Documents, asked: ConditionDiagnosticsArguments) -> ConditionDiagnosticsResponse:
+    place, phase = _place(documents, asked)
+    kind = KINDS[asked.kind]
+    text = Text(asked.text)
+    found = [
+        ConditionDiagnostic(*_columns(text, problem.column, problem.end_column), problem.message)
+        for problem in conditions.diagnose(asked.text, place, phase, kind)
+    ]
+    return ConditionDiagnosticsResponse(found, None if found else _phase(asked, place, phase), place)
+
+
+def complete(documents: Documents, asked: ConditionCompletionArguments) -> ConditionCompletionResponse:
+    place, phase = _place(documents, asked)
+    text = Text(asked.text)
+    column = len(_head(text, asked.column)) + 1
+    items = [
+        ConditionCompletionItem(
+            item.label, item.kind, *_columns(text, item.column, item.end_column), item.signature, item.documentation
+        )
+        for item in conditions.complete(asked.text, column, place, phase, KINDS[asked.kind])
+    ]
+    return ConditionCompletionResponse(items)
+
+
+def _place(documents: Documents, asked: ConditionArguments) -> tuple[PlaceKind | None, Phase | None]:
+    """What the breakpoint stands on, None where that is not known, and the phase that is asked for."""
+    if asked.uri is not None and asked.line is not None:
+        line = documents.get(asked.uri).map.at(asked.line + 1)
+        return (place_kind(line) if line else None), asked.phase
+    if asked.path is None:
+        return None, asked.phase
+    try:
+        pattern = parse_pattern(asked.path)
+    except PatternError:
+        return None, asked.phase
+    return _kind_of_name(pattern.text, pattern.operation), asked.phase or pattern.phase
+
+
+def _kind_of_name(text: str, operation: str | None) -> PlaceKind | None:
+    if operation is not None:
+        return "operation"
+    if text in ("step", "logits", "sample"):
+        return text  # type: ignore[return-value]  # one of them
+    if text.endswith(("LogitsProcessor", "LogitsWarper")):
+        return "processor"
+    return "module" if "." in text or not text.startswith("*") else None
+
+
+def _phase(asked: ConditionArguments, place: PlaceKind | None, phase: Phase | None) -> Phase | None:
+    try:
+        match asked.kind:
+            case "condition":
+                return conditions.check(conditions.parse_condition(asked.text), place, phase)
+            case "logMessage":
+                return conditions.check(conditions.parse_log_message(asked.text), place, phase)
+            case "hitCondition":
+                return phase
+    except ConditionError:
+        return None  # an empty text, which is no condition
+
+
+def _head(text: Text, units: int) -> str:
+    """What stands before a column of the client."""
+    head = text.source.encode("utf-16-le", "surrogatepass")[: 2 * units]
+    return head.decode("utf-16-le", "replace")
+
+
+def _columns(text: Text, column: int, end_column: int) -> tuple[int, int]:
+    return text.units(text.source[: column - 1]), text.units(text.source[: end_column - 1])
+
+
+def _item_kind(kind: str) -> types.CompletionItemKind:
+    if kind == "function":
+        return types.CompletionItemKind.Function
+    return types.CompletionItemKind.Module if kind == "module" else types.CompletionItemKind.Variable
