@@ -44,8 +44,9 @@ coverage: $(VENV)/.installed-dev ## Tests with coverage: make coverage ARGS='-k 
 bench: $(VENV)/.installed-dev ## Measure what the README says of speed
 	$(RUN) benchmarks $(ARGS)
 
-node: ## Install the DAP client of VS Code's own tests (needs npm), for one more test
+node: ## Install VS Code's own test client and tokenizer (needs npm), for a few more tests
 	npm --prefix tests/e2e/node ci --no-audit --no-fund
+	npm --prefix tests/language/grammar ci --no-audit --no-fund
 
 extension-types: $(VENV)/.installed-dev ## Write what the VS Code extension has from the Structs: types, schema of launch.json
 	$(VENV)/bin/python vscode-extension/scripts/generate.py
