@@ -24,9 +24,11 @@ from dap_server.conditions import (
     parse_hit_condition,
     parse_log_message,
 )
+from dap_server.language.server import HANDLERS
 from dap_server.modelmap.patterns import parse_pattern
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.launch import LaunchArguments, parse_launch
+from dap_server.protocol.llm.language import LANGUAGE_REQUESTS
 from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS
 from dap_server.terminal.commands.table import parse
 from dap_server.terminal.main import _parser
@@ -82,11 +84,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not part or part in headings(file.read_text(encoding="utf-8")), f"{identify(page)} links to {target}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/protocol.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/architecture.md", "docs/language-server.md", "docs/protocol.md", "CONTRIBUTING.md"]
+)
 def test_files_that_are_named_exist(page: str) -> None:
     """A name may leave out the folders in front that are clear from the text."""
     named = re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|md|txt|toml))(?::[^`]*)?`", text(page))
-    ours = [name for name in named if not name.startswith(("llm/", "path/to/"))]
+    ours = [name for name in named if not name.startswith(("llm/", "path/to/", "textDocument/", "workspace/"))]
     missing = [name for name in ours if not (ROOT / name).exists() and not any(PACKAGE.glob(f"**/{name}"))]
     assert not missing, f"{page} names {missing}"
 
@@ -200,6 +204,18 @@ def test_every_message_of_our_own_is_described() -> None:
     rows = text("docs/protocol.md").split("## Messages of our own")[1]
     named = set(re.findall(r"^\| `(llm/\w+)`", rows, re.MULTILINE))
     assert named == {*LLM_REQUESTS, *LLM_EVENTS}
+
+
+def test_every_request_of_our_own_to_the_language_server_is_described() -> None:
+    named = set(re.findall(r"^\| `(llm/\w+)`", text("docs/language-server.md"), re.MULTILINE))
+    assert named == LANGUAGE_REQUESTS.keys()
+
+
+def test_what_the_language_server_answers_is_described() -> None:
+    methods = {method for method, *_ in HANDLERS if method.startswith("textDocument/") and "/did" not in method}
+    page = text("docs/language-server.md").split("## What it answers")[1].split("## ")[0]
+    missing = [method for method in methods if f"{method.split('/')[1]}`" not in page.replace("textDocument/", "`")]
+    assert not missing
 
 
 def test_every_kind_of_error_is_described() -> None:

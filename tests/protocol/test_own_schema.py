@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dap_server.protocol.llm.language import LANGUAGE_REQUESTS
 from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS
 from dap_server.protocol.schema import own_schema
 from tests.schema import validate
@@ -15,6 +16,7 @@ def test_every_own_message_is_in_it() -> None:
     schema = own_schema()
     assert schema["requests"].keys() == LLM_REQUESTS.keys()
     assert schema["events"].keys() == LLM_EVENTS.keys()
+    assert schema["languageRequests"].keys() == LANGUAGE_REQUESTS.keys()
 
 
 def test_every_launch_option_has_a_description() -> None:
