@@ -431,7 +431,7 @@ export interface LaunchArguments {
   messages?: Record<string, unknown>[];
   /**
    * Options of transformers' GenerationConfig, such as max_new_tokens, do_sample, temperature. What is not given comes
-   * from the model's own generation_config.json.
+   * from the model's own generation_config.json. A text is read as JSON.
    */
   generation?: Record<string, unknown>;
   /** Seed of all random number generators, set before every run. */
