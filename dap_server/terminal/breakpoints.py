@@ -23,7 +23,7 @@ from dap_server.modelmap.files import MapFile, UnreadableMap
 from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern
 from dap_server.modelmap.places import Phase
 from dap_server.modelmap.text import SUFFIX, MapText
-from dap_server.protocol.types import FunctionBreakpoint, SourceBreakpoint
+from dap_server.protocol.types import Breakpoint, FunctionBreakpoint, SourceBreakpoint
 from dap_server.terminal.errors import CommandError
 
 _FIRST = re.compile(r"(?:^|\s)(if|hits|log)(?=\s|$)")
@@ -162,6 +162,16 @@ def is_same_place(one: Wanted, other: Wanted) -> bool:
     if isinstance(one, LineBreakpoint) and isinstance(other, LineBreakpoint):
         return (one.file, one.at.line, one.at.column) == (other.file, other.at.line, other.at.column)
     return file_of(one) is file_of(other) is None and one.name == other.name
+
+
+def lines_in(breakpoint: Wanted, state: Breakpoint, file: str, text: MapText) -> list[int]:
+    """The lines of a map that a breakpoint stands on, by number or by name."""
+    if isinstance(breakpoint, LineBreakpoint):
+        return [state.line or breakpoint.at.line] if breakpoint.file == file else []
+    try:
+        return _lines(parse_pattern(breakpoint.name), text)
+    except PatternError:
+        return []
 
 
 def _check(typed: Typed, place: PlaceKind | None, phase: Phase | None) -> None:

@@ -306,6 +306,12 @@ class Requests(ABC):
         body: protocol.LoadedSourcesResponseBody = self.ask("loadedSources", protocol.LoadedSourcesArguments())
         return body.sources
 
+    def source(self, path: str) -> str:
+        """The text of a file, as the adapter has it."""
+        arguments = protocol.SourceArguments(source_reference=0, source=SourceFile(path=path))
+        body: protocol.SourceResponseBody = self.ask("source", arguments)
+        return body.content
+
     def modules(self) -> list[Any]:
         body: protocol.ModulesResponseBody = self.ask("modules", protocol.ModulesArguments())
         return list(body.modules)

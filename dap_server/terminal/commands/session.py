@@ -16,6 +16,7 @@ TOPICS = {
     "travelling": "Go back",
     "operations": "Operations",
     "looking": "Look",
+    "mapping": "The model map",
     "tensors": "Tensors",
     "choosing": "Look at the choice of a token",
     "keeping": "Look at what is kept",
