@@ -115,13 +115,22 @@ _ALL = [
         True,
         "k",
     ),
-    Name("logits", "logits: Tensor (V,)", "scores of the next token", "tensor", SELECTION, True),
-    Name("probs", "probs: Tensor (V,)", "probabilities of the next token", "tensor", SELECTION, True),
-    Name("entropy", "entropy: float", "of the probabilities of the next token, in nats", "number", SELECTION, True),
+    Name(
+        "logits", "logits: Tensor (V,)", "scores of the next token, as the model gave them", "tensor", SELECTION, True
+    ),
+    Name(
+        "probs",
+        "probs: Tensor (V,)",
+        "probabilities of the next token, by the logits processors so far",
+        "tensor",
+        SELECTION,
+        True,
+    ),
+    Name("entropy", "entropy: float", "entropy of the next token's probabilities, in nats", "number", SELECTION, True),
     Name(
         "top",
         "top(k) → list[tuple[str, float]]",
-        "the k most likely tokens: their texts and probabilities",
+        "the k most likely tokens: texts and probabilities",
         "function",
         SELECTION,
         True,
