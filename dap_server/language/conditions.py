@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from lsprotocol import types
 
 from dap_server import conditions
 from dap_server.conditions import ConditionError, PlaceKind
+from dap_server.conditions.names import SELECTED
 from dap_server.language.documents import Document, Documents
 from dap_server.language.text import Text
 from dap_server.modelmap.patterns import PatternError, parse_pattern
@@ -30,7 +29,7 @@ def place_kind(line: MapLine) -> PlaceKind:
     """What a condition on a line of a map speaks of."""
     if line.kind != "selection":
         return "module"
-    return line.path if line.path in get_args(PlaceKind) else "processor"  # type: ignore[return-value]
+    return SELECTED.get(line.path, "processor")
 
 
 def name_completions(document: Document, position: types.Position) -> list[types.CompletionItem]:
@@ -81,7 +80,9 @@ def complete(documents: Documents, asked: ConditionCompletionArguments) -> Condi
 def _place(documents: Documents, asked: ConditionArguments) -> tuple[PlaceKind | None, Phase | None]:
     """What the breakpoint stands on, None where that is not known, and the phase that is asked for."""
     if asked.uri is not None and asked.line is not None:
-        line = documents.get(asked.uri).map.at(asked.line + 1)
+        text = documents.get(asked.uri).map
+        below = (line for number, line in text.lines.items() if number > asked.line and line.can_stop)
+        line = text.at(asked.line + 1) or next(below, None)  # where the breakpoint moves to
         return (place_kind(line) if line else None), asked.phase
     if asked.path is None:
         return None, asked.phase
@@ -89,17 +90,7 @@ def _place(documents: Documents, asked: ConditionArguments) -> tuple[PlaceKind |
         pattern = parse_pattern(asked.path)
     except PatternError:
         return None, asked.phase
-    return _kind_of_name(pattern.text, pattern.operation), asked.phase or pattern.phase
-
-
-def _kind_of_name(text: str, operation: str | None) -> PlaceKind | None:
-    if operation is not None:
-        return "operation"
-    if text in ("step", "logits", "sample"):
-        return text  # type: ignore[return-value]  # one of them
-    if text.endswith(("LogitsProcessor", "LogitsWarper")):
-        return "processor"
-    return "module" if "." in text or not text.startswith("*") else None
+    return conditions.place_of(pattern), asked.phase or pattern.phase
 
 
 def _phase(asked: ConditionArguments, place: PlaceKind | None, phase: Phase | None) -> Phase | None:

@@ -16,7 +16,7 @@ def model_folder(document: Document, workspace: Sequence[Path]) -> Path | None:
     name = document.map.model
     if not name:
         return None
-    for base in _bases(document.path, workspace):
+    for base in _bases(name, document.path, workspace):
         folder = base / name
         try:
             if (folder / "config.json").is_file():
@@ -30,7 +30,10 @@ def may_be_hub_id(name: str) -> bool:
     return _HUB_ID.fullmatch(name) is not None and not name.startswith(".")
 
 
-def _bases(path: Path | None, workspace: Sequence[Path]) -> Iterator[Path]:
+def _bases(name: str, path: Path | None, workspace: Sequence[Path]) -> Iterator[Path]:
+    if Path(name).is_absolute():
+        yield Path(Path(name).anchor)
+        return
     if path is not None:
         yield from path.parents
     yield from workspace

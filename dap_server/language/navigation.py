@@ -16,6 +16,8 @@ from dap_server.language.text import Text
 from dap_server.modelmap.places import PSEUDO_MODULES
 from dap_server.modelmap.text import Span
 
+LOGITS_PROCESSORS = "transformers.generation.logits_process"
+"""Where the classes are written that stand on lines of token selection, unless the map says otherwise."""
 HUB = "https://huggingface.co/"
 _CLASS_LINE = re.compile(r"(#\s*)(\w+)(:\s*)(\S+)$")
 
@@ -51,12 +53,19 @@ def class_of(document: Document, position: types.Position) -> str:
     return next(entries, "")
 
 
+def _module_of(document: Document, name: str, position: types.Position) -> str:
+    """In which the class is written; empty if that is not known."""
+    place = document.place_at(position)
+    selection = place is not None and place[1].kind == "selection" and name
+    return document.map.classes.get(name, LOGITS_PROCESSORS if selection else "")
+
+
 def class_definition(
     document: Document, position: types.Position, folder: Path | None, encoding: str
 ) -> list[types.LocationLink]:
     """The line of the class in Python."""
     name = class_of(document, position)
-    module = document.map.classes.get(name)
+    module = _module_of(document, name, position)
     found = find_class(module, name, folder) if module else None
     return [_link(document, position, found, encoding)] if found else []
 
@@ -66,7 +75,7 @@ def forward_definition(
 ) -> list[types.LocationLink]:
     """What runs at the place: `forward`, or `__call__` of a logits processor."""
     name = class_of(document, position)
-    module = document.map.classes.get(name)
+    module = _module_of(document, name, position)
     place = document.place_at(position)
     method = "__call__" if place and place[1].kind == "selection" else "forward"
     found = find_method(module, name, method, folder) if module else None

@@ -27,7 +27,6 @@ def small_map(model: str = "models/atlas") -> str:
         **dict.fromkeys(["LlamaForCausalLM", "LlamaDecoderLayer", "LlamaAttention", "LlamaMLP"], LLAMA),
         "Linear": "torch.nn.modules.linear",
         "ModuleList": "torch.nn.modules.container",
-        "TemperatureLogitsWarper": "transformers.generation.logits_process",
     }
     header = Header(model, "LlamaForCausalLM", "causal", "float32", 2_647_296, "5.23.0")
     return write_map(ModelMap(**vars(header), lines=lines, classes=classes))

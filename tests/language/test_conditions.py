@@ -58,14 +58,14 @@ def test_a_name_that_the_place_does_not_have_or_not_then_is_told(editor: Editor)
     [
         ("model.layers.3.mlp", "module"),
         ("*.layers.*", "module"),
-        ("LlamaMLP", "module"),
+        ("LlamaMLP", None),  # only the model tells
         ("step", "step"),
         ("before:logits", "logits"),
         ("TemperatureLogitsWarper", "processor"),
         ("sample", "sample"),
         ("aten::softmax", "operation"),
         ("*.mlp/aten::silu", "operation"),
-        ("*", None),
+        ("*", "module"),
         ("no such: name", None),
     ],
 )
@@ -78,6 +78,14 @@ def test_the_name_of_a_function_breakpoint_says_what_it_stands_on(editor: Editor
 def test_a_prefix_asks_for_a_phase(editor: Editor) -> None:
     assert diagnose(editor, "step > 0", path="after:*.mlp") == ([], "after")
     assert diagnose(editor, "output.max() > 0", path="before:*.mlp")[0]
+
+
+def test_a_line_that_is_no_place_stands_for_the_next_one(editor: Editor) -> None:
+    """This is where a breakpoint on it moves to."""
+    blank = ATLAS.splitlines().index("")
+    assert editor.ask("llm/conditionDiagnostics", text="step > 0", uri=MAP_URI, line=blank).place == "step"
+    after = editor.ask("llm/conditionDiagnostics", text="step > 0", uri=MAP_URI, line=9999)
+    assert getattr(after, "place", None) is None
 
 
 def test_without_a_place_any_will_do(editor: Editor) -> None:
