@@ -22,6 +22,8 @@ _MAX_RAISED = 500
 """Characters that are shown of what was raised."""
 
 _OUTSIDE = "; `layer` is None outside of the layers: write layer is not None and …"
+_BUILTINS = {**BUILTINS, "__import__": __import__}
+"""No condition can name `__import__`: it is for functions in C, which import by way of whatever code calls them."""
 
 _TOO_DEEP = "too many brackets or operators inside of each other: write it shorter"
 
@@ -66,7 +68,7 @@ class Condition:
         A name's value is asked for when the expression comes to it: what `step == 3 and norm > 100` does not need is
         not computed. Whatever the expression raises comes out; `blame` says where it was raised.
         """
-        return eval(self.code, {"__builtins__": BUILTINS, **LIBRARIES, _PLACE: names})
+        return eval(self.code, {"__builtins__": _BUILTINS, **LIBRARIES, _PLACE: names})
 
     def blame(self, error: BaseException) -> ConditionError:
         """An error that `value` raised, as one of the text: with the columns of the part that raised it."""

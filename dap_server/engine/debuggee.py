@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dap_server.engine.analysis.conditions.judge import ConditionJudge
 from dap_server.engine.analysis.inline_values import InlineValues
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.map_in_use import MapChoice, MapInUse
 from dap_server.engine.anatomy.mapping import map_of
-from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.modules import Anatomy, SourceLine
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.breakpoints import Breakpoint, Wanted, place
 from dap_server.engine.execution.forward_run import ForwardRun
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.hooks import hooked_modules
+from dap_server.engine.execution.judging import Candidate
 from dap_server.engine.execution.prompting import PromptRun, Run
 from dap_server.engine.execution.stepping import Stepper, Stop
 from dap_server.engine.inspection.disassembly import Disassembler
 from dap_server.engine.inspection.evaluation import Evaluator
-from dap_server.engine.inspection.frames import CallStack
+from dap_server.engine.inspection.frames import CallStack, place_source
 from dap_server.engine.inspection.references import References
 from dap_server.engine.inspection.scopes import Scopes
 from dap_server.modelmap.places import Place
@@ -42,6 +44,11 @@ class Debuggee:
         self.anatomy = Anatomy(loaded.model)
         self.vocabulary = Vocabulary(loaded.tokenizer)
         self.stepper = Stepper(self.anatomy, self._stopped)
+        self.stepper.judging.judge = ConditionJudge(self.anatomy, self.vocabulary)
+        self.stepper.judging.say = self._log
+        self.logged: Callable[[str, SourceLine | None], None] = lambda text, _source: say(text)
+        """Is given the log messages of breakpoints, with the line of their place."""
+        self.stepper.judging.judge = ConditionJudge(self.anatomy, self.vocabulary)
         self.scopes = Scopes(self.anatomy, self.vocabulary)
         self.evaluator = Evaluator(self.anatomy, loaded.tokenizer, self.scopes.locals)
         self.references = References()
@@ -74,6 +81,14 @@ class Debuggee:
     def use_map(self, given: str | None, candidates: list[str], name: str) -> None:
         """Decides which map frames point into, and makes one if there is none."""
         self.map = self._maps.choose(given, candidates, name)
+
+    def _log(self, text: str, candidate: Candidate) -> None:
+        if self.run is not None:
+            self.run.flush()
+        place = candidate.place
+        point = None if self.map is None or candidate.operation else self.map.point(place.path, place.phase)
+        line = place_source(candidate, self.anatomy) if point is None else SourceLine(point.path, point.line)
+        self.logged(text, line)
 
     def _stopped(self, stop: Stop) -> None:
         if self.run is not None:

@@ -22,6 +22,7 @@ from dap_server.modelmap.places import END
 from dap_server.protocol.control_requests import CancelArguments
 from dap_server.protocol.errors import Cancelled, InternalError, NotStopped, RequestError
 from dap_server.protocol.events import (
+    BreakpointEventBody,
     OutputEventBody,
     ProgressEndEventBody,
     ProgressStartEventBody,
@@ -30,13 +31,16 @@ from dap_server.protocol.events import (
 )
 from dap_server.protocol.llm.control import LoadingEventBody
 from dap_server.protocol.messages import Message, Request
+from dap_server.protocol.types import Breakpoint, Source
 from dap_server.wire.connection import Connection
 from dap_server.wire.handlers import RequestTable, When
 from dap_server.wire.loopback import Streams
 from dap_server.wire.reply import Reply
 
 if TYPE_CHECKING:
+    from dap_server.engine.anatomy.modules import SourceLine
     from dap_server.engine.debuggee import Debuggee
+    from dap_server.engine.execution.breakpoints import Breakpoint as PlacedBreakpoint
     from dap_server.engine.execution.stepping import Stop
 
 T = TypeVar("T")
@@ -120,6 +124,18 @@ class EngineSession:
     def output(self, text: str, category: str = "stdout") -> None:
         self.connection.event("output", OutputEventBody(output=text, category=category))
 
+    def logged(self, text: str, source: SourceLine | None) -> None:
+        """A log message, and the line of its place."""
+        body = OutputEventBody(output=text, category="console")
+        if source is not None:
+            body.source, body.line = Source(name=os.path.basename(source.path), path=source.path), source.line
+        self.connection.event("output", body)
+
+    def switched_off(self, breakpoint: PlacedBreakpoint) -> None:
+        """A condition has raised: its breakpoint is no longer in force."""
+        state = Breakpoint(verified=False, id=breakpoint.id, message=breakpoint.problem, reason="failed")
+        self.connection.event("breakpoint", BreakpointEventBody(reason="changed", breakpoint=state))
+
     def replaying(self, title: str | None, percentage: float) -> None:
         """How far a long replay is; None ends what was told of last. On the model thread."""
         if title is None:
@@ -137,6 +153,7 @@ class EngineSession:
 
     def stopped(self, stop: Stop) -> None:
         """The model thread is parked."""
+        failure, sequences = stop.failure, stop.generation.sequences
         at_end = stop.reason == "pause" and stop.generation.is_over
         what = "forward pass" if stop.generation.is_forward else "generation"
         text = f"end of the {what}" if stop.place.path == END else str(stop.place)
@@ -145,9 +162,9 @@ class EngineSession:
             "stopped",
             StoppedEventBody(
                 reason=stop.reason,
-                description=description,
-                text=text,
-                thread_id=1,
+                description=description if failure is None else f"the condition '{failure.condition}' raised: {text}",
+                text=text if failure is None else failure.text,
+                thread_id=stop.sequence + 1 if sequences <= MAX_THREADS else 1,
                 all_threads_stopped=True,
                 hit_breakpoint_ids=stop.hits or None,
             ),

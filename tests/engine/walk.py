@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dap_server.engine.analysis.conditions.judge import ConditionJudge
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.attaching import own_decoding
-from dap_server.engine.execution.breakpoints import resolve
+from dap_server.engine.execution.breakpoints import Breakpoint, Wanted, place
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from dap_server.engine.execution.travel import Destination
@@ -26,17 +28,30 @@ Decide = Callable[[Stop], Motion | Destination]
 class Walk:
     """One model with a stepper. Everything the debugger tells is kept in `stops`, `tokens` and `finished_with`."""
 
-    def __init__(self, loaded: Loaded, decide: Decide | None = None, breakpoints: Sequence[str] = ()) -> None:
+    def __init__(self, loaded: Loaded, decide: Decide | None = None, breakpoints: Sequence[str | Wanted] = ()) -> None:
         self.loaded = loaded
         self.anatomy = Anatomy(loaded.model)
         self.vocabulary = Vocabulary(loaded.tokenizer)
         self.scopes = Scopes(self.anatomy, self.vocabulary)
         self.stepper = Stepper(self.anatomy, self._stopped)
+        self.stepper.judging.judge = ConditionJudge(self.anatomy, self.vocabulary)
+        self.stepper.judging.say = lambda text, candidate: self.said.append(text.rstrip("\n"))
         self.stops: list[str] = []
+        self.said: list[str] = []
+        """Log messages."""
         self.heard: list[Tensor] = []
         self.finished_with: Generation | None = None
         self._decide = decide or (lambda _stop: Motion.RUN)
-        self.stepper.set_breakpoints([resolve(i, name, self.anatomy) for i, name in enumerate(breakpoints, start=1)])
+        self.place(*breakpoints)
+
+    def place(self, *breakpoints: str | Wanted) -> list[Breakpoint]:
+        """Replaces all breakpoints, by name or with conditions; they are numbered from 1."""
+        wanted = [
+            Wanted(i, one) if isinstance(one, str) else replace(one, id=i) for i, one in enumerate(breakpoints, 1)
+        ]
+        placed = [place(one, self.anatomy, self.stepper.regions) for one in wanted]
+        self.stepper.set_breakpoints(placed)
+        return placed
 
     def generate(self, **options: Any) -> Any:
         """`model.generate` under the debugger."""

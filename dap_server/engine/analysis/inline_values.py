@@ -7,11 +7,12 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dap_server.engine.analysis.answers import chosen_token
 from dap_server.engine.analysis.lens.reader import LensReader, Question
 from dap_server.engine.analysis.lens.residuals import CannotRead
+from dap_server.engine.analysis.norms import last_norm
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.probes import Enough, is_again
@@ -62,7 +63,7 @@ class InlineValues:
         if not self.is_complete(frame) and tape is not None:
             is_present = self._is_present(frame)
             running = frame.stop.activations[0] if is_present and frame.stop.activations else None
-            probe = _NormsProbe(frame.sequence, running)
+            probe = _NormsProbe(frame.sequence, frame.stop.generation.sequences, running)
             if not (is_present and frame.stop.place.path == STEP):
                 tape.replay(frame.step, probe)
             found = {path: Value(norm) for path, norm in probe.norms.items()}
@@ -90,15 +91,16 @@ class InlineValues:
     def _live(self, frame: Frame) -> dict[str, Value]:
         """Of the suspended run: what its running modules were given, what the last one gave, the chosen token."""
         stop, sequence = frame.stop, frame.sequence
+        batch = stop.generation.sequences
         values: dict[str, Value] = {}
         if self._is_present(frame):
             for activation in stop.activations:
                 path = self._anatomy.path_of(activation.module)
-                norm = _last_norm((activation.args, activation.kwargs), sequence)
+                norm = last_norm((activation.args, activation.kwargs), sequence, batch)
                 if path is not None and norm is not None:
                     values[path] = Value(norm, is_input=True)
             if stop.output is not NOTHING and stop.activations:
-                values[stop.place.path] = Value(_last_norm(stop.output, sequence))
+                values[stop.place.path] = Value(last_norm(stop.output, sequence, batch))
         is_chosen = frame.step < len(stop.generation.records) or stop.place.path in (LOGITS, SAMPLE)
         if is_chosen and stop.generation.is_own_loop and (token := chosen_token(frame)) is not None:
             values[SAMPLE] = Value(token=token, probability=self._probability(frame, token))
@@ -121,16 +123,16 @@ class InlineValues:
 class _NormsProbe:
     """The norm of the last output of every module in a step, up to a call that is suspended just now."""
 
-    def __init__(self, sequence: int, suspended: Activation | None) -> None:
+    def __init__(self, sequence: int, batch: int, suspended: Activation | None) -> None:
         self.norms: dict[str, float] = {}
-        self._sequence, self._suspended = sequence, suspended
+        self._sequence, self._batch, self._suspended = sequence, batch, suspended
 
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
         if is_again(self._suspended, module, call):
             raise Enough
 
     def ends(self, path: str, module: nn.Module, output: Any) -> None:
-        norm = _last_norm(output, self._sequence)
+        norm = last_norm(output, self._sequence, self._batch)
         if norm is not None:
             self.norms[path] = norm
 
@@ -138,24 +140,3 @@ class _NormsProbe:
         """Token selection may call the model too, which is not meant."""
         if name == LOGITS:
             raise Enough
-
-
-def _last_norm(value: Any, sequence: int) -> float | None:
-    """Of the first tensor of floating-point numbers (B, T, D) or (B, D) in a value; None without one."""
-    tensor = _first(value)
-    if tensor is None or tensor.dim() < 2 or not tensor.shape[0] or not tensor.numel():
-        return None
-    mine = tensor[min(sequence, tensor.shape[0] - 1)]
-    while mine.dim() > 1:
-        mine = mine[-1]
-    return float(mine.double().norm())
-
-
-def _first(value: Any) -> Tensor | None:
-    if isinstance(value, Tensor):
-        return value if value.is_floating_point() else None
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    if isinstance(value, list | tuple):
-        return next((found for item in value if (found := _first(item)) is not None), None)
-    return None

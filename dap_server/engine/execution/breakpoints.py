@@ -8,17 +8,29 @@ from typing import Literal
 from torch import nn
 from transformers.generation import logits_process
 
+from dap_server.conditions import (
+    Condition,
+    ConditionError,
+    LogMessage,
+    PlaceKind,
+    check,
+    parse_condition,
+    parse_hit_condition,
+    parse_log_message,
+)
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.regions import Regions
+from dap_server.engine.execution.hit_log import HitLog
 from dap_server.engine.execution.known_operations import find_operations
 from dap_server.engine.execution.motions import HIT, INSTRUCTION_HIT, LINE_HIT
 from dap_server.engine.execution.operations import Site
 from dap_server.modelmap.addresses import AddressError, parse_address
 from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern
-from dap_server.modelmap.places import PSEUDO_MODULES, Phase
+from dap_server.modelmap.places import LOGITS, PSEUDO_MODULES, SAMPLE, STEP, Phase
 from dap_server.protocol.errors import did_you_mean
 
 Kind = Literal["function", "line", "instruction"]
+PSEUDO_KINDS: dict[str, PlaceKind] = {STEP: "step", LOGITS: "logits", SAMPLE: "sample"}
 REASONS: dict[Kind, str] = {"function": HIT, "line": LINE_HIT, "instruction": INSTRUCTION_HIT}
 
 
@@ -52,6 +64,9 @@ class Breakpoint:
         operations: names of the operations it stands on, inside of `paths` if there are some.
         address: of the one operation it stands on.
         kind: how it was set.
+        condition, log_message: of whose names a `Judge` knows the values.
+        hits: counted for its hit condition; None without one.
+        is_off: whether its condition has raised.
         note: what else there is to say of it.
         problem: why it cannot be hit; None when it can.
     """
@@ -64,12 +79,26 @@ class Breakpoint:
     operations: frozenset[str] = frozenset()
     address: int = 0
     kind: Kind = "function"
+    condition: Condition | None = None
+    log_message: LogMessage | None = None
+    hits: HitLog | None = None
+    is_off: bool = False
+    wanted: Wanted | None = None
     note: str | None = None
     problem: str | None = None
 
     @property
     def is_verified(self) -> bool:
         return self.problem is None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it stops the run whenever it is hit."""
+        return self.condition is None and self.log_message is None and self.hits is None
+
+    def uses(self, name: str) -> bool:
+        """Whether its condition or log message has a name."""
+        return any(name in read.names for read in (self.condition, self.log_message) if read is not None)
 
     @property
     def message(self) -> str | None:
@@ -80,12 +109,49 @@ class Breakpoint:
 
 
 def place(wanted: Wanted, anatomy: Anatomy, regions: Regions) -> Breakpoint:
-    """Finds where a breakpoint stands in this model."""
+    """Finds where a breakpoint stands in this model, and reads what it asks of the places there."""
     if wanted.kind == "instruction":
-        return resolve_address(wanted.id, wanted.name, regions)
-    if wanted.kind == "line":
-        return resolve_line(wanted, anatomy)
-    return resolve(wanted.id, wanted.name, anatomy)
+        breakpoint = resolve_address(wanted.id, wanted.name, regions)
+    elif wanted.kind == "line":
+        breakpoint = resolve_line(wanted, anatomy)
+    else:
+        breakpoint = resolve(wanted.id, wanted.name, anatomy)
+    breakpoint.wanted = wanted
+    if breakpoint.is_verified:
+        _read_conditions(breakpoint, wanted, anatomy)
+    return breakpoint
+
+
+def _read_conditions(breakpoint: Breakpoint, wanted: Wanted, anatomy: Anatomy) -> None:
+    """A text that is only blank is none, as clients send it."""
+    asked: Phase | None = wanted.phase
+    if wanted.kind == "function":
+        asked = parse_pattern(wanted.name).phase or asked
+    elif wanted.kind == "instruction":
+        asked = breakpoint.phase
+    try:
+        if (text := wanted.condition) and text.strip():
+            breakpoint.condition = parse_condition(text)
+        if (text := wanted.log_message) and text.strip():
+            breakpoint.log_message = parse_log_message(text)
+        if (text := wanted.hit_condition) and text.strip():
+            breakpoint.hits = HitLog(parse_hit_condition(text))
+        breakpoint.phase = check(breakpoint.condition, _place_kind(breakpoint), asked, breakpoint.log_message)
+    except ConditionError as error:
+        breakpoint.problem = str(error)
+        return
+    for name in ("residual", "lens"):
+        if breakpoint.uses(name) and not any(path in anatomy.layer_paths for path in breakpoint.paths):
+            example = f", such as {anatomy.layer_paths[0]}" if anatomy.layer_paths else ", and this one has none"
+            breakpoint.problem = f"'{name}' is known at the layers of a model only{example}"
+
+
+def _place_kind(breakpoint: Breakpoint) -> PlaceKind:
+    if breakpoint.operations or breakpoint.address:
+        return "operation"
+    if breakpoint.pseudo is None:
+        return "module"
+    return PSEUDO_KINDS.get(breakpoint.pseudo, "processor")
 
 
 def resolve_line(wanted: Wanted, anatomy: Anatomy) -> Breakpoint:
@@ -201,12 +267,36 @@ class BreakpointSet:
 
     def __init__(self) -> None:
         self.all: list[Breakpoint] = []
+        self.by_id: dict[int, Breakpoint] = {}
+        """Those that can be hit."""
+        self._prepared: set[nn.Module] = set()
         self._modules: dict[tuple[nn.Module, Phase], list[int]] = {}
         self._pseudo: dict[tuple[str, Phase], list[int]] = {}
         self._operations: list[Breakpoint] = []
         self._kinds: dict[int, Kind] = {}
 
     def replace(self, breakpoints: list[Breakpoint], anatomy: Anatomy) -> None:
+        """One that is as it was before goes on counting its hits, and stays off if it was."""
+        before = {b.id: b for b in self.all if b.wanted is not None}
+        for breakpoint in breakpoints:
+            known = before.get(breakpoint.id)
+            if known is not None and known.wanted == breakpoint.wanted:
+                breakpoint.hits, breakpoint.is_off = known.hits, known.is_off
+                breakpoint.problem = known.problem if known.is_off else breakpoint.problem
+        self._place(breakpoints, anatomy)
+
+    def switch_off(self, breakpoint: Breakpoint, why: str, anatomy: Anatomy) -> None:
+        """Until it is set in another way."""
+        breakpoint.is_off, breakpoint.problem = True, why
+        self._place(self.all, anatomy)
+
+    def take_hits_back(self, step: int) -> None:
+        """The run goes back to the start of a step."""
+        for breakpoint in self.by_id.values():
+            if breakpoint.hits is not None:
+                breakpoint.hits.take_back(step)
+
+    def _place(self, breakpoints: list[Breakpoint], anatomy: Anatomy) -> None:
         self.all = breakpoints
         verified = [breakpoint for breakpoint in breakpoints if breakpoint.is_verified]
         modules: dict[tuple[nn.Module, Phase], list[int]] = {}
@@ -217,6 +307,10 @@ class BreakpointSet:
             for path in [] if breakpoint.operations else breakpoint.paths:
                 modules.setdefault((anatomy.modules[path], breakpoint.phase), []).append(breakpoint.id)
         self._modules, self._pseudo = modules, pseudo
+        self._prepared = {
+            anatomy.modules[path] for b in verified if b.uses("attention") and not b.operations for path in b.paths
+        }
+        self.by_id = {b.id: b for b in verified}
         self._operations = [b for b in verified if b.operations or b.address]
         self._kinds = {b.id: b.kind for b in verified}
 
@@ -232,6 +326,14 @@ class BreakpointSet:
     @property
     def has_operations(self) -> bool:
         return bool(self._operations)
+
+    @property
+    def are_all_plain(self) -> bool:
+        return all(b.is_plain for b in self.by_id.values())
+
+    def prepares(self, module: nn.Module) -> bool:
+        """Whether a condition at the end of a module's calls has to hear of them from their beginning."""
+        return module in self._prepared
 
     def at_module(self, module: nn.Module, phase: Phase) -> list[int]:
         return self._modules.get((module, phase), [])

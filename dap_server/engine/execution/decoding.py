@@ -11,6 +11,7 @@ import contextlib
 import copy
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -29,7 +30,7 @@ from dap_server.engine.execution.collected import Collected
 from dap_server.engine.execution.generation import Generation, Processed, Selection, StepRecord
 from dap_server.engine.execution.holders import Holders
 from dap_server.engine.execution.kernels import Kernels
-from dap_server.engine.execution.probes import Enough, Probe, StepProbe, instrumented
+from dap_server.engine.execution.probes import Enough, Probe, StepProbe, TraceProbe, instrumented
 from dap_server.engine.execution.stepping import Rewind, Stepper
 from dap_server.engine.execution.timeline import Checkpoint, Timeline
 from dap_server.engine.execution.values import of_sequence
@@ -258,14 +259,20 @@ class SamplingLoop:
     def cache_began_with(self, step: int) -> list[int | None]:
         return caches.seen_at(self.timeline.steps[step].cache, self.cache)
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Nobody sees what runs here, and it leaves the suspended run as it is."""
+        holders, kernels = self.timeline.holders, self._kernels
+        with self.stepper.undisturbed(), randomness.kept(self.input_ids.device), kernels.kept(), holders.kept():
+            yield
+
     def replay(self, step: int, probe: Probe | None = None) -> Selection | None:
         """Runs a past or the present step again beside the suspended one, which notices nothing.
 
         Raises:
             Cancelled: the client no longer wants it.
         """
-        holders, kernels = self.timeline.holders, self._kernels
-        with self.stepper.undisturbed(), randomness.kept(self.input_ids.device), kernels.kept(), holders.kept():
+        with self.aside():
             try:
                 return self._at(step, probe)._replay_here(step, probe)
             except Enough:
@@ -284,9 +291,8 @@ class SamplingLoop:
             given = {"decoder_input_ids": ids, **of_sequence(known, sequence)}
             if encodes and self.generation.encoder is not None:
                 given["input_ids"] = self.generation.encoder.ids_of(sequence, self.input_ids.shape[0])
-        holders, kernels = self.timeline.holders, self._kernels
-        with self.stepper.undisturbed(), randomness.kept(self.input_ids.device), kernels.kept(), holders.kept():
-            kernels.use(decode=False)
+        with self.aside():
+            self._kernels.use(decode=False)
             seen = contextlib.nullcontext() if probe is None else instrumented(self._anatomy, probe)
             with seen:
                 return self.model(**given, use_cache=False, return_dict=True)
@@ -302,7 +308,8 @@ class SamplingLoop:
         cache = self.cache
         start, checkpoint = self.timeline.start_for(step, cache)
         past = copy.copy(self)
-        past.generation, past._watcher = Generation(step=start), _InReplay(probe)
+        past.generation = replace(self.generation, selection=None)
+        past._watcher = _InReplay(probe, past.generation)
         mark = checkpoint.cache if start == checkpoint.step else self.timeline.steps[start].cache
         past._place(start, checkpoint, caches.view(checkpoint.cache_object, mark))
         for s in range(start, step):
@@ -415,7 +422,9 @@ class _InReplay:
 
     watching = True
 
-    def __init__(self, probe: Probe | None) -> None:
+    def __init__(self, probe: Probe | None, generation: Generation) -> None:
+        if isinstance(probe, TraceProbe):
+            probe.generation = generation
         self._trace = probe if isinstance(probe, StepProbe) else None
 
     def at(self, name: str, phase: Phase) -> None:

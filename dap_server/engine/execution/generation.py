@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -106,6 +107,10 @@ class Tape(Protocol):
         processor; None when another loop decodes.
         `probe` is called at every module call of that step, and may end the replay by raising Enough.
         """
+        ...
+
+    def aside(self) -> AbstractContextManager[None]:
+        """While this is open, what runs the model is seen by nobody, and leaves the suspended run as it is."""
         ...
 
     def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None, encodes: bool = False) -> Any:

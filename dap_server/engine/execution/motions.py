@@ -17,6 +17,7 @@ HIT = "function breakpoint"
 """The reason of a stop at a breakpoint, in DAP's words."""
 INSTRUCTION_HIT = "instruction breakpoint"
 LINE_HIT = "breakpoint"
+RAISED = "exception"
 
 
 class Motion(enum.Enum):
@@ -46,6 +47,7 @@ class Plan:
         place: the only place that ends TO, whatever breakpoints lie on the way.
         ordinal: of the operation that this place is, in its step; 0 when it is none.
         left: the module call that has to be over before an operation ends OPERATION_OUT.
+        is_again: whether the run has been at the places on the way before.
         reason: of the stop, in DAP's words.
     """
 
@@ -55,6 +57,7 @@ class Plan:
     place: Place | None = None
     ordinal: int = 0
     left: FrameType | None = None
+    is_again: bool = False
     reason: str = "step"
 
     @property
@@ -87,7 +90,7 @@ class Plan:
         """Whether a pseudo-module that begins ends it."""
         if self.motion in (Motion.TOKEN, Motion.OUT):
             return name == STEP
-        return self.motion is not Motion.RUN
+        return self.motion not in (Motion.RUN, Motion.TO)
 
     def ends_at_operation(self, operation: Operation) -> bool:
         """Whether an operation that is about to run ends it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from dap_server.engine.anatomy.regions import Regions
 from dap_server.engine.execution.generation import Tape
 from dap_server.engine.execution.operations import DispatchMode, Function, Operation, Site, Whereabouts, operation_name
 from dap_server.engine.execution.probes import TraceProbe, same_tensors
+from dap_server.modelmap.places import Phase
 
 
 class Traced(NamedTuple):
@@ -39,23 +41,27 @@ class OperationTrace(TraceProbe):
         suspended_operation: an operation that has not run, to be found among those that run again: at the same address
             and given the same, to the last bit.
         found_operation: its ordinal.
+        passed: called before and after every operation; what it runs itself is not written down.
     """
 
     regions: Regions | None = None
     suspended_operation: Operation | None = None
     found_operation: int | None = None
     operations: list[Traced] = field(default_factory=list)
-    _is_looking: bool = False
+    passed: Callable[[Operation, Traced, Phase], None] | None = None
 
     def __post_init__(self) -> None:
         assert self.regions is not None
         self._where = Whereabouts(self.regions)
         self._where.step_begins()
+        self._is_comparing = False
 
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
-        self._is_looking = True  # comparing arguments takes operations too
+        if self.is_deaf:
+            return
+        self._is_comparing = True  # which takes operations too
         super().begins(path, module, call)
-        self._is_looking = False
+        self._is_comparing = False
         self._where.begins(path, call)
 
     def run(self, tape: Tape, step: int) -> None:
@@ -63,25 +69,35 @@ class OperationTrace(TraceProbe):
             tape.replay(step, self)
 
     def _called(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], caller: FrameType) -> Any:
-        site = None if self._is_looking else self._where.next_operation(caller)
+        is_own = self.is_deaf or self._is_comparing
+        site = None if is_own else self._where.next_operation(caller)
         if site is None:
             return function(*args, **kwargs)
         operation = Operation(function, args, kwargs, site, caller)
-        self._write_down(operation)
+        traced = self._write_down(operation)
+        self._pass(operation, traced, "before")
         operation.result = function(*args, **kwargs)
+        self._pass(operation, traced, "after")
         self.ran(operation)
         return operation.result
 
     def ran(self, operation: Operation) -> None:
         """An operation has its result."""
 
-    def _write_down(self, operation: Operation) -> None:
+    def _pass(self, operation: Operation, traced: Traced | None, phase: Phase) -> None:
+        if self.passed is not None and traced is not None:
+            with self._deaf():
+                self.passed(operation, traced, phase)
+
+    def _write_down(self, operation: Operation) -> Traced | None:
         parent, site = self._open[-1], operation.site
         occurrence = self.events[parent].occurrence
         names = operation_name(operation.function)
-        self.operations.append(Traced(*names, site, occurrence, len(self.events), parent))
+        traced = Traced(*names, site, occurrence, len(self.events), parent)
+        self.operations.append(traced)
         if self.found_operation is None and self._is_suspended(operation):
             self.found_operation = site.ordinal
+        return traced
 
     def _is_suspended(self, operation: Operation) -> bool:
         suspended = self.suspended_operation

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import Activation, call_frame
-from dap_server.engine.execution.generation import Tape
+from dap_server.engine.execution.generation import Generation, Tape
 from dap_server.engine.execution.values import by_value
 from dap_server.modelmap.places import LOGITS, PSEUDO_MODULES, STEP, Phase
 
@@ -55,32 +55,63 @@ class Event(NamedTuple):
     parent: int
 
 
+class Witness(Protocol):
+    """Sees what a trace writes down, in the moment that it happens. What it runs itself is not written down."""
+
+    def begins(self, index: int, event: Event, module: nn.Module, call: FrameType) -> None: ...
+
+    def ends(self, index: int, event: Event, module: nn.Module, call: FrameType, output: Any) -> None: ...
+
+    def at(self, index: int, event: Event) -> None:
+        """A place of token selection."""
+        ...
+
+
 @dataclass
 class TraceProbe:
     """Writes down every module call of a step, in order, and the places of our own loop between them.
 
     Attributes:
+        witness: sees it too.
+        generation: as it is in the replay, when somebody has said so.
         suspended: a call of the step that is suspended just now, to be found among those that run again.
         found: index of its beginning.
     """
 
     suspended: Activation | None = None
     found: int | None = None
+    witness: Witness | None = None
+    generation: Generation = field(default_factory=Generation)
     events: list[Event] = field(default_factory=list)
+    is_deaf: bool = False
+    _calls: list[FrameType] = field(default_factory=list)
     _open: list[int] = field(default_factory=list)
     _counts: dict[str, int] = field(default_factory=dict)
 
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
+        if self.is_deaf:
+            return
         occurrence = self._counts.get(path, -1) + 1
         self._counts[path] = occurrence
         if self.found is None and is_again(self.suspended, module, call):
             self.found = len(self.events)
         self._open.append(len(self.events))
-        self.events.append(Event(path, "before", occurrence, self._parent(-2)))
+        self._calls.append(call)
+        event = Event(path, "before", occurrence, self._parent(-2))
+        self.events.append(event)
+        if self.witness is not None:
+            with self._deaf():
+                self.witness.begins(len(self.events) - 1, event, module, call)
 
     def ends(self, path: str, module: nn.Module, output: Any) -> None:
-        begun = self.events[self._open.pop()]
-        self.events.append(Event(path, "after", begun.occurrence, begun.parent))
+        if self.is_deaf:
+            return
+        begun, call = self.events[self._open.pop()], self._calls.pop()
+        event = Event(path, "after", begun.occurrence, begun.parent)
+        self.events.append(event)
+        if self.witness is not None:
+            with self._deaf():
+                self.witness.ends(len(self.events) - 1, event, module, call, output)
 
     def at(self, name: str, phase: Phase) -> None:
         """The step itself begins, or a part of token selection begins or ends."""
@@ -92,7 +123,20 @@ class TraceProbe:
             occurrence = self._counts[name] = self._counts.get(name, -1) + 1
         if phase == "before" and name != STEP:
             self._open.append(len(self.events))
-        self.events.append(Event(name, phase, occurrence, STEP_LEVEL))
+        event = Event(name, phase, occurrence, STEP_LEVEL)
+        self.events.append(event)
+        if self.witness is not None:
+            with self._deaf():
+                self.witness.at(len(self.events) - 1, event)
+
+    @contextmanager
+    def _deaf(self) -> Iterator[None]:
+        """While something runs that is no part of the step."""
+        outer, self.is_deaf = self.is_deaf, True
+        try:
+            yield
+        finally:
+            self.is_deaf = outer
 
     def run(self, tape: Tape, step: int) -> None:
         """Runs a step again to write it down."""

@@ -23,7 +23,8 @@ from dap_server.engine.execution.activations import Activation, live_activations
 from dap_server.engine.execution.breakpoints import Breakpoint, BreakpointSet
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.hooks import ModuleHooks
-from dap_server.engine.execution.motions import BY_OPERATION, Plan, plan_from
+from dap_server.engine.execution.judging import NOT_HIT, Candidate, Judging, Preparations, Prepared, Verdict
+from dap_server.engine.execution.motions import BY_OPERATION, RAISED, Plan, plan_from
 from dap_server.engine.execution.motions import HIT as HIT
 from dap_server.engine.execution.motions import Motion as Motion
 from dap_server.engine.execution.operations import Operation, OperationWatch
@@ -55,6 +56,7 @@ class Stepper:
         self.regions = Regions(anatomy)
         self.stage = Stage()
         self.breakpoints = BreakpointSet()
+        self.judging = Judging(self.breakpoints, anatomy)
         self.stop: Stop | None = None
         """The present stop, None while running."""
         self.generation = Generation()
@@ -73,6 +75,7 @@ class Stepper:
         self._returns = ReturnWatch()
         self._operations = OperationWatch(self.regions, self._operation_begins, self._operation_ends)
         self._operations.is_deaf = lambda: self._hooks.thread is None
+        self._prepared = Preparations(self.judging, lambda: self._hooks.thread is None)
         self._returned: tuple[str, Any] | None = None
         self._flags = _Flags()
         self._is_in_call = False
@@ -145,6 +148,7 @@ class Stepper:
         self._hooks.thread = threading.get_ident()
         self._flags.occurrences.clear()
         self._is_in_call = False
+        self._prepared.clear()
         self._operations_begin()
 
     def go_to(self, rewind: Rewind) -> None:
@@ -153,8 +157,10 @@ class Stepper:
         self._returns.clear()
         self._returned = None
         self._flags.occurrences.clear()
+        self._prepared.clear()
+        self.breakpoints.take_hits_back(self.generation.step)
         if self._plan.motion is not Motion.PAUSE:  # which somebody has asked for meanwhile
-            self._plan = Plan(Motion.TO, place=rewind.place, ordinal=rewind.ordinal, reason=rewind.reason)
+            self._plan = Plan(Motion.TO, None, None, rewind.place, rewind.ordinal, is_again=True, reason=rewind.reason)
         self._watch_for_plan()
         self._operations_begin()
 
@@ -186,12 +192,15 @@ class Stepper:
         self._hooks.watch_all(False)
         self._plan, self._flags = Plan(), _Flags()
         self._returned = None
+        self._prepared.clear()
+        self.breakpoints.take_hits_back(0)
         self._operations.switch(False)
         self._update_watching()
 
     def step_begins(self) -> None:
         """A step of the decode loop begins."""
         self._flags.occurrences.clear()
+        self._prepared.clear()
         self._operations_begin()
         if self.watching:
             self.at(STEP, "before")
@@ -214,13 +223,11 @@ class Stepper:
     def at(self, name: str, phase: Phase = "before") -> None:
         """The decode loop is at a pseudo-module."""
         self._raise_interruption()
-        hits = self.breakpoints.at_pseudo(name, phase)
         place = Place(self.generation.step, name, phase, self._occurrence_at(name, phase))
-        if self._plan.motion is Motion.TO:
-            if self._leads_to(place):
-                self._stop_there(place, hits, [])
-        elif hits or (phase == "before" and self._plan.ends_at(name)):
-            self._stop(place, hits, [])
+        is_there = self._leads_to(place)
+        verdict = self._judged(self.breakpoints.at_pseudo(name, phase), place, is_there)
+        if is_there or verdict.hits or (phase == "before" and self._plan.ends_at(name)):
+            self._stop(place, verdict, [])
 
     def _occurrence_at(self, name: str, phase: Phase) -> int:
         """Two logits processors may be of one class; the other pseudo-modules come once a step."""
@@ -234,7 +241,7 @@ class Stepper:
         """The last token is chosen, and the run should stop once more."""
         ran_free = self._plan.motion in (Motion.RUN, Motion.PAUSE) or self._plan.reason == HIT
         self._plan = Plan(reason="pause" if ran_free else self._plan.reason)
-        self._stop(Place(self.generation.step, END), [], [])
+        self._stop(Place(self.generation.step, END), NOT_HIT, [])
 
     def _module_begins(self, module: nn.Module, call: FrameType) -> None:
         path = self.anatomy.path_of(module)
@@ -247,32 +254,54 @@ class Stepper:
         self._flags.occurrences[path] = occurrence
         if self._operations.is_on:
             self._operations.where.begins(path, call)
-        hits = self.breakpoints.at_module(module, "before")
         place = Place(self.generation.step, path, "before", occurrence)
-        if self._plan.motion is Motion.TO:
-            if self._leads_to(place):
-                self._stop_there(place, hits, live_activations(call))
-        elif hits or self._plan.ends_before(module, call, self.generation):
-            self._stop(place, hits, live_activations(call))
+        is_there = self._leads_to(place)
+        verdict = self._judged(self.breakpoints.at_module(module, "before"), place, is_there, call)
+        if is_there or verdict.hits or self._plan.ends_before(module, call, self.generation):
+            self._stop(place, verdict, live_activations(call))
+        self._prepared.begins(path, module, call)
 
     def _module_ends(self, module: nn.Module, call: FrameType, output: Any) -> None:
         self._raise_interruption()
-        hits = self.breakpoints.at_module(module, "after")
-        if self._plan.motion is Motion.TO:
-            if (path := self.anatomy.path_of(module)) is not None:
-                place = Place(self.generation.step, path, "after", self._flags.occurrences.get(path, 0))
-                if self._leads_to(place):
-                    self._stop_there(place, hits, live_activations(call), output)
-            return
-        if hits or self._plan.ends_after(call):
-            self._stop_after(module, call, output, hits)
-
-    def _stop_after(self, module: nn.Module, call: FrameType, output: Any, hits: list[int]) -> None:
         path = self.anatomy.path_of(module)
         if path is None:
             return
-        place = Place(self.generation.step, path, "after", self._flags.occurrences.get(path, 0))
-        self._stop(place, hits, live_activations(call), output)
+        place = self._place_after(path)
+        is_there = self._leads_to(place)
+        ids, prepared = self.breakpoints.at_module(module, "after"), self._prepared.ends(call)
+        verdict = self._judged(ids, place, is_there, call, output, prepared=prepared)
+        if is_there or verdict.hits or self._plan.ends_after(call):
+            self._stop(place, verdict, live_activations(call), output)
+
+    def _place_after(self, path: str) -> Place:
+        return Place(self.generation.step, path, "after", self._flags.occurrences.get(path, 0))
+
+    def _stop_after(self, module: nn.Module, call: FrameType, output: Any) -> None:
+        """A call returns whose end is waited for."""
+        if (path := self.anatomy.path_of(module)) is not None:
+            self._stop(self._place_after(path), NOT_HIT, live_activations(call), output)
+
+    def _judged(
+        self,
+        ids: list[int],
+        place: Place,
+        is_there: bool,
+        call: FrameType | None = None,
+        output: Any = NOTHING,
+        operation: Operation | None = None,
+        prepared: Prepared | None = None,
+    ) -> Verdict:
+        """What breakpoints at a place come to. A move stops where it leads; `is_there` says that this is here."""
+        if not ids:
+            return NOT_HIT
+        plan = self._plan
+        is_on_the_way = plan.motion is Motion.TO and not (is_there and plan.reason == HIT)
+        candidate = Candidate(place, self.generation, call, output, operation, prepared)
+        thread, self._hooks.thread = self._hooks.thread, None  # what conditions run is not the model's
+        try:
+            return self.judging.passed(ids, candidate, plan.is_again, is_on_the_way)
+        finally:
+            self._hooks.thread = thread
 
     def _operation_begins(self, operation: Operation) -> None:
         self._raise_interruption()
@@ -284,26 +313,24 @@ class Stepper:
         self._at_operation(operation, "after", ends=False)
 
     def _at_operation(self, operation: Operation, phase: Phase, ends: bool) -> None:
-        hits = self.breakpoints.at_operation(operation.name, operation.full_name, operation.site, phase)
+        ids = self.breakpoints.at_operation(operation.name, operation.full_name, operation.site, phase)
         plan, path = self._plan, operation.site.path
         if plan.place is not None:
             is_there = (plan.place.step, plan.ordinal) == (self.generation.step, operation.site.ordinal)
             ends = is_there and plan.ordinal > 0 and plan.place.phase == phase
-            hits = hits if ends and plan.reason == HIT else []
-        if not hits and not ends:
+        if not ids and not ends:
             return
         occurrence = self._flags.occurrences.get(path, 0)
         place = Place(self.generation.step, path, phase, occurrence, operation.full_name)
-        self._stop(place, hits, live_activations(operation.caller), operation=operation)
-
-    def _stop_there(self, place: Place, hits: list[int], activations: list[Activation], output: Any = NOTHING) -> None:
-        """Stops where the plan leads; breakpoints on the way do not count."""
-        self._stop(place, hits if self._plan.reason == HIT else [], activations, output)
+        with self._operations.set_aside():
+            verdict = self._judged(ids, place, ends, operation=operation)
+        if verdict.hits or ends:
+            self._stop(place, verdict, live_activations(operation.caller), operation=operation)
 
     def _leads_to(self, place: Place) -> bool:
-        """Whether the plan leads to this place, or led to one that its step did not pass."""
+        """Whether a move leads to this place, or led to one that its step did not pass."""
         target = self._plan.place
-        if target is None:
+        if target is None or self._plan.motion is not Motion.TO:
             return False
         self.stage.progress.reached(place.step - self._from, target.step - self._from)
         return place == target or place.step > target.step
@@ -311,19 +338,23 @@ class Stepper:
     def _stop(
         self,
         place: Place,
-        hits: list[int],
+        verdict: Verdict,
         activations: list[Activation],
         output: Any = NOTHING,
         operation: Operation | None = None,
     ) -> None:
         if self._is_released:
             return
-        reason = self.breakpoints.reason_of(hits) if hits else self._plan.reason
+        hits, failure = verdict.hits, verdict.failure
+        reason = RAISED if failure else self.breakpoints.reason_of(hits) if hits else self._plan.reason
         self.stage.progress.ends()
         self._returns.clear()
         self._hooks.watch_all(False)
         self._arm()
-        self.stop = Stop(place, reason, hits, activations, self.generation, output, self._returned, operation)
+        self.stop = Stop(
+            place, reason, hits, activations, self.generation, output, self._returned, operation,
+            verdict.sequence, failure,
+        )  # fmt: skip
         self._plan, self._returned = Plan(), None
         parked_at = time.monotonic()
         with self._operations.set_aside():
@@ -396,7 +427,7 @@ class Stepper:
 
         def returned(output: Any) -> None:
             if ends:
-                self._stop_after(activation.module, activation.frame, output, [])
+                self._stop_after(activation.module, activation.frame, output)
             else:
                 self._returned = (path, by_value(output))  # models write into it later on
 
@@ -404,7 +435,7 @@ class Stepper:
 
     def _watch_end(self, activation: Activation) -> None:
         self._returns.watch(
-            activation.frame, lambda output: self._stop_after(activation.module, activation.frame, output, [])
+            activation.frame, lambda output: self._stop_after(activation.module, activation.frame, output)
         )
 
     def _update_watching(self) -> None:

@@ -14,18 +14,37 @@ NOTHING = object()
 """Stands for the output of a module that has not returned."""
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A condition that raised.
+
+    Attributes:
+        error: class of what it raised.
+        text: the same with its message, and where in the condition.
+        condition: as somebody typed it.
+        breakpoint: its id.
+    """
+
+    error: str
+    text: str
+    condition: str
+    breakpoint: int
+
+
 @dataclass
 class Stop:
     """A stopped run.
 
     Attributes:
         place: where.
-        reason: in DAP's words: entry, step, pause, function breakpoint, instruction breakpoint.
+        reason: in DAP's words: entry, step, pause, breakpoint, function breakpoint, instruction breakpoint, exception.
         hits: ids of the breakpoints that are hit.
         activations: running module calls, innermost first; the first is the module of the place, if it is one.
         output: of that module, at phase `after`; NOTHING before.
         returned: path and output of the module that was stepped over to come here, or name and result of the operation.
         operation: that the run stands at, inside that module.
+        sequence: of the batch, that the stop is about.
+        failure: the condition that stopped it by raising.
     """
 
     place: Place
@@ -36,6 +55,8 @@ class Stop:
     output: Any = NOTHING
     returned: tuple[str, Any] | None = None
     operation: Operation | None = None
+    sequence: int = 0
+    failure: Failure | None = None
 
 
 class Interruption(BaseException):

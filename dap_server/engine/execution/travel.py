@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.breakpoints import BreakpointSet
+from dap_server.engine.execution.hindsight import Hindsight
 from dap_server.engine.execution.operation_trace import OperationTrace, Traced
 from dap_server.engine.execution.probes import STEP_LEVEL, Event, TraceProbe
 from dap_server.engine.execution.stepping import HIT, Stepper, Stop
@@ -56,6 +57,8 @@ class Traveller:
         self._traces: dict[int, list[Event]] = {}
         self._suspended_at: int | None = None  # where the trace of the present step has the suspended call
         self._operations: dict[int, OperationTrace] = {}
+        self._judges = False  # whether conditions are judged as steps run again
+        self._hindsight: dict[int, Hindsight] = {}
 
     def back(self) -> Destination:
         """The place before this one at its depth; from a step, the step before."""
@@ -107,6 +110,7 @@ class Traveller:
     def last_hit(self) -> Destination:
         """The last place before this one with a breakpoint; the beginning of the call when there is none."""
         breakpoints = self._stepper.breakpoints
+        self._judges = not breakpoints.are_all_plain
         if breakpoints.modules or breakpoints.has_pseudo or breakpoints.has_operations:
             for hits in self._hits_before():
                 if hits:
@@ -140,7 +144,15 @@ class Traveller:
         tape = self._stop.generation.tape
         if tape is None:
             raise NoWay("there is nothing to go back to here")
-        probe.run(tape, step)
+        hindsight = self._hindsight[step] = Hindsight(self._stepper.judging, step, probe)
+        if self._judges:
+            probe.witness = hindsight
+            if isinstance(probe, OperationTrace):
+                probe.passed = hindsight.operation
+        try:
+            probe.run(tape, step)
+        finally:
+            hindsight.close()
         self._traces, self._suspended_at = {step: probe.events}, probe.found
 
     def _suspended_call(self, step: int) -> Activation | None:
@@ -235,12 +247,14 @@ class Traveller:
         """Of the first places of a step and of the operations between them."""
         trace, breakpoints = self.trace(step), self._stepper.breakpoints
         found: list[tuple[int, Destination]] = []
+        hindsight = self._hindsight.get(step) if self._judges else None
         for i, event in enumerate(trace[:passed]):
             place = self._place(event, step)
-            if self._is_hit(place, breakpoints):
+            if self._is_hit(place, breakpoints) if hindsight is None else i in hindsight.events:
                 found.append((2 * i + 1, Destination(place, HIT)))
         for traced, phase in operations:
-            if breakpoints.at_operation(traced.name, traced.full_name, traced.site, phase):
+            ids = breakpoints.at_operation(traced.name, traced.full_name, traced.site, phase)
+            if ids if hindsight is None else (traced.site.ordinal, phase) in hindsight.operations:
                 found.append((2 * traced.events, self._at_operation(traced, step, phase, HIT)))
         return [destination for _, destination in sorted(found, key=lambda item: item[0])]
 

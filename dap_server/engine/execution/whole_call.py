@@ -6,7 +6,8 @@ search, belongs to step 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from dap_server.engine.execution import randomness
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.holders import Holders
-from dap_server.engine.execution.probes import Enough, Probe, instrumented
+from dap_server.engine.execution.probes import Enough, Probe, TraceProbe, instrumented
 from dap_server.engine.execution.stepping import Rewind, Stepper
 
 T = TypeVar("T")
@@ -100,12 +101,19 @@ class WholeCall(Generic[T]):
     def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None, encodes: bool = False) -> Any:
         raise NotImplementedError("the text of another loop is not known")
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        with self._stepper.undisturbed(), randomness.kept(self._device), self._holders.kept():
+            yield
+
     def replay(self, step: int, probe: Probe | None = None) -> None:
         """Runs the call again beside the suspended one, as far as the end of one of its steps."""
         generation = self._generation
         now = generation.step, generation.calls, generation.is_over
         settings = [dict(settings) for settings in self._configurations]
-        with self._stepper.undisturbed(), randomness.kept(self._device), self._holders.kept():
+        if isinstance(probe, TraceProbe):
+            probe.generation = generation
+        with self.aside():
             try:
                 self.back_to_start()
                 with instrumented(self._stepper.anatomy, _OneStep(step, probe, self._stepper.stage.progress.reached)):

@@ -18,10 +18,11 @@ from types import FrameType
 from typing import Any, Literal
 
 from dap_server.engine.anatomy.map_in_use import MapInUse, MapPoint
-from dap_server.engine.anatomy.modules import SourceLine, source_of_class, source_of_function
+from dap_server.engine.anatomy.modules import Anatomy, SourceLine, source_of_class, source_of_function
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation, running_processor
 from dap_server.engine.execution.final_locals import code_of, return_line
+from dap_server.engine.execution.judging import Candidate
 from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.stepping import Stepper, Stop
 from dap_server.engine.inspection.disassembly import caller_source
@@ -289,6 +290,16 @@ class CallStack:
     ) -> Frame:
         step = self._stop.place.step if step is None else step
         return Frame(kind, name, source, self._stop, step, self._sequence, path, activation)
+
+
+def place_source(candidate: Candidate, anatomy: Anatomy) -> SourceLine | None:
+    """The line of a place, as its frame would have it if the run stopped there."""
+    if candidate.operation is not None:
+        return caller_source(candidate.operation.caller)
+    selection = candidate.generation.selection
+    if candidate.call is None and selection is not None and selection.running is not None:
+        return source_of_function(type(selection.running).__call__)
+    return source_of_class(type(anatomy.modules.get(candidate.place.path, anatomy.model)))
 
 
 def prompt_ids(stop: Stop, sequence: int) -> list[int]:

@@ -58,6 +58,8 @@ def launch(session: EngineSession, args: LaunchArguments) -> Reply[None]:
 def _load(session: EngineSession, args: LaunchArguments) -> None:
     loaded = load(args, session.progress)
     debuggee = Debuggee(loaded, session.stopped, session.output, say=lambda text: session.output(text, "console"))
+    debuggee.logged = session.logged
+    debuggee.stepper.judging.switched_off = session.switched_off
     debuggee.stepper.stage.progress.tell = session.replaying
     debuggee.run = debuggee.prepare(args)
     session.debuggee = debuggee

@@ -140,4 +140,4 @@ def frame_of(session: EngineSession, frame_id: int | None) -> Frame | None:
     if frame_id is not None:
         return session.ready.references.frame(frame_id)
     debuggee, stop = session.ready, session.stop
-    return session.on_model_thread(lambda: debuggee.call_stack(stop, 0).page(0, 1)[0])
+    return session.on_model_thread(lambda: debuggee.call_stack(stop, stop.sequence).page(0, 1)[0])

@@ -62,19 +62,27 @@ def attention_calls(
         suspended: the call of this module that is meant, when it is suspended just now. Else it is the one that reaches
             the end of the text.
     """
-    hearing = _Hearing(path, anatomy, suspended, known or Known())
+    hearing = Hearing(path, anatomy, suspended, known)
     with hearing.closed_afterwards():
         tape.replay(step, hearing)
     return hearing.calls
 
 
-class _Hearing:
+class Hearing:
     """A probe that listens from the beginning of a call of one module to its end."""
 
-    def __init__(self, path: str, anatomy: Anatomy, suspended: Activation | None, known: Known) -> None:
+    def __init__(
+        self,
+        path: str,
+        anatomy: Anatomy,
+        suspended: Activation | None = None,
+        known: Known | None = None,
+        is_aside: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`is_aside`: whether what runs just now is no part of the step."""
         self.calls: list[AttentionCall] = []
         self._path, self._anatomy, self._suspended = path, anatomy, suspended
-        self._known = known
+        self._known, self._is_aside = known or Known(), is_aside
         self._running: list[RunningCall] = []
         self._depth: int | None = None  # how many calls are around the one that is listened to
         self._is_meant = False
@@ -85,14 +93,18 @@ class _Hearing:
         with self._open:
             yield
 
-    def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
+    def runs(self, path: str, module: nn.Module, call: FrameType) -> None:
+        """A call is under way around what is listened to."""
         arguments = bind(module, call.f_locals["args"], call.f_locals["kwargs"])
+        self._running.append(RunningCall(path, module, dict(arguments)))
+
+    def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
         if path == self._path and self._depth is None:
             self._depth, self.calls = len(self._running), []
             self._is_meant = is_again(self._suspended, module, call)
             self._open.enter_context(_dispatched(self._dispatched))
             self._open.enter_context(_Mode(self._computed))
-        self._running.append(RunningCall(path, module, dict(arguments)))
+        self.runs(path, module, call)
 
     def ends(self, path: str, module: nn.Module, output: Any) -> None:
         self._running.pop()
@@ -100,9 +112,13 @@ class _Hearing:
             return
         self._depth = None
         self._open.close()
-        self.calls = _without_doubles(self.calls)
+        self.calls = self.heard()
         if self._is_meant or (self._suspended is None and self._reaches_the_end()):
             raise Enough
+
+    def heard(self) -> list[AttentionCall]:
+        """What has been heard so far, each call once."""
+        return _without_doubles(self.calls)
 
     def _reaches_the_end(self) -> bool:
         """A prefill in chunks calls a module several times in its step."""
@@ -117,6 +133,8 @@ class _Hearing:
     def _dispatched(
         self, implementation: str, given: dict[str, Any], options: dict[str, Any], eager: Any, is_eager: bool
     ) -> None:
+        if self._is_aside():
+            return
         module, query, key = given["module"], given["query"], given["key"]
         path = self._anatomy.path_of(module)
         if path is None or query.dim() != 4 or key.dim() != 4:
@@ -139,6 +157,8 @@ class _Hearing:
         )
 
     def _computed(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if self._is_aside():
+            return
         if function is functional.scaled_dot_product_attention:
             self._fused(*args, **kwargs)
         elif function is functional.multi_head_attention_forward:

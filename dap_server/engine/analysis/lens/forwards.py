@@ -70,21 +70,33 @@ def speak(
             (B, N) of a classifier.
         probe: sees what the model does with the first of them, layers left out.
     """
-    axes = stream.axes
 
     def call(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for state in hidden:
-            given = kwargs
-            if not stream.is_whole:
-                given, args = _blank(args, kwargs, state.shape[axes.sequence], state.shape[axes.position]), ()
-            with _passed_over(anatomy, stream, state):
-                logits = _called(module, args, given).logits
-            if not stream.is_whole and logits.shape[1:2] != state.shape[axes.position : axes.position + 1]:
-                raise CannotRead("the model does not give a row of logits for every position of its residual stream")
-            hear(logits)
+            hear(go_on(module, args, kwargs, anatomy, stream, state))
 
     with torch.no_grad():
         tape.replay(step, _Instead(probe, call))
+
+
+def go_on(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], anatomy: Anatomy, stream: Stream, state: Tensor
+) -> Tensor:
+    """The logits that come of one residual stream: the whole model is called again, with its layers passed over.
+
+    Args:
+        module: the whole model; `args` and `kwargs` are what it was called with.
+        stream: of the step or, unless it is whole, of another one: what layers return beside their hidden states.
+        state: (…, B', T', …, D).
+    """
+    axes = stream.axes
+    if not stream.is_whole:
+        kwargs, args = _blank(args, kwargs, state.shape[axes.sequence], state.shape[axes.position]), ()
+    with _passed_over(anatomy, stream, state):
+        logits: Tensor = _called(module, args, kwargs).logits
+    if not stream.is_whole and logits.shape[1:2] != state.shape[axes.position : axes.position + 1]:
+        raise CannotRead("the model does not give a row of logits for every position of its residual stream")
+    return logits
 
 
 def _called(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -136,7 +136,7 @@ class LensReader:
         return capture(self._tape, self._step, self._anatomy)
 
     @cached_property
-    def _stream(self) -> Stream:
+    def stream(self) -> Stream:
         """The same, seen to make the logits of the step; everywhere, for a model that cannot go on from there alone."""
         stream = self._captured
         size = stream.size
@@ -184,7 +184,7 @@ class LensReader:
 
     def read(self, question: Question) -> Lens:
         """Raises CannotRead, NotEnoughMemory, Cancelled."""
-        stream = self._stream
+        stream = self.stream
         chosen = self._chosen(stream, question)
         here = self._here(stream)
         if question.watch is None:
@@ -316,7 +316,7 @@ class LensReader:
             self._stage.check_cancelled()
             sequence = min(self._sequence, logits.shape[0] - 1)
             mine = logits[sequence] if logits.dim() == 3 else logits[sequence][None]  # (T', V)
-            heard.append(_candidates(mine, question))
+            heard.append(candidates(mine, question))
             self._stage.progress.reached(len(heard), len(states))
 
         speak(self._tape, self._step, self._anatomy, stream, iter(states), hear)
@@ -330,7 +330,7 @@ class LensReader:
         ]
 
 
-def _candidates(logits: Tensor, question: Question) -> list[tuple[list[Candidate], list[Candidate]]]:
+def candidates(logits: Tensor, question: Question) -> list[tuple[list[Candidate], list[Candidate]]]:
     """Of each row of logits (T', V): the most likely ones, and those that are watched."""
     logits = logits.float()
     probs = torch.softmax(logits.double(), dim=-1)  # (T', V)

@@ -1,0 +1,1 @@
+"""The values that the names of a condition have at a place."""

@@ -1,0 +1,135 @@
+"""Evaluates conditions and log messages in the middle of a run, and leaves it as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import CodeType, FrameType
+
+import torch
+from torch import Tensor, nn
+
+from dap_server.conditions import BUILTINS, Condition, ConditionError, LogMessage
+from dap_server.conditions.names import LIBRARIES
+from dap_server.engine.analysis.answers import Answers
+from dap_server.engine.analysis.conditions.attending import PassingAttention
+from dap_server.engine.analysis.conditions.names import PlaceNames
+from dap_server.engine.analysis.conditions.saying import PassingLens
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution import randomness
+from dap_server.engine.execution.judging import Candidate, Prepared
+
+RAISED = (Exception, SystemExit, KeyboardInterrupt)
+"""What somebody's expression may raise."""
+
+
+class ConditionJudge:
+    """The `Judge` of one model."""
+
+    def __init__(self, anatomy: Anatomy, vocabulary: Vocabulary) -> None:
+        self._anatomy, self._vocabulary = anatomy, vocabulary
+        self._lens = PassingLens(anatomy, Answers(anatomy, vocabulary))
+        self._device = next((p.device for p in anatomy.model.parameters()), torch.device("cpu"))
+        self._only_looks: dict[str, bool] = {}  # by text
+
+    def prepare(self, path: str, module: nn.Module, call: FrameType, is_aside: Callable[[], bool]) -> Prepared:
+        return PassingAttention(path, module, call, self._anatomy, is_aside)
+
+    def sequences(self, condition: Condition | None, candidate: Candidate, each: bool = False) -> Iterator[int]:
+        """For which it is true. A sequence that has ended has no say any more."""
+        if not each and (condition is None or not condition.is_per_sequence):
+            if condition is None or self._is_true(condition, candidate, 0):
+                yield 0
+            return
+        for sequence in _going_on(candidate):
+            if condition is None or self._is_true(condition, candidate, sequence):
+                yield sequence
+
+    def text(self, message: LogMessage, candidate: Candidate, sequence: int) -> str:
+        def evaluate(condition: Condition) -> object:
+            try:
+                return self._value(condition, candidate, sequence)
+            except RAISED as error:
+                raise condition.blame(error) from error
+
+        try:
+            with torch.no_grad():
+                return message.render(evaluate)
+        except ConditionError:
+            raise
+        except RAISED as error:  # a format that does not fit a value
+            source, what = message.source, f"{type(error).__name__}: {error}"
+            raise ConditionError(what, 1, len(source) + 1, source, "log") from error
+
+    def _is_true(self, condition: Condition, candidate: Candidate, sequence: int) -> bool:
+        try:
+            with torch.no_grad():
+                return is_true(self._value(condition, candidate, sequence))
+        except RAISED as error:
+            raise condition.blame(error) from error
+
+    def _value(self, condition: Condition, candidate: Candidate, sequence: int) -> object:
+        names = PlaceNames(candidate, sequence, self._anatomy, self._vocabulary, self._lens)
+        harmless = self._only_looks.get(condition.text)
+        if harmless is None:
+            harmless = self._only_looks[condition.text] = only_looks(condition.code)
+        if harmless:
+            return condition.value(names)
+        with randomness.kept(self._device):
+            return condition.value(_Copies(names))
+
+
+class _Copies(Mapping[str, object]):
+    """Names whose tensors may be written to."""
+
+    def __init__(self, names: PlaceNames) -> None:
+        self._names = names
+
+    def __getitem__(self, name: str) -> object:
+        value = self._names[name]
+        return value.detach().clone() if isinstance(value, Tensor) else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def is_true(value: object) -> bool:
+    """As Python has it. Raises ValueError: it is a tensor of several elements."""
+    if isinstance(value, Tensor) and value.numel() != 1:
+        shape = tuple(value.shape)
+        raise ValueError(f"a tensor of shape {shape} is neither true nor false: use .any() or .all()")
+    return bool(value)
+
+
+def _going_on(candidate: Candidate) -> list[int]:
+    generation = candidate.generation
+    if generation.sequences == 1 or generation.unfinished is None:
+        return list(range(generation.sequences))
+    return [i for i, goes_on in enumerate(generation.unfinished.tolist()) if goes_on]
+
+
+_HARMLESS = """
+abs add all amax amin any argmax argmin argsort bool ceil clamp contiguous cos count count_nonzero cpu cumsum
+detach device diff dim div dot double dtype endswith eq erf exp expm1 fabs find flatten float floor fmod ge get
+gt half hypot index indices inf int is_cuda isclose isfinite isinf isnan isneginf isposinf item items join keys
+kurtosis ldexp le log log10 log1p log2 log_softmax logsumexp long lower lstrip lt matmul max mean median min
+movedim mT mul nan nan_to_num narrow ndim ne neg nonzero norm numel permute pi pow prod quantile reciprocal
+replace reshape round rstrip select shape sigmoid sign sin size softmax sort split sqrt square squeeze
+startswith std strip sub sum swapaxes T tanh title tolist topk trace transpose trunc unbind unflatten unique
+unsqueeze upper values var view where
+"""
+"""Attributes that neither write into a tensor nor draw at random."""
+
+_ALLOWED = frozenset([*_HARMLESS.split(), *BUILTINS, *LIBRARIES])
+
+
+def only_looks(code: CodeType) -> bool:
+    """Whether an expression certainly leaves alone what it sees, and draws nothing at random."""
+    used = {name for name in code.co_names if name not in _ALLOWED and not name.startswith(".")}
+    constants = [c for constant in code.co_consts for c in (constant if isinstance(constant, tuple) else (constant,))]
+    if used or "out" in constants:
+        return False
+    return all(only_looks(inner) for inner in code.co_consts if isinstance(inner, CodeType))

@@ -1,0 +1,175 @@
+"""What the names of a condition mean at a place, each worked out when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dap_server.conditions import NAMES
+from dap_server.engine.analysis.conditions.attending import PassingAttention, last_row
+from dap_server.engine.analysis.conditions.missing import NotKnown
+from dap_server.engine.analysis.conditions.saying import PassingLens
+from dap_server.engine.analysis.norms import first_tensor, last_norm
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution.activations import Activation
+from dap_server.engine.execution.judging import Candidate
+from dap_server.engine.execution.operations import NOT_RUN
+from dap_server.engine.execution.stops import NOTHING
+from dap_server.engine.inspection.arguments import bound_arguments
+from dap_server.engine.inspection.selection import Stage
+
+
+class PlaceNames(Mapping[str, object]):
+    """The names of one candidate, for one sequence of the batch."""
+
+    def __init__(
+        self, candidate: Candidate, sequence: int, anatomy: Anatomy, vocabulary: Vocabulary, lens: PassingLens
+    ) -> None:
+        self._candidate, self._sequence = candidate, sequence
+        self._anatomy, self._vocabulary, self._lens = anatomy, vocabulary, lens
+
+    def __getitem__(self, name: str) -> object:
+        return _VALUES[name](self)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_VALUES)
+
+    def __len__(self) -> int:
+        return len(_VALUES)
+
+    # --- where it is
+
+    def _step(self) -> int:
+        return self._candidate.place.step
+
+    def _layer(self) -> int | None:
+        return self._anatomy.layer_of(self._candidate.place.path)
+
+    def _path(self) -> str:
+        return self._candidate.place.path
+
+    def _phase(self) -> str:
+        return self._candidate.place.phase
+
+    def _of_sequence(self) -> int:
+        return self._sequence
+
+    # --- what passes there
+
+    def _input(self) -> Tensor:
+        """What is named `input` in the console, if that is a tensor; else the first tensor that is given."""
+        operation, call = self._candidate.operation, self._candidate.call
+        given: Any = None
+        if operation is not None:
+            given = list(operation.operands.values())
+        elif call is not None:
+            given = bound_arguments(Activation(call.f_locals["self"], call, None))
+        return _known(first_tensor(given, is_any=True), "no tensor is given here")
+
+    def _output(self) -> Tensor:
+        operation, output = self._candidate.operation, self._candidate.output
+        if operation is not None:
+            output = NOTHING if operation.result is NOT_RUN else operation.result
+        return _known(None if output is NOTHING else first_tensor(output, is_any=True), "no tensor is returned here")
+
+    def _residual(self) -> Tensor:
+        path = self._candidate.place.path
+        if path not in self._anatomy.layer_paths:
+            raise NotKnown(f"the residual stream is known at layers, and '{path}' is none")
+        return _known(self._lens.hidden(self._candidate), f"'{path}' does not return a residual stream")
+
+    def _norm(self) -> float:
+        """Before a place of what it is given, behind it of what it gave."""
+        candidate, value = self._candidate, self._candidate.output
+        if candidate.operation is not None:
+            value = self._input() if candidate.place.phase == "before" else self._output()
+        elif value is NOTHING and candidate.call is not None:
+            value = (candidate.call.f_locals["args"], candidate.call.f_locals["kwargs"])
+        norm = last_norm(value, self._sequence, candidate.generation.sequences)
+        if norm is None:
+            raise NotKnown("no vectors pass here")
+        return norm
+
+    def _attention(self) -> Callable[[int], Tensor]:
+        candidate = self._candidate
+        calls = candidate.prepared.calls if isinstance(candidate.prepared, PassingAttention) else []
+        sequences = candidate.generation.sequences
+        return lambda head: last_row(calls, candidate.place.path, head, self._sequence, sequences)
+
+    def _lens_texts(self) -> Callable[[int], list[str]]:
+        return lambda k: self._lens.texts(self._candidate, self._sequence, k)
+
+    # --- the choice of the token
+
+    def _stage(self) -> Stage:
+        """The scores as they are here."""
+        known, key = self._candidate.known, ("stage", self._sequence)
+        if key not in known:
+            selection = self._candidate.generation.selection
+            if selection is None:
+                raise NotKnown("no token is being chosen here")
+            known[key] = Stage("scores", 0, None, selection.scores[self._sequence], None)
+        stage: Stage = known[key]
+        return stage
+
+    def _logits(self) -> Tensor:
+        selection = self._candidate.generation.selection
+        return _known(None if selection is None else selection.logits[self._sequence], "no token is being chosen here")
+
+    def _probs(self) -> Tensor:
+        return self._stage().probs
+
+    def _entropy(self) -> float:
+        return self._stage().entropy
+
+    def _top(self) -> Callable[[int], list[tuple[str, float]]]:
+        stage = self._stage()
+        return lambda k: [(self._vocabulary.text(c.token), c.probability) for c in stage.top(k)]
+
+    def _token(self) -> int:
+        selection = self._candidate.generation.selection
+        if selection is None or selection.tokens is None:
+            raise NotKnown("no token is chosen here yet")
+        return int(selection.tokens[self._sequence])
+
+    def _text(self) -> str:
+        return self._vocabulary.text(self._token())
+
+    def _prob(self) -> float:
+        return self._stage().at(self._token()).probability
+
+
+def _known(tensor: Tensor | None, why_not: str) -> Tensor:
+    if tensor is None:
+        raise NotKnown(why_not)
+    return tensor
+
+
+_VALUES: dict[str, Callable[[PlaceNames], object]] = {
+    "step": PlaceNames._step,
+    "layer": PlaceNames._layer,
+    "path": PlaceNames._path,
+    "phase": PlaceNames._phase,
+    "rank": lambda _: 0,
+    "sequence": PlaceNames._of_sequence,
+    "torch": lambda _: torch,
+    "input": PlaceNames._input,
+    "output": PlaceNames._output,
+    "hidden": PlaceNames._output,
+    "residual": PlaceNames._residual,
+    "norm": PlaceNames._norm,
+    "attention": PlaceNames._attention,
+    "lens": PlaceNames._lens_texts,
+    "logits": PlaceNames._logits,
+    "probs": PlaceNames._probs,
+    "entropy": PlaceNames._entropy,
+    "top": PlaceNames._top,
+    "token": PlaceNames._token,
+    "text": PlaceNames._text,
+    "prob": PlaceNames._prob,
+}
+assert _VALUES.keys() | {"math"} == NAMES.keys()

@@ -1,0 +1,214 @@
+"""Whether a breakpoint stops at a place: its condition, its hit condition, its log message.
+
+What the names of a condition mean is told by a `Judge`, which knows more of a model than how it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, NamedTuple, Protocol
+
+from torch import nn
+
+from dap_server.conditions import Condition, ConditionError, LogMessage
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.breakpoints import Breakpoint, BreakpointSet
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.operations import Operation
+from dap_server.engine.execution.stops import NOTHING, Failure
+from dap_server.modelmap.places import Place
+
+
+class Prepared(Protocol):
+    """What is heard of a module call from its beginning, for a condition at its end."""
+
+    def close(self) -> None:
+        """The call is over, or will not end."""
+        ...
+
+
+@dataclass(eq=False)
+class Candidate:
+    """A place that a run passes, while nobody knows yet whether it stops there.
+
+    Attributes:
+        call: frame of the module call, whose `args` and `kwargs` are what it was given; None in token selection.
+        output: what the module returned, at phase `after`.
+        prepared: what was heard of the module call, where a condition at its end needs that.
+        known: what was worked out for one condition, for the next one.
+    """
+
+    place: Place
+    generation: Generation
+    call: FrameType | None = None
+    output: Any = NOTHING
+    operation: Operation | None = None
+    prepared: Prepared | None = None
+    known: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def ordinal(self) -> int:
+        """Of the operation in its step; 0 without one."""
+        return 0 if self.operation is None else self.operation.site.ordinal
+
+
+class Judge(Protocol):
+    """Evaluates conditions and log messages. It leaves the run as it is, its random state too."""
+
+    def prepare(self, path: str, module: nn.Module, call: FrameType, is_aside: Callable[[], bool]) -> Prepared:
+        """A module call begins at whose end a condition needs more than its output.
+
+        `is_aside`: whether what runs just now is no part of the call.
+        """
+        ...
+
+    def sequences(self, condition: Condition | None, candidate: Candidate, each: bool = False) -> Iterator[int]:
+        """For which sequences of the batch a condition is true; 0 alone if it is about none of them, unless `each`.
+
+        Raises:
+            ConditionError: it raised; the cause is what it raised.
+        """
+        ...
+
+    def text(self, message: LogMessage, candidate: Candidate, sequence: int) -> str:
+        """A log message with its values. Raises ConditionError."""
+        ...
+
+
+class Verdict(NamedTuple):
+    """What the breakpoints at a place come to.
+
+    Attributes:
+        hits: ids of those that stop there.
+        sequence: of the batch, that the first of them is about.
+        failure: a condition has raised; its breakpoint is the hit.
+    """
+
+    hits: list[int]
+    sequence: int = 0
+    failure: Failure | None = None
+
+
+NOT_HIT = Verdict([])
+
+
+class Preparations:
+    """What conditions at the ends of running module calls have to hear of these calls."""
+
+    def __init__(self, judging: Judging, is_aside: Callable[[], bool]) -> None:
+        """`is_aside`: whether what runs just now is no part of the calls."""
+        self._judging, self._is_aside = judging, is_aside
+        self._open: dict[FrameType, Prepared] = {}
+
+    def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
+        judge = self._judging.judge
+        if judge is not None and self._judging.breakpoints.prepares(module):
+            self._open[call] = judge.prepare(path, module, call, self._is_aside)
+
+    def ends(self, call: FrameType) -> Prepared | None:
+        """What was heard of a call, which is over."""
+        prepared = self._open.pop(call, None) if self._open else None
+        if prepared is not None:
+            prepared.close()
+        return prepared
+
+    def clear(self) -> None:
+        """Whatever runs will not end."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+class Judging:
+    """Judges the breakpoints at the places that a run passes, and counts their hits."""
+
+    def __init__(self, breakpoints: BreakpointSet, anatomy: Anatomy) -> None:
+        self.breakpoints, self._anatomy = breakpoints, anatomy
+        self.judge: Judge | None = None
+        self.say: Callable[[str, Candidate], None] = lambda _text, _candidate: None
+        """Is given log messages."""
+        self.switched_off: Callable[[Breakpoint], None] = lambda _breakpoint: None
+        """Is told of a breakpoint whose condition or log message has raised."""
+
+    def passed(self, ids: list[int], candidate: Candidate, is_again: bool, is_on_the_way: bool) -> Verdict:
+        """The run is at a place with breakpoints.
+
+        Args:
+            is_again: the run has been here before: nothing is said.
+            is_on_the_way: it goes somewhere, past all breakpoints: they only count.
+        """
+        hits: list[int] = []
+        first: int | None = None
+        for id in ids:
+            breakpoint = self.breakpoints.by_id.get(id)
+            if breakpoint is None:
+                continue
+            speaks = breakpoint.log_message is not None and not is_again
+            if is_on_the_way and not speaks and breakpoint.hits is None:
+                continue
+            try:
+                sequence = 0 if breakpoint.is_plain else self._judged(breakpoint, candidate, speaks)
+            except ConditionError as error:
+                if is_again or is_on_the_way:
+                    continue
+                return Verdict([id], failure=self._failed(breakpoint, candidate, error))
+            if sequence is not None and not is_on_the_way:
+                hits.append(id)
+                first = sequence if first is None and breakpoint.condition is not None else first
+        return Verdict(hits, first or 0)
+
+    def _judged(self, breakpoint: Breakpoint, candidate: Candidate, speaks: bool) -> int | None:
+        """The sequence that it stops for; None when it does not. Raises ConditionError: its condition raised."""
+        assert self.judge is not None
+        message = breakpoint.log_message
+        each = message is not None and message.is_per_sequence
+        sequences = self.judge.sequences(breakpoint.condition, candidate, each)
+        first = next(sequences, None)
+        if first is None:
+            return None
+        if breakpoint.hits is not None and not breakpoint.hits.add(candidate.place, candidate.ordinal):
+            return None
+        if message is None:
+            return first
+        if speaks:
+            for sequence in [first, *sequences] if each else [first]:
+                self._say(breakpoint, message, candidate, sequence, each)
+        return None
+
+    def _say(
+        self, breakpoint: Breakpoint, message: LogMessage, candidate: Candidate, sequence: int, each: bool
+    ) -> None:
+        assert self.judge is not None
+        if breakpoint.is_off:
+            return
+        label = f"[sequence {sequence + 1}] " if each and candidate.generation.sequences > 1 else ""
+        try:
+            self.say(f"{label}{self.judge.text(message, candidate, sequence)}\n", candidate)
+        except ConditionError as error:
+            failure = self._failed(breakpoint, candidate, error)
+            self.say(f"the log message of '{breakpoint.name}' is switched off: {failure.text}\n", candidate)
+
+    def _failed(self, breakpoint: Breakpoint, candidate: Candidate, error: ConditionError) -> Failure:
+        raised = type(error.__cause__ or error).__name__
+        why = f"switched off, since {candidate.place} it raised {error}"
+        self.breakpoints.switch_off(breakpoint, why, self._anatomy)
+        self.switched_off(breakpoint)
+        return Failure(raised, str(error), error.text, breakpoint.id)
+
+    def held(self, ids: list[int], candidate: Candidate) -> bool:
+        """Whether one of them has stopped the run at a place, or would have, as its step runs again."""
+        found = (self.breakpoints.by_id.get(id) for id in ids)
+        return any(breakpoint is not None and self._held(breakpoint, candidate) for breakpoint in found)
+
+    def _held(self, breakpoint: Breakpoint, candidate: Candidate) -> bool:
+        if breakpoint.is_plain:
+            return True
+        if breakpoint.log_message is not None or self.judge is None:
+            return False
+        if breakpoint.hits is not None:
+            return breakpoint.hits.has_met_at(candidate.place, candidate.ordinal)
+        with contextlib.suppress(ConditionError):
+            return next(self.judge.sequences(breakpoint.condition, candidate), None) is not None
+        return False
