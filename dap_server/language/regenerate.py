@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from lsprotocol import types
@@ -21,6 +21,8 @@ def edits(document: Document, new: str) -> list[types.TextEdit]:
     old_keys = _keys(old_lines, document.map)
     new_keys = _keys(new_lines, read_map(new))
     end = "\r\n" if "\r\n" in document.text.source else "\n"
+    if not document.text.ends <= {end}:  # mixed: what stays and what comes would run together
+        return [_block(document, 0, len(old_lines), new_lines, end)] if old_lines != new_lines else []
     found = []
     for kind, i, i_end, j, j_end in SequenceMatcher(None, old_keys, new_keys, autojunk=False).get_opcodes():
         if kind == "equal":
@@ -37,25 +39,34 @@ def new_lines(old: MapText, new: str) -> dict[int, int]:
     return {line - 1: number - 1 for line, number in moves(old, read_map(new)).items()}
 
 
-def code_actions(document: Document, diagnostics: list[types.Diagnostic]) -> Iterator[types.CodeAction]:
-    """Names that are nearest to one that the model does not have, and the whole map anew."""
-    for diagnostic in diagnostics:
-        _, found, near = diagnostic.message.partition("; did you mean ")
-        for name in near.rstrip("?").split(" or ") if found and diagnostic.code == "fit" else ():
-            edit = types.TextEdit(diagnostic.range, name.strip("'"))
-            yield types.CodeAction(
-                title=f"Change to {name}",
-                kind=types.CodeActionKind.QuickFix,
-                diagnostics=[diagnostic],
-                edit=types.WorkspaceEdit(changes={document.uri: [edit]}),
-            )
+def code_actions(
+    document: Document, diagnostics: Sequence[types.Diagnostic], only: Sequence[types.CodeActionKind | str] | None
+) -> list[types.CodeAction]:
+    """Names that are nearest to one that the model does not have, and the whole map anew; `only` of some kinds."""
+    fitting = [diagnostic for diagnostic in diagnostics if diagnostic.code == "fit"]
+    found = [action for diagnostic in fitting for action in _nearest(document, diagnostic)]
     if document.map.model:
-        fitting = [diagnostic for diagnostic in diagnostics if diagnostic.code == "fit"]
+        found.append(
+            types.CodeAction(
+                title="Make this map anew from the model's config",
+                kind=types.CodeActionKind.QuickFix if fitting else types.CodeActionKind.Source,
+                diagnostics=fitting or None,
+                command=types.Command("Make this map anew", REGENERATE, arguments=[document.uri]),
+            )
+        )
+    return [action for action in found if only is None or action.kind in only]
+
+
+def _nearest(document: Document, diagnostic: types.Diagnostic) -> Iterator[types.CodeAction]:
+    """As its message says: `…; did you mean 'a' or 'b'?`."""
+    _, found, near = diagnostic.message.partition("; did you mean ")
+    for name in near.rstrip("?").split(" or ") if found else ():
+        edit = types.TextEdit(diagnostic.range, name.strip("'"))
         yield types.CodeAction(
-            title="Make this map anew from the model's config",
-            kind=types.CodeActionKind.QuickFix if fitting else types.CodeActionKind.Source,
-            diagnostics=fitting or None,
-            command=types.Command("Make this map anew", REGENERATE, arguments=[document.uri]),
+            title=f"Change to {name}",
+            kind=types.CodeActionKind.QuickFix,
+            diagnostics=[diagnostic],
+            edit=types.WorkspaceEdit(changes={document.uri: [edit]}),
         )
 
 

@@ -187,7 +187,7 @@ def formatting(ls: MapLanguageServer, params: types.DocumentFormattingParams) ->
 )
 def code_actions(ls: MapLanguageServer, params: types.CodeActionParams) -> list[types.CodeAction]:
     document = ls.documents.get(params.text_document.uri)
-    return list(regenerate.code_actions(document, list(params.context.diagnostics)))
+    return regenerate.code_actions(document, params.context.diagnostics, params.context.only)
 
 
 @_feature("llm/conditionDiagnostics")

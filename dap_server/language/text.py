@@ -29,6 +29,11 @@ class Text:
         """Without their ends; the last one may be empty."""
         return _LINE_END.split(self.source)
 
+    @property
+    def ends(self) -> set[str]:
+        """What ends its lines."""
+        return set(_LINE_END.findall(self.source))
+
     @cached_property
     def _starts(self) -> list[int]:
         return [0, *(end.end() for end in _LINE_END.finditer(self.source))]
