@@ -75,22 +75,37 @@ export class Editor {
 
   /** Types into the quick input (Ctrl+P) and accepts the first row that shows `row`. */
   async quickOpen(text, row = text) {
-    await this.page.keyboard.press("Control+P");
-    await this.#choose(text, row);
+    await this.#choose("Control+P", text, row);
   }
 
   /** Runs a command by its title in the palette. */
   async command(title) {
-    await this.page.keyboard.press("F1");
-    await this.#choose(`>${title}`, title);
+    await this.#choose("F1", `>${title}`, title);
   }
 
-  async #choose(text, row) {
-    const input = this.page.locator(".quick-input-widget input.input");
+  async #choose(key, text, row) {
+    const widget = this.page.locator(".quick-input-widget");
+    const input = widget.locator("input.input");
+    await until(async () => {
+      await this.page.keyboard.press(key); // lost while a dialog or a notification gives the focus back
+      await input.waitFor({ timeout: 1000 });
+      return true;
+    }, "the quick input");
     await input.fill(text);
-    const found = this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: row }).first();
-    await found.click();
-    await this.page.locator(".quick-input-widget").waitFor({ state: "hidden" });
+    await widget.locator(".monaco-list-row").filter({ hasText: row }).first().waitFor();
+    // By keys: what is hovered over may lie above the rows.
+    await until(async () => {
+      if ((await widget.locator(".monaco-list-row.focused").innerText()).includes(row)) {
+        return true;
+      }
+      await this.page.keyboard.press("ArrowDown");
+      return false;
+    }, `the row ${row}`);
+    await this.page.keyboard.press("Enter");
+    await until(
+      async () => !(await input.isVisible()) || (await input.inputValue()) !== text,
+      "the choice to be taken",
+    );
   }
 
   /** Answers an input box or pick list that the extension has opened. */
@@ -110,6 +125,39 @@ export class Editor {
     const found = this.page.locator(".notification-toast, .monaco-dialog-box").filter({ hasText: part }).first();
     await found.waitFor({ timeout: PATIENCE });
     return found.innerText();
+  }
+
+  /** Closes all notifications and dialogs. */
+  async dismiss() {
+    const box = this.page.locator(".monaco-dialog-box");
+    if (await box.isVisible()) {
+      await this.page.keyboard.press("Escape");
+      await box.waitFor({ state: "hidden" });
+    }
+    if (await this.page.locator(".notification-toast").first().isVisible()) {
+      await this.command("Notifications: Clear All Notifications");
+      await this.page.locator(".notification-toast").first().waitFor({ state: "hidden" });
+    }
+  }
+
+  /** Presses a button of a dialog that shows `part`. */
+  async dialog(part, button) {
+    const box = this.page.locator(".monaco-dialog-box").filter({ hasText: part });
+    await box.waitFor({ timeout: PATIENCE });
+    await box.locator(".monaco-button").filter({ hasText: button }).click();
+    await box.waitFor({ state: "hidden" });
+  }
+
+  /** How long the activation of an extension took, in milliseconds; undefined when it is not active. */
+  async activation(name) {
+    await this.command("Developer: Show Running Extensions");
+    const view = this.page.locator(".runtime-extensions-editor");
+    await view.locator(".monaco-list-row").first().waitFor();
+    const row = view.locator(".monaco-list-row").filter({ has: this.page.locator(".name", { hasText: name }) });
+    const text = (await row.count()) > 0 ? await row.first().innerText() : "";
+    await this.close("Running Extensions");
+    const [, milliseconds] = /Activation: ([\d.]+)ms/.exec(text) ?? [];
+    return milliseconds === undefined ? undefined : Number(milliseconds);
   }
 
   // ------------------------------------------------------------------------------------------------------ breakpoints
@@ -209,6 +257,23 @@ export class Editor {
     );
   }
 
+  /** The number of the line at which a file is stopped. */
+  async currentLine(file) {
+    const editor = this.page.locator(`.monaco-editor[data-uri$="/${file}"]`);
+    const mark = await until(
+      () => editor.locator(".debug-top-stack-frame-line").first().boundingBox(),
+      `a stop in ${file}`,
+    );
+    const numbers = await editor.locator(".line-numbers").all();
+    for (const number of numbers) {
+      const box = await number.boundingBox();
+      if (box && Math.abs(box.y - mark.y) < mark.height / 2) {
+        return Number(await number.innerText());
+      }
+    }
+    return undefined;
+  }
+
   threads() {
     return this.#texts(".debug-call-stack .monaco-list-row:has(.thread)");
   }
@@ -295,11 +360,11 @@ export class Editor {
     return this.page.locator("iframe.webview.ready").last();
   }
 
-  async closePanel(title) {
-    const tab = this.page.locator(".tab").filter({ hasText: title }).first();
-    await tab.hover();
-    await tab.locator(".codicon-close").click();
-    await tab.waitFor({ state: "detached" });
+  /** Closes a tab, by its title. */
+  async close(title) {
+    await this.quickOpen(`edt ${title}`, title);
+    await this.command("View: Close Editor");
+    await this.page.locator(".tab").filter({ hasText: title }).first().waitFor({ state: "detached" });
   }
 
   // -------------------------------------------------------------------------------------------------------- pictures

@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
 import { Editor, WINDOW } from "./editor.mjs";
 import { Server } from "./server.mjs";
-import { makeWorkspace, ROOT } from "./workspace.mjs";
+import { makeMap, makeWorkspace, ROOT } from "./workspace.mjs";
 
 const BROWSER = [
   "--no-sandbox",
@@ -45,14 +45,15 @@ const home = await mkdtemp(join(tmpdir(), "llm-dap-e2e-"));
 const failures = join(ROOT, "build", "e2e", "failures");
 await rm(failures, { recursive: true, force: true });
 
+const map = await makeMap(join(home, "atlas.llmmap"), options.python);
 const servers = new Map();
 
 /** One server for all specs that want the same of it. */
-async function serverFor({ trust = false, settings = {} }) {
-  const key = JSON.stringify({ trust, settings });
+async function serverFor({ trust = false, settings = {}, python = options.python }) {
+  const key = JSON.stringify({ trust, settings, python });
   if (!servers.has(key)) {
     const folder = join(home, `server-${servers.size}`);
-    const server = new Server({ install: resolve(options.install), folder, python: options.python, trust, settings });
+    const server = new Server({ install: resolve(options.install), folder, python, trust, settings });
     servers.set(key, server);
     await server.start(resolve(options.vsix));
   }
@@ -63,7 +64,7 @@ async function runSpec(browser, name) {
   const spec = await import(`./specs/${name}`);
   say(`\n${name}: ${spec.title}`);
   const server = await serverFor(spec.server ?? {});
-  const folder = await makeWorkspace(join(home, name), options.python, spec.configurations);
+  const folder = await makeWorkspace(join(home, name.replace(".mjs", "")), map, spec.configurations);
   const context = await browser.newContext({ viewport: WINDOW, permissions: ["clipboard-read", "clipboard-write"] });
   const editor = new Editor(await context.newPage(), server, options.pictures);
   const step = async (sentence, action) => {

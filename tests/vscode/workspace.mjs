@@ -1,7 +1,7 @@
 // The folders that are opened in the editor.
 
 import { execFile } from "node:child_process";
-import { mkdir, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
@@ -11,7 +11,7 @@ export const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, ""
 export const MODEL = join(ROOT, "fixtures", "models", "atlas");
 export const PROMPT = "The capital of France is";
 
-const SESSION = {
+export const SESSION = {
   type: "llm",
   request: "launch",
   name: "Example",
@@ -20,16 +20,29 @@ const SESSION = {
   generation: { max_new_tokens: 5 },
 };
 
-/** A folder with a launch.json of one configuration, and the map of the example model, where maps can be made. */
-export async function makeWorkspace(folder, python, configurations = [SESSION]) {
+/** The map of the example model, made once. */
+export async function makeMap(file, python) {
+  await run(python, ["-m", "dap_server", "map", MODEL, "-o", file], { cwd: ROOT });
+  return file;
+}
+
+/** A folder with a map, and a launch.json unless there are no configurations. */
+export async function makeWorkspace(folder, map, configurations = [SESSION]) {
   await mkdir(join(folder, ".vscode"), { recursive: true });
-  const launch = { version: "0.2.0", configurations };
-  await writeFile(join(folder, ".vscode", "launch.json"), JSON.stringify(launch, null, 2));
-  await writeFile(join(folder, "notes.txt"), "A workspace made by the end-to-end test.\n");
-  const map = join(folder, "atlas.llmmap");
-  const environment = { ...process.env, HF_HUB_OFFLINE: "1" };
-  await run(python, ["-m", "dap_server", "map", MODEL, "-o", map], { env: environment }).catch(() => undefined);
+  if (configurations.length > 0) {
+    const launch = { version: "0.2.0", configurations };
+    await writeFile(join(folder, ".vscode", "launch.json"), JSON.stringify(launch, null, 2));
+  }
+  await copyFile(map, join(folder, "atlas.llmmap"));
   return folder;
 }
 
-export { SESSION };
+/** The number of the first line of a file that matches, from 1. */
+export async function lineOf(file, pattern) {
+  const lines = (await readFile(file, "utf-8")).split("\n");
+  const found = lines.findIndex((line) => pattern.test(line));
+  if (found < 0) {
+    throw new Error(`${file} has no line ${pattern}`);
+  }
+  return found + 1;
+}

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { downloadedModels, isHubId, isModel } from "../src/debug/models";
+import { downloadedModels, isHubId, isModel, locate } from "../src/debug/models";
 import { mapHeader } from "../src/language/header";
 
 test("a model is a folder whose config.json says so", async () => {
@@ -14,6 +14,14 @@ test("a model is a folder whose config.json says so", async () => {
   assert.equal(await isModel(config), false);
   await writeFile(config, '{"model_type": "llama"}');
   assert.equal(await isModel(config), true);
+});
+
+test("a model is found from the folders that it may be named from", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "llm-dap-"));
+  await mkdir(join(folder, "models", "small"), { recursive: true });
+  await writeFile(join(folder, "models", "small", "config.json"), "{}");
+  assert.equal(locate("models/small", ["/nowhere", folder]), join(folder, "models", "small"));
+  assert.equal(locate("models/other", [folder]), "models/other");
 });
 
 test("models of the hub are found where they were downloaded to", async () => {

@@ -1,7 +1,9 @@
 // From F5 to a complete configuration: what is missing is asked for, and what cannot work is said before it starts.
 
+import { dirname } from "node:path";
 import * as vscode from "vscode";
 import { mapHeader } from "../language/header";
+import { locate } from "./models";
 import { askPrompt, pickModel } from "./picking";
 import { readyPython } from "./python";
 
@@ -61,10 +63,15 @@ function isTrusted(): boolean {
   return false;
 }
 
-/** A map that is looked at when F5 is pressed tells which model is meant. */
+/** A map that is looked at when F5 is pressed tells which model is meant, by a path from the workspace or from its folder. */
 function modelOfOpenMap(): string | undefined {
   const document = vscode.window.activeTextEditor?.document;
-  return document?.languageId === "llmmap" ? mapHeader(document.getText()).model : undefined;
+  const model = document?.languageId === "llmmap" ? mapHeader(document.getText()).model : undefined;
+  if (document === undefined || model === undefined) {
+    return undefined;
+  }
+  const folders = vscode.workspace.workspaceFolders?.map((folder) => folder.uri.fsPath) ?? [];
+  return locate(model, [...folders, dirname(document.uri.fsPath)]);
 }
 
 async function debugModel(): Promise<void> {

@@ -1,8 +1,9 @@
 // Where models lie on this machine. Knows no editor.
 
+import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 /** Whether a config.json is that of a model in transformers' format. */
 export async function isModel(configFile: string): Promise<boolean> {
@@ -23,6 +24,12 @@ export async function downloadedModels(environment: NodeJS.ProcessEnv = process.
     .filter((name) => name.startsWith("models--"))
     .map((name) => name.slice("models--".length).replaceAll("--", "/"))
     .sort();
+}
+
+/** A model that is named beside some folders: where it lies, else as it was named, which may be an id of the hub. */
+export function locate(model: string, folders: readonly string[]): string {
+  const places = folders.map((folder) => resolve(folder, model));
+  return places.find((place) => existsSync(join(place, "config.json"))) ?? model;
 }
 
 /** What a hub id looks like: `name` or `owner/name`. */

@@ -23,15 +23,22 @@ export async function pickModel(): Promise<string | undefined> {
   pick.placeholder = "Pick a model, or type a folder or an id of the Hugging Face hub";
   pick.matchOnDescription = true;
   pick.busy = true;
-  pick.items = [browse];
+  let found: ModelItem[] = [];
+  const fill = (): void => {
+    const typed = pick.value.trim();
+    const own: ModelItem = { label: typed, description: "folder or hub id", model: typed, alwaysShow: true };
+    const isKnown = typed === "" || found.some((item) => item.model === typed);
+    pick.items = [...(isKnown ? [] : [own]), ...found, browse];
+  };
+  fill();
+  pick.onDidChangeValue(fill);
   void modelItems().then((items) => {
     pick.busy = false;
-    const typed = pick.value;
-    pick.items = [...items, browse];
-    pick.value = typed;
+    found = items;
+    fill();
   });
   const chosen = await new Promise<ModelItem | undefined>((resolve) => {
-    pick.onDidAccept(() => resolve(pick.selectedItems[0] ?? { label: pick.value, model: pick.value.trim() }));
+    pick.onDidAccept(() => resolve(pick.selectedItems[0]));
     pick.onDidHide(() => resolve(undefined));
     pick.show();
   });
