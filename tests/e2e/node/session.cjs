@@ -1,6 +1,7 @@
 // Plays one session and prints what it saw as JSON: node session.cjs PYTHON MODEL PROMPT MAX_NEW_TOKENS
 "use strict";
 
+const fs = require("fs");
 const { DebugClient } = require("@vscode/debugadapter-testsupport");
 
 const [python, model, prompt, count] = process.argv.slice(2);
@@ -47,6 +48,7 @@ async function main() {
   await move(client.nextRequest);
   await move(client.stepInRequest);
   await move(client.stepOutRequest);
+  await breakOnLine(client, seen, move);
   client.on("stopped", () => {
     seen.stops += 1;
     client.continueRequest(THREAD);
@@ -56,6 +58,20 @@ async function main() {
   await ended;
   await client.stop();
   console.log(JSON.stringify(seen));
+}
+
+// Sets a breakpoint behind a module's line of the map that the stack points into, runs to it and takes it away.
+async function breakOnLine(client, seen, move) {
+  const { body } = await client.stackTraceRequest({ ...THREAD, startFrame: 0, levels: 1 });
+  const source = { path: body.stackFrames[0].source.path };
+  const text = fs.readFileSync(source.path, "utf8").split("\n");
+  const line = 1 + text.findIndex((one) => one.trim().startsWith("model.layers.5.mlp "));
+  const locations = await client.customRequest("breakpointLocations", { source, line });
+  const { column } = locations.body.breakpoints[1];
+  const set = await client.setBreakpointsRequest({ source, breakpoints: [{ line, column }] });
+  seen.verified = set.body.breakpoints[0].verified;
+  await move(client.continueRequest);
+  await client.setBreakpointsRequest({ source, breakpoints: [] });
 }
 
 main().catch((error) => {
