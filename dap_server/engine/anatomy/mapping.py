@@ -15,11 +15,13 @@ from dap_server.engine.anatomy.meta import build_on_meta, copy_on_meta, undistur
 from dap_server.engine.anatomy.processors import processors_of
 from dap_server.engine.anatomy.regions import called_in_source
 from dap_server.engine.anatomy.tasks import Task, UnknownTask, task_of
-from dap_server.engine.anatomy.tracing import Trace, trace
+from dap_server.engine.anatomy.tracing import TEXTS, Trace, trace
 from dap_server.modelmap.model_map import LISTS, UNUSED, MapLine, ModelMap
 from dap_server.modelmap.places import LOGITS, SAMPLE, STEP
 from dap_server.modelmap.writing import rounded_flops
 from dap_server.protocol.launch import LaunchArguments
+
+RARE = "called for some texts, if at all"
 
 
 def map_model(name: str, revision: str | None = None, trust_remote_code: bool = False) -> ModelMap:
@@ -84,7 +86,7 @@ def _mapped(model: nn.Module, name: str, task: Task | None, dtype: torch.dtype |
         dtype=str(dtype).removeprefix("torch.") if dtype else "",
         parameters=_count(model),
         transformers=transformers.__version__ if isinstance(model, transformers.PreTrainedModel) else "",
-        counted="" if isinstance(traced, Exception) else _counted(traced, task),
+        counted="" if isinstance(traced, Exception) else f"per token of a text of {TEXTS[0].length} tokens",
         order=_why_not_traced(traced) if isinstance(traced, Exception) else "",
         lines=lines,
         classes=places.classes,
@@ -99,11 +101,6 @@ def _traced(model: nn.Module, task: Task | None) -> Trace | Exception:
         return trace(model, task is Task.SEQ2SEQ)
     except Exception as error:
         return error
-
-
-def _counted(traced: Trace, task: Task | None) -> str:
-    source = f" and {traced.sizes.source} in the encoder" if task is Task.SEQ2SEQ else ""
-    return f"per token of a text of {traced.sizes.length} tokens{source}"
 
 
 def _why_not_traced(error: Exception) -> str:
@@ -187,8 +184,8 @@ class _Places:
                     note=note or f"{UNUSED}: it has no forward",
                 )
             return MapLine(path, "module", kind.__name__, parameters=parameters, note=shared)
-        if path in self.traced.rare:
-            return MapLine(path, "module", kind.__name__, parameters=parameters, note="called for some texts only")
+        if path in self.traced.rare and _has_forward(module):
+            return MapLine(path, "module", kind.__name__, parameters=parameters, note=RARE)
         if path not in self.traced.inputs:
             return self._not_called(path, module, parameters)
         flops = self.traced.flops.get(path)

@@ -35,9 +35,10 @@ class Sizes(NamedTuple):
     """Length of the text of an encoder, where there is one beside the decoder's."""
 
 
-LONG = (Sizes(101, 127, 131), Sizes(107, 113, 109))
-SHORT = (Sizes(101, 37, 41), Sizes(107, 29, 31))
-"""For models whose positions end early."""
+TEXTS = (Sizes(101, 37, 37), Sizes(107, 29, 31))
+"""Short, since some models go through a text position by position, and the positions of others end early. Operations
+are counted in the first, where encoder and decoder have as many tokens.
+"""
 
 
 @dataclass
@@ -70,7 +71,6 @@ class Trace:
         flops: operations per token.
         used: ids of the parameters that are used.
         rare: what is called besides, where some value is in the text.
-        sizes: of the text for which operations were counted.
     """
 
     inputs: dict[str, str]
@@ -79,7 +79,6 @@ class Trace:
     flops: dict[str, float]
     used: set[int]
     rare: list[str]
-    sizes: Sizes
 
 
 def trace(model: nn.Module, is_seq2seq: bool) -> Trace:
@@ -89,40 +88,40 @@ def trace(model: nn.Module, is_seq2seq: bool) -> Trace:
         Exception: whatever the forward raises; of several attempts, that of the first.
     """
     failure: Exception | None = None
-    for sizes, dtype in ((LONG, None), (SHORT, None), (LONG, torch.float32)):
+    for dtype in (None, torch.float32):
         try:
             if dtype is not None:
                 model = model.to(dtype)
-            one, other = (_one_forward(model, size, is_seq2seq) for size in sizes)
-            rare = _rare_calls(model, one, sizes[0], is_seq2seq)
-            return _general(one, other, rare, *sizes)
+            one, other = (_one_forward(model, sizes, is_seq2seq) for sizes in TEXTS)
+            return _general(one, other, _rare_calls(model, one, is_seq2seq))
         except Exception as error:
             failure = failure or error
     assert failure is not None
     raise failure
 
 
-def _rare_calls(model: nn.Module, usual: Calls, sizes: Sizes, is_seq2seq: bool) -> list[str]:
-    """What is called only for a text in which a forward finds what it looks for."""
-    if not usual.looks_for_values or len(usual.first) == sum(1 for _ in model.modules()):
+def _rare_calls(model: nn.Module, usual: Calls, is_seq2seq: bool) -> list[str]:
+    """What is called only for a text in which a forward finds what it looks for; all that may be, if it cannot run."""
+    others = [path for path, _ in model.named_modules() if path not in usual.first]
+    if not usual.looks_for_values or not others:
         return []
     try:
-        found = _one_forward(model, sizes, is_seq2seq, finds=True)
+        found = _one_forward(model, TEXTS[0], is_seq2seq, finds=True)
     except Exception:
-        return []  # such a text may be one that it refuses
+        return others
     return [path for path in found.first if path not in usual.first]
 
 
-def _general(one: Calls, other: Calls, rare: list[str], sizes: Sizes, other_sizes: Sizes) -> Trace:
-    units = list(zip(_units(sizes), _units(other_sizes), strict=True))
+def _general(one: Calls, other: Calls, rare: list[str]) -> Trace:
+    units = list(zip(*map(_units, TEXTS), strict=True))
     inputs, outputs = {}, {}
     for path, (given, returned) in one.first.items():
         other_given, other_returned = other.first.get(path, (None, None))
         inputs[path] = shape_text(given, other_given, units)
         outputs[path] = shape_text(returned, other_returned, units)
-    tokens = sizes.batch * sizes.length
+    tokens = TEXTS[0].batch * TEXTS[0].length
     flops = {path: count / tokens for path, count in one.flops.items() if count}
-    return Trace(inputs, outputs, one.times, flops, one.used, rare, sizes)
+    return Trace(inputs, outputs, one.times, flops, one.used, rare)
 
 
 def _units(sizes: Sizes) -> list[tuple[str, int]]:
@@ -168,6 +167,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
         self._paths = paths
         self._running: list[str] = []
         self._own: list[int] = []
+        self._parameters = {id(one) for module in paths for one in module._parameters.values() if one is not None}
         self._finds = finds
         self._answers: dict[int, tuple[Tensor, bool]] = {}
 
@@ -189,7 +189,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
         elif operation in _OF_ANY:
             self._answers[id(result)] = (result, self._finds)
             self.calls.looks_for_values = True
-        self.calls.used.update(id(one) for one in _flat(args) if isinstance(one, nn.Parameter))
+        self.calls.used.update(id(one) for one in _flat(args) if id(one) in self._parameters)
         count = flop_registry.get(operation) or _COUNTS.get(operation)
         if count is not None and self._own:
             self._own[-1] += int(count(*args, **(kwargs or {}), out_val=result))
