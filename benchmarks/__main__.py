@@ -11,7 +11,19 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import armed, at_a_stop, attached, attention, large_tensor, lens, restart, startup, stops, time_travel
+from benchmarks import (
+    armed,
+    at_a_stop,
+    attached,
+    attention,
+    large_tensor,
+    lens,
+    maps,
+    restart,
+    startup,
+    stops,
+    time_travel,
+)
 from benchmarks.measure import Row, machine, table
 
 BENCHMARKS: dict[str, Callable[[bool], Iterable[Row]]] = {
@@ -25,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "time_travel": time_travel.run,
     "attention": attention.run,
     "lens": lens.run,
+    "maps": maps.run,
 }
 RESULTS = Path(__file__).with_name("RESULTS.md")
 

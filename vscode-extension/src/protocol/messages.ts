@@ -548,6 +548,19 @@ export interface LoadingEventBody {
   percentage: number;
 }
 
+/** `llm/map`: every place of the model on a line; docs/model-map.md says how it is written. */
+export interface MapArguments {
+}
+
+/**
+ * Base of everything on the wire: camelCase there, snake_case here, and None is left out.
+ *
+ * Subclasses name what is required first; they are made with keywords.
+ */
+export interface MapResponseBody {
+  text: string;
+}
+
 /** Who is to step, and how far. */
 export interface NextArguments {
   threadId: number;
@@ -1072,6 +1085,7 @@ export interface Requests {
   "llm/attribution": { arguments: AttributionArguments; body: AttributionResponseBody };
   "llm/generation": { arguments: GenerationArguments; body: GenerationResponseBody };
   "llm/status": { arguments: StatusArguments; body: StatusResponseBody };
+  "llm/map": { arguments: MapArguments; body: MapResponseBody };
   "llm/inlineValues": { arguments: InlineValuesArguments; body: InlineValuesResponseBody };
   "llm/gradients": { arguments: GradientsArguments; body: GradientsResponseBody };
   "llm/saliency": { arguments: SaliencyArguments; body: SaliencyResponseBody };
