@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -15,9 +16,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks import ATLAS
 from benchmarks.measure import Laps, interleaved
+from dap_server.engine.analysis.conditions.judge import ConditionJudge
 from dap_server.engine.anatomy.loading import Loaded, load
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.breakpoints import resolve
+from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution.breakpoints import Wanted, place
 from dap_server.engine.execution.prompting import PromptRun
 from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from dap_server.protocol.launch import LaunchArguments
@@ -35,6 +38,7 @@ class Subject:
         self._text: list[str] = []
         self._anatomy = Anatomy(loaded.model)
         self._stepper = Stepper(self._anatomy, self._stopped)
+        self._stepper.judging.judge = ConditionJudge(self._anatomy, Vocabulary(loaded.tokenizer))
         self._run = PromptRun(loaded, launch, self._stepper, self._text.append)
         self._lap = lap
         self._forwards = 0
@@ -46,20 +50,24 @@ class Subject:
         ids: Tensor = run.model.generate(**run.inputs, generation_config=run.config)
         return ids
 
-    def attached(self, *breakpoints: str) -> Tensor:
+    def attached(self, *breakpoints: str, condition: str | None = None) -> Tensor:
         self.stops = 0
         self._text.clear()
-        self._stepper.set_breakpoints([resolve(i, name, self._anatomy) for i, name in enumerate(breakpoints, 1)])
+        wanted = [Wanted(i, name, condition=condition) for i, name in enumerate(breakpoints, 1)]
+        placed = [place(one, self._anatomy, self._stepper.regions) for one in wanted]
+        assert all(one.is_verified for one in placed), [one.problem for one in placed]
+        self._stepper.set_breakpoints(placed)
         return self._run.run()
 
-    def laps(self, breakpoints: Sequence[str], repeats: int) -> Laps:
+    def laps(self, breakpoints: Sequence[str], repeats: int, condition: str | None = None) -> Laps:
         """Of `plain`, of `again` (plain once more: how well ratios can be told here), and of `attached`."""
-        assert torch.equal(self.plain(), self.attached(*breakpoints)), "the debugger has changed the text"
+        attached = functools.partial(self.attached, *breakpoints, condition=condition)
+        assert torch.equal(self.plain(), attached()), "the debugger has changed the text"
         return interleaved(
             {
                 "plain": lambda: self._timed(self.plain),
                 "again": lambda: self._timed(self.plain),
-                "attached": lambda: self._timed(lambda: self.attached(*breakpoints)),
+                "attached": lambda: self._timed(attached),
             },
             repeats,
         )

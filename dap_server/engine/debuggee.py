@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dap_server.engine.analysis.conditions.at_stops import StopNames
 from dap_server.engine.analysis.conditions.judge import ConditionJudge
 from dap_server.engine.analysis.inline_values import InlineValues
 from dap_server.engine.anatomy.loading import Loaded
@@ -50,7 +51,12 @@ class Debuggee:
         """Is given the log messages of breakpoints, with the line of their place."""
         self.stepper.judging.judge = ConditionJudge(self.anatomy, self.vocabulary)
         self.scopes = Scopes(self.anatomy, self.vocabulary)
-        self.evaluator = Evaluator(self.anatomy, loaded.tokenizer, self.scopes.locals)
+        self.evaluator = Evaluator(
+            self.anatomy,
+            loaded.tokenizer,
+            self.scopes.locals,
+            lambda frame: StopNames(frame, self.anatomy, self.vocabulary),
+        )
         self.references = References()
         self.disassembler = Disassembler(self.anatomy, self.stepper.regions)
         self.inline_values = InlineValues(self.anatomy, self.stepper.stage)

@@ -162,7 +162,7 @@ class EngineSession:
             "stopped",
             StoppedEventBody(
                 reason=stop.reason,
-                description=description if failure is None else f"the condition '{failure.condition}' raised: {text}",
+                description=description if failure is None else f"the condition '{failure.condition}' raised, {text}",
                 text=text if failure is None else failure.text,
                 thread_id=stop.sequence + 1 if sequences <= MAX_THREADS else 1,
                 all_threads_stopped=True,

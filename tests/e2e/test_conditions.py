@@ -50,7 +50,6 @@ def test_a_run_stops_at_the_word_that_it_waits_for(begin: Any) -> None:
     assert client.scope("Sampling")["token"]["value"] == "' Paris'"
 
 
-@pytest.mark.skip("names in the console come next")
 def test_what_a_condition_says_is_what_the_console_says(begin: Any) -> None:
     client = begin({"name": "*.layers.*", "condition": "layer == 2 and norm > 0 and step == 1"})
     assert first(client)["text"] == "before model.layers.2 in step 1"
@@ -63,6 +62,31 @@ def test_what_a_condition_says_is_what_the_console_says(begin: Any) -> None:
     first(client)
     assert float(client.evaluate("entropy")) > 1e-9
     assert client.evaluate("top(2)[0][0]") == "' Paris'"
+    assert "known at modules" in str(refused(client, "attention(0)"))
+
+
+def refused(client: RawClient, expression: str) -> str:
+    with pytest.raises(Refused) as error:
+        client.evaluate(expression)
+    return str(error.value)
+
+
+def test_the_console_knows_and_offers_the_names_of_conditions(begin: Any) -> None:
+    client = begin({"name": "after:*.layers.3.self_attn"}, {"name": "*.layers.2"})
+    assert first(client)["text"] == "before model.layers.2 in step 0"
+    assert client.evaluate("norm == residual[sequence, -1].double().norm().item()") == "True"
+    lens = client.evaluate("lens(3)")
+    assert lens.startswith("[' ")
+    frame = client.frames(levels=1)[0]["id"]
+    for typed, name in (("nor", "norm"), ("le", "lens"), ("resi", "residual"), ("att", "attention")):
+        found = client.ask("completions", text=typed, column=len(typed) + 1, frameId=frame)["targets"]
+        assert name in [target["label"] for target in found]
+    assert not client.ask("completions", text="entr", column=5, frameId=frame)["targets"]
+    assert float(client.evaluate("norm", context="hover")) > 0
+    assert first(client)["text"] == "after model.layers.3.self_attn in step 0"
+    assert client.evaluate("abs(attention(1).sum().item() - 1) < 1e-5") == "True"
+    assert "entropy" not in client.evaluate("sorted(dir())")
+    assert "no token is being chosen" in refused(client, "entropy")
 
 
 def test_a_condition_that_raises_stops_once_and_is_switched_off(begin: Any) -> None:

@@ -192,7 +192,7 @@ class Judging:
 
     def _failed(self, breakpoint: Breakpoint, candidate: Candidate, error: ConditionError) -> Failure:
         raised = type(error.__cause__ or error).__name__
-        why = f"switched off, since {candidate.place} it raised {error}"
+        why = f"switched off: {error}, {candidate.place}"
         self.breakpoints.switch_off(breakpoint, why, self._anatomy)
         self.switched_off(breakpoint)
         return Failure(raised, str(error), error.text, breakpoint.id)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,21 +24,45 @@ from dap_server.protocol.errors import RequestError, did_you_mean
 NO_VALUE = object()
 """The result of a statement."""
 
+_LIBRARIES = {"torch": torch, "math": math}
+
 _RAISED = (Exception, SystemExit, KeyboardInterrupt)
 """What people's code may raise. It ends neither the session nor the model."""
+
+
+class WorkedOut(Protocol):
+    """Names of a frame whose values are worked out when they are asked for, such as those of conditions."""
+
+    @property
+    def offered(self) -> list[str]:
+        """Those that may have a value in the frame."""
+        ...
+
+    def __contains__(self, name: object) -> bool: ...
+
+    def __getitem__(self, name: str) -> object:
+        """Raises LookupError, which is no KeyError, with the reason why there is no value."""
+        ...
 
 
 class Evaluator:
     """Evaluates for people. Names that the console assigns stay until the session ends."""
 
-    def __init__(self, anatomy: Anatomy, tokenizer: Any, local_names: ForwardLocals) -> None:
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        tokenizer: Any,
+        local_names: ForwardLocals,
+        worked_out: Callable[[Frame], WorkedOut] | None = None,
+    ) -> None:
         self._anatomy, self._tokenizer, self._locals = anatomy, tokenizer, local_names
+        self._worked_out = worked_out
         self._console: dict[str, Any] = {}
         self._device = next((p.device for p in anatomy.model.parameters()), torch.device("cpu"))
 
     def names(self, frame: Frame | None) -> dict[str, Any]:
         """Everything that an expression may use in a frame."""
-        names = {"torch": torch, "model": self._anatomy.model, "tokenizer": self._tokenizer, **self._console}
+        names = {**_LIBRARIES, "model": self._anatomy.model, "tokenizer": self._tokenizer, **self._console}
         if frame is None:
             return names
         names |= {"step": frame.step, "sequence": frame.sequence, "input_ids": frame.stop.generation.input_ids}
@@ -62,6 +87,8 @@ class Evaluator:
         names = self.names(frame)
         if frame is not None and self._locals.is_over(frame):
             names = self._with_final_locals(expression, names, frame)
+        if frame is not None and self._worked_out is not None:
+            names = _Names(names, self._worked_out(frame))
         with randomness.kept(self._device):
             try:
                 return eval(compile(expression.strip(), "<debug console>", "eval"), names)
@@ -88,6 +115,8 @@ class Evaluator:
                 return names[text]
             if frame is not None and self._locals.has(frame, text):
                 return self._local(text, frame)
+            if frame is not None and self._worked_out is not None and text in (more := self._worked_out(frame)):
+                return _value(more, text)
             found = {} if frame is None else self._locals.globals_of(frame)
             if text not in found:
                 raise EvaluationError(f"no name '{text}' here")
@@ -135,7 +164,8 @@ class Evaluator:
                 return []
             return sorted(name for name in _attribute_names(value) if name.startswith(start))
         start = _last_name(start)
-        return sorted(name for name in self.names(frame) if name.startswith(start))
+        offered = [] if frame is None or self._worked_out is None else self._worked_out(frame).offered
+        return sorted(name for name in {*self.names(frame), *offered} if name.startswith(start))
 
     def _with_final_locals(self, text: str, names: dict[str, Any], frame: Frame) -> dict[str, Any]:
         """Also the local names of a `forward` that has returned, if one is meant that is not at hand."""
@@ -189,6 +219,26 @@ class Evaluator:
         finally:
             self._console |= {n: v for n, v in names.items() if n != "__builtins__" and before.get(n) is not v}
         return NO_VALUE
+
+
+class _Names(dict[str, Any]):
+    """Names with their values, and others behind them whose values are worked out."""
+
+    def __init__(self, names: dict[str, Any], more: WorkedOut) -> None:
+        super().__init__(names)
+        self._more = more
+
+    def __missing__(self, name: str) -> Any:
+        if name in self._more:
+            return self._more[name]
+        raise KeyError(name)
+
+
+def _value(names: WorkedOut, name: str) -> object:
+    try:
+        return names[name]
+    except LookupError as error:
+        raise EvaluationError(str(error)) from None
 
 
 def _is_same_memory(tensor: Tensor, other: Tensor) -> bool:

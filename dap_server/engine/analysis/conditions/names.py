@@ -35,6 +35,9 @@ class PlaceNames(Mapping[str, object]):
     def __getitem__(self, name: str) -> object:
         return _VALUES[name](self)
 
+    def __contains__(self, name: object) -> bool:
+        return name in _VALUES
+
     def __iter__(self) -> Iterator[str]:
         return iter(_VALUES)
 
@@ -162,8 +165,8 @@ _VALUES: dict[str, Callable[[PlaceNames], object]] = {
     "hidden": PlaceNames._output,
     "residual": PlaceNames._residual,
     "norm": PlaceNames._norm,
-    "attention": PlaceNames._attention,
-    "lens": PlaceNames._lens_texts,
+    "attention": lambda names: names._attention(),
+    "lens": lambda names: names._lens_texts(),
     "logits": PlaceNames._logits,
     "probs": PlaceNames._probs,
     "entropy": PlaceNames._entropy,

@@ -11,10 +11,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, set_seed
 
 from dap_server.engine.analysis.attention.capture import attention_calls
+from dap_server.engine.analysis.conditions.at_stops import StopNames
 from dap_server.engine.analysis.lens.reader import LensReader, Question
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.breakpoints import Wanted
 from dap_server.engine.execution.stepping import Motion, Stop
+from dap_server.engine.inspection.frames import CallStack
 from dap_server.engine.inspection.selection import choice_of
 from tests.engine.analysis.test_lens import TAILS, made
 from tests.engine.walk import GREEDY, PROMPTS, Walk
@@ -152,7 +154,7 @@ def test_attention_is_where_the_last_position_looks(name: str) -> None:
 
 def test_what_conditions_see_is_what_the_panels_show() -> None:
     model = tiny_model("llama")
-    message = "({lens(5)!r}, {attention(1).tolist()!r})"
+    message = "({lens(5)!r}, {attention(1).tolist()!r}, {norm!r})"
     shown: list[Any] = []
 
     def decide(stop: Stop) -> Motion:
@@ -160,7 +162,10 @@ def test_what_conditions_see_is_what_the_panels_show() -> None:
         tape = generation.tape
         assert tape is not None
         step, path = stop.place.step, stop.place.path
+        (frame,) = CallStack(stop, walk.stepper, walk.vocabulary, 0).page(0, 1)
+        names = StopNames(frame, walk.anatomy, walk.vocabulary)
         if path == "sample":
+            assert (names["entropy"], names["prob"]) == ast.literal_eval(walk.said[-1])
             choice = choice_of(generation.selection, generation.selection.tokens, 0, False, True)  # type: ignore[union-attr, arg-type]
             shown.append((choice.final.entropy, choice.final.at(choice.token).probability))
         else:
@@ -168,7 +173,12 @@ def test_what_conditions_see_is_what_the_panels_show() -> None:
             top = reader.read(Question(layers=[1], top=5)).columns[-1].said[0].top
             (call,) = attention_calls(tape, step, path, walk.anatomy)
             row = call.weights(0, slice(call.shape[2] - 1, None))[1, 0]
-            shown.append(([walk.vocabulary.text(c.id) for c in top], row.tolist()))
+            lens, attention = names["lens"], names["attention"]
+            assert callable(lens)
+            assert callable(attention)
+            assert (lens(5), attention(1).tolist(), names["norm"]) == ast.literal_eval(walk.said[-1])
+            norm = float(stop.output[0, -1].double().norm())
+            shown.append(([walk.vocabulary.text(c.id) for c in top], row.tolist(), norm))
         return Motion.RUN
 
     walk = Walk(

@@ -166,7 +166,7 @@ def test_what_raises_stops_once_and_is_switched_off(place: str, condition: str, 
     assert failure.text.startswith(error)
     assert (failure.condition, failure.breakpoint, failure.error) == (condition, 1, error.partition(":")[0])
     assert len(told) == 1
-    assert str(told[0]).startswith("switched off, since ")
+    assert str(told[0]).startswith(f"switched off: {failure.text}, ")
     assert places(walk).count("step 3") == 1  # the other breakpoint is still there
 
 
