@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dap_server.engine.anatomy.mapping import map_model, map_of
 from dap_server.engine.anatomy.tasks import Task
+from dap_server.engine.anatomy.tracing import TEXTS
 from dap_server.modelmap.text import MapLine, ModelMap, read_map, rounded_flops, write_map
 from tests.models.tiny import tiny_inputs, tiny_model
 
@@ -110,6 +111,10 @@ def test_operations_are_those_of_the_matrix_products() -> None:
     parts = [lines[f"{mlp.path}.{name}_proj"].flops or 0 for name in ("gate", "up", "down")]
     assert sum(parts) == pytest.approx(mlp.flops, rel=0.01)
     assert lines["model.layers.0.input_layernorm"].flops is None
+    heads = lines["model.layers.0.self_attn"]
+    assert heads.parameters is not None
+    products = 2 * 2 * TEXTS[0].length * 4 * 8  # with all keys, and with all values, of four heads of eight
+    assert heads.flops == rounded_flops(2 * heads.parameters + products)
 
 
 def test_shapes_follow_the_text() -> None:
