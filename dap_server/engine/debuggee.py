@@ -49,7 +49,6 @@ class Debuggee:
         self.stepper.judging.say = self._log
         self.logged: Callable[[str, SourceLine | None], None] = lambda text, _source: say(text)
         """Is given the log messages of breakpoints, with the line of their place."""
-        self.stepper.judging.judge = ConditionJudge(self.anatomy, self.vocabulary)
         self.scopes = Scopes(self.anatomy, self.vocabulary)
         self.evaluator = Evaluator(
             self.anatomy,
@@ -78,6 +77,9 @@ class Debuggee:
     def set_breakpoints(self, wanted: list[Wanted]) -> list[Breakpoint]:
         """Replaces all breakpoints by these."""
         breakpoints = [place(one, self.anatomy, self.stepper.regions) for one in wanted]
+        for breakpoint in breakpoints:
+            if self.map is not None and breakpoint.is_verified and not breakpoint.operations:
+                breakpoint.problem = self.map.why_never(breakpoint.paths)
         self.stepper.set_breakpoints(breakpoints)
         return breakpoints
 

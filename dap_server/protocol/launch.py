@@ -137,14 +137,21 @@ def parse_launch(arguments: bytes) -> LaunchArguments:
     """
     try:
         given = msgspec.json.decode(arguments or b"{}", type=dict[str, Any])
-        if isinstance(generation := given.get("generation"), str):  # settings of Helix have no objects
-            given["generation"] = msgspec.json.decode(generation or "{}")
+        if isinstance(given.get("generation"), str):  # settings of Helix have no objects
+            given["generation"] = _options(given["generation"])
         launch = msgspec.convert(given, LaunchArguments)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise LaunchError(f"launch configuration: {error}") from None
     _check_names(given)
     _check_choice(launch)
     return launch
+
+
+def _options(text: str) -> object:
+    try:
+        return msgspec.json.decode(text or "{}")
+    except msgspec.DecodeError as error:
+        raise LaunchError(f"launch configuration: the text is no JSON: {error} - at `$.generation`") from None
 
 
 class LaunchError(InvalidArguments):

@@ -53,6 +53,12 @@ class MapInUse:
         line = self.text.line_of(name)
         return None if line is None else MapPoint(self.path, self.name, line, self.text.columns(line)[phase == "after"])
 
+    def why_never(self, paths: Sequence[str]) -> str | None:
+        """Why no run comes to any of some modules; None if one may, or if the map does not have them."""
+        places = [self.text.at(self.text.line_of(path) or 0) for path in paths]
+        never = [place.why_not for place in places if place is not None and place.kind == "unused"]
+        return never[0] if never and len(never) == len(paths) else None
+
 
 class MapChoice:
     """Decides which map a session uses; makes one at most once."""
