@@ -164,17 +164,15 @@ export class Editor {
 
   /** Sets a breakpoint on a line of an open file, with F9. */
   async breakpoint(file, line) {
-    const editor = this.page.locator(`.monaco-editor[data-uri$="/${file}"]`);
-    await editor.locator(".view-line").first().click();
-    await this.goToLine(line);
-    const set = () =>
-      this.breakpoints().then((rows) => rows.some((row) => row.includes(file) && row.includes(`${line}`)));
     await this.show("Run and Debug");
+    const editor = this.page.locator(`.monaco-editor[data-uri$="/${file}"]`);
     await editor.locator("textarea, .native-edit-context").first().focus();
+    await this.goToLine(line);
+    const isSet = async () => (await this.breakpoints()).some((row) => row.includes(file) && row.includes(`${line}`));
     // Until the debug parts are live the key does nothing; it toggles, so it is pressed again only while nothing is set.
     await until(async () => {
       await this.page.keyboard.press("F9");
-      return until(set, "a breakpoint", 1500).catch(() => false);
+      return until(isSet, "a breakpoint", 1500).catch(() => false);
     }, `a breakpoint on line ${line} of ${file}`);
   }
 
@@ -358,6 +356,12 @@ export class Editor {
   /** The part of the window that shows a panel, for its picture. */
   get panelArea() {
     return this.page.locator("iframe.webview.ready").last();
+  }
+
+  /** The line of the cursor, as the status bar has it. */
+  async cursorLine() {
+    const text = await this.page.locator("#status\\.editor\\.selection").innerText();
+    return Number(/Ln (\d+)/.exec(text)?.[1]);
   }
 
   /** Closes a tab, by its title. */

@@ -11,6 +11,11 @@ export default async function ({ editor, folder, step, measure }) {
     assert.equal(await editor.open("atlas.llmmap"), "Model map");
   });
 
+  await step("the language server gives its outline", async () => {
+    await editor.quickOpen("@lm_head", "lm_head");
+    assert.equal(await editor.cursorLine(), await lineOf(join(folder, "atlas.llmmap"), /^\s*lm_head\s/));
+  });
+
   await step("a click in its margin, or F9, sets a breakpoint", async () => {
     await editor.breakpoint("atlas.llmmap", line);
   });
