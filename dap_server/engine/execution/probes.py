@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -208,15 +209,39 @@ def _tensors(value: Any) -> list[Tensor]:
     return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, list | tuple) else []
 
 
+class _Asides(threading.local):
+    """How many replays run inside of each other on this thread."""
+
+    depth = 0
+
+
+_asides = _Asides()
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """What runs meanwhile is no part of what instruments listen to that were set up before."""
+    _asides.depth += 1
+    try:
+        yield
+    finally:
+        _asides.depth -= 1
+
+
 @contextmanager
 def instrumented(anatomy: Anatomy, probe: Probe) -> Iterator[None]:
     """Reports every module call of the model to a probe while this is open."""
+    depth = _asides.depth
 
     def begins(module: nn.Module, _args: Any) -> None:
+        if _asides.depth != depth:
+            return
         if (path := anatomy.path_of(module)) is not None:
             probe.begins(path, module, call_frame(sys._getframe(1)))
 
     def ends(module: nn.Module, _args: Any, output: Any) -> None:
+        if _asides.depth != depth:
+            return
         if (path := anatomy.path_of(module)) is not None:
             probe.ends(path, module, output)
 

@@ -28,6 +28,7 @@ from dap_server.engine.execution.motions import BY_OPERATION, RAISED, Plan, plan
 from dap_server.engine.execution.motions import HIT as HIT
 from dap_server.engine.execution.motions import Motion as Motion
 from dap_server.engine.execution.operations import Operation, OperationWatch
+from dap_server.engine.execution.probes import aside
 from dap_server.engine.execution.returns import ReturnWatch
 from dap_server.engine.execution.stage import Stage
 from dap_server.engine.execution.stops import NOTHING as NOTHING
@@ -172,7 +173,8 @@ class Stepper:
         thread, self._hooks.thread = self._hooks.thread, None
         handle = register_module_forward_pre_hook(lambda *_: self._replay_goes_on(thread))
         try:
-            yield
+            with aside():
+                yield
         finally:
             handle.remove()
             self._hooks.thread, self.is_replaying = thread, outer

@@ -10,11 +10,14 @@ from torch import Tensor
 from transformers import set_seed
 
 from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.anatomy.tasks import Task
+from dap_server.engine.debuggee import Debuggee
 from dap_server.engine.execution.breakpoints import Wanted
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.execution.stops import Failure
 from dap_server.engine.execution.travel import Destination, Traveller
 from dap_server.modelmap.places import Place
+from dap_server.protocol.launch import LaunchArguments
 from tests.engine.execution.test_fidelity import equal
 from tests.engine.walk import GREEDY, PROMPTS, Decide, Walk
 from tests.models.tiny import tiny_model, tiny_tokenizer
@@ -357,3 +360,33 @@ def test_places_ahead_are_said_on_the_way_past_them() -> None:
     walk.generate(input_ids=PROMPTS[:1], **LONG)
     assert walk.said == ["0", "1", "2", "3"]
     assert walk.stops[:2] == ["function breakpoint: step 0", "goto: step 3"]
+
+
+@pytest.mark.parametrize(("name", "task"), [("llama", Task.CAUSAL), ("bert", Task.CLASSIFICATION)])
+def test_other_loops_and_single_forwards_have_conditions_too(name: str, task: Task) -> None:
+    """Beam search, and a classifier: their steps run again from the start of the call, with a lens in the middle."""
+    stops: list[str] = []
+
+    def stopped(stop: Stop) -> None:
+        stops.append(str(stop.place))
+        if len(stops) == 2:
+            debuggee.stepper.travel(*Traveller(debuggee.stepper, stop).last_hit())
+        else:
+            debuggee.stepper.resume(Motion.RUN)
+
+    model = tiny_model(name, "classification" if task is Task.CLASSIFICATION else None)
+    debuggee = Debuggee(Loaded(model, tiny_tokenizer(), task), stopped, lambda _text: None)
+    options = {"num_beams": 3, "max_new_tokens": 4, "min_new_tokens": 4} if task is Task.CAUSAL else {}
+    launch = LaunchArguments(prompts=["abcdef", "ghijkl"], generation=options, stop_at_end=False)
+    run = debuggee.prepare(launch)
+    layer = debuggee.anatomy.layer_paths[1]
+    step = 2 if options else 0
+    debuggee.set_breakpoints(
+        [
+            Wanted(1, layer, condition=f"step == {step} and sequence == 1 and lens(1)[0] != ''"),
+            Wanted(2, layer, condition=f"step == {step} and abs(attention(1).sum() - 1) < 1e-5"),
+        ]
+    )
+    run.run()
+    before, after = f"before {layer} in step {step}", f"after {layer} in step {step}"
+    assert stops == [before, after, before, after]
