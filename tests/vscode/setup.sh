@@ -6,7 +6,7 @@
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 FOLDER=$1 VERSION=$2
-STAMP=$FOLDER/.installed
+GYP=$(npm root -g)/npm/node_modules/node-gyp/bin/node-gyp.js
 
 browser() {
   command -v chromium >/dev/null && command -v rg >/dev/null && return
@@ -29,7 +29,7 @@ driver() {
 # A module in C++ of the server, by its folder: terminals, log files, and the end of what would be left behind.
 compile() {
   [ -d "$1" ] && ! [ -f "$1/prebuilds/linux-x64/pty.node" ] || return 0
-  (cd "$1" && node "$(npm root -g)/npm/node_modules/node-gyp/bin/node-gyp.js" rebuild) >"$FOLDER/$(basename "$1").log" 2>&1
+  (cd "$1" && node "$GYP" rebuild) >"$FOLDER/$(basename "$1").log" 2>&1
 }
 
 code_server() {
