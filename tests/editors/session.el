@@ -13,7 +13,8 @@
   (let ((deadline (+ (float-time) 60)))
     (while (not (funcall predicate))
       (when (> (float-time) deadline)
-        (error "No %s; the console says: %s" what (text-of "*dape-repl*")))
+        (error "No %s; the console says: %s" what
+               (if (get-buffer "*dape-repl*") (text-of "*dape-repl*") "nothing")))
       (accept-process-output nil 0.02))))
 
 (defun text-of (name)
@@ -42,7 +43,9 @@
   (lambda () (funcall command (dape--live-connection 'stopped))))
 
 (find-file (getenv "MAP"))
-(let ((mode major-mode) line by-line by-name inside back finished)
+(run-hooks 'post-command-hook) ; where eglot starts the language server
+(wait-until "language server" #'eglot-current-server)
+(let ((mode major-mode) (outline (vconcat (mapcar #'car (imenu--make-index-alist t)))) line by-line by-name inside back finished)
   (forward-line (1- (string-to-number (getenv "LINE"))))
   (dape-breakpoint-toggle)
   (setq by-line (stop-of (lambda ()
@@ -62,7 +65,7 @@
   (wait-until "end" (lambda () (not (dape--live-connection 'parent t))))
   (let ((coding-system-for-write 'no-conversion))
     (write-region (json-serialize
-                   (list (cons 'mode (symbol-name mode)) (cons 'at line)
+                   (list (cons 'mode (symbol-name mode)) (cons 'outline outline) (cons 'at line)
                          (cons 'byLine by-line) (cons 'byName by-name) (cons 'inside inside) (cons 'back back)
                          (cons 'finished finished) (cons 'console (text-of "*dape-repl*"))))
                   nil (getenv "SEEN"))))

@@ -17,8 +17,8 @@ from typing import Self
 
 TIMEOUT = 60.0
 """Of every wait, in seconds."""
-_GAP = rb"(?:\x1b\[[0-9;?]*[A-Za-z]|\s)+"
-"""What stands between two words: blanks, moves of the cursor, and colours."""
+_COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
+_MOVE = re.compile(rb"\x1b\[[0-9;:?]*[A-Za-z]")
 
 
 class Terminal:
@@ -27,7 +27,14 @@ class Terminal:
         self._height = 40
         self._resize()
         self.process = subprocess.Popen(
-            command, stdin=screen, stdout=screen, stderr=screen, env=environment, cwd=folder, start_new_session=True
+            command,
+            stdin=screen,
+            stdout=screen,
+            stderr=screen,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+            preexec_fn=_take_terminal,
         )
         os.close(screen)
         self._drawn = b""
@@ -52,16 +59,20 @@ class Terminal:
 
     def sees(self, text: str) -> None:
         """Waits until the words of `text` are on the screen, which is drawn anew for it as often as needed."""
-        wanted = re.compile(_GAP.join(re.escape(word.encode()) for word in text.split()))
+        wanted = " ".join(text.split())
         deadline = time.monotonic() + TIMEOUT
         with self._news:
             while True:
                 self._drawn = b""
                 self._height = 81 - self._height
                 self._resize()
-                if self._news.wait_for(lambda: wanted.search(self._drawn), timeout=2):
+                if self._news.wait_for(lambda: wanted in self._words(), timeout=2):
                     return
-                assert time.monotonic() < deadline, f"not on the screen: {text}\n{self._drawn.decode(errors='replace')}"
+                assert time.monotonic() < deadline, f"not on the screen: {text}\n{self._words()}"
+
+    def _words(self) -> str:
+        """What has been drawn, without colours; the cursor's moves are blanks."""
+        return " ".join(_MOVE.sub(b" ", _COLOUR.sub(b"", self._drawn)).decode(errors="replace").split())
 
     def _resize(self) -> None:
         """Between 40 and 41 lines: at every change the program draws everything."""
@@ -75,3 +86,8 @@ class Terminal:
                     self._news.notify_all()
         except OSError:
             pass  # the program has ended
+
+
+def _take_terminal() -> None:
+    """Makes standard input the terminal that tells this process of a resize."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

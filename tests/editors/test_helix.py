@@ -10,11 +10,11 @@ from tests.e2e.plain import Plain
 from tests.editors.conftest import ROOT, Editor, MapFile
 from tests.editors.settings import settings
 from tests.editors.terminal import Terminal
-from tests.editors.traffic import Traffic
+from tests.editors.traffic import Json, Traffic
 
 PROMPT = "The capital of France is"
-ESCAPE = "\x1b[27u"
-"""The key in the form that cannot begin another."""
+ESCAPE = "\x1b"
+"""What comes right behind it would make it another key: first see what it has done."""
 GENERATION = {"max_new_tokens": 4}
 
 
@@ -37,34 +37,53 @@ def test_a_session_in_helix(
         ):
             terminal.sees(prompt)
             terminal.type(text + "\r")
-        assert traffic.event("stopped")["reason"] == "breakpoint"
-        assert traffic.request("setBreakpoints")["breakpoints"][0]["line"] == line
-        terminal.sees("stopped because of breakpoint")
+        stops = Stops(traffic)
+        assert stops.next()["reason"] == "breakpoint"
+        assert traffic.request("setBreakpoints")["breakpoints"] == [{"line": line}]
+        terminal.sees(f"▶ {line} model.layers.2 LlamaDecoderLayer")
 
         terminal.type("v")
         terminal.sees("hidden_states: Tensor = float32 [1, 6, 192] cpu")
-        terminal.type(ESCAPE + "sf")
+        terminal.type(ESCAPE)
+        terminal.sees(f"{line + 1} model.layers.2.input_layernorm")
+        terminal.type("sf")
         terminal.sees("LlamaDecoderLayer.forward")
-        terminal.type(ESCAPE + "i")
-        assert traffic.event("stopped")["text"] == "before model.layers.2.input_layernorm in step 0"
-        terminal.sees("stopped because of step")
+        terminal.type(ESCAPE)
+        terminal.sees(f"▶ {line} model.layers.2 LlamaDecoderLayer")
+        terminal.type("i")
+        assert stops.next()["text"] == "before model.layers.2.input_layernorm in step 0"
+        terminal.sees(f"▶ {line + 1} model.layers.2.input_layernorm")
         terminal.type("n")
-        assert traffic.event("stopped")["text"] == "before model.layers.2.self_attn in step 0"
-        terminal.sees("model.layers.2.self_attn")
+        assert stops.next()["text"] == "before model.layers.2.self_attn in step 0"
+        terminal.sees(f"▶ {line + 2} model.layers.2.self_attn")
 
         for _ in range(GENERATION["max_new_tokens"] - 1):
             terminal.type("c")
-            assert traffic.event("stopped")["reason"] == "breakpoint"
-            terminal.sees("stopped because of breakpoint")
+            assert stops.next()["reason"] == "breakpoint"
         terminal.type("c")
-        assert traffic.event("stopped")["description"] == "generation finished"
-        terminal.sees("generation finished")
+        assert stops.next()["description"] == "generation finished"
         terminal.type("c")
         traffic.event("terminated")
-        terminal.sees("Terminated debugging session")
-        terminal.type(ESCAPE + ":quit-all!\r")
+        traffic.request("disconnect")
+        terminal.type(ESCAPE)
+        terminal.sees("NOR")
+        terminal.type(":quit-all!\r")
 
     assert traffic.request("initialize")["clientID"] == "hx"
     assert traffic.request("launch")["generation"] == json.dumps(GENERATION)
     assert traffic.output() == plain.texts(PROMPT, max_new_tokens=4)[0] + "\n"
     assert has_ended(traffic.process())
+
+
+class Stops:
+    """Those that Helix has heard of: it then asks for the stack twice, and takes no key before it has it."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._count = 0
+
+    def next(self) -> Json:
+        body = self._traffic.event("stopped")
+        self._count += 1
+        self._traffic.request("stackTrace", count=2 * self._count)
+        return body

@@ -28,7 +28,7 @@ def seen(editor: Editor, environment: dict[str, str], map_file: MapFile, tmp_pat
         [neovim, "--headless", "--clean", "-l", str(READER), str(init), str(map_file.path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         cwd=ROOT,
         env=environment,
     )
@@ -45,6 +45,7 @@ def test_neovim_takes_the_settings(seen: dict[str, Any]) -> None:
         [],
     ]
     assert seen["comments"] == "# %s"
+    assert "LlamaMLP" in seen["hover"], "of the language server"
 
 
 def test_a_session_with_the_settings_of_neovim(seen: dict[str, Any], map_file: MapFile, plain: Plain) -> None:
