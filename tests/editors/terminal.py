@@ -20,6 +20,10 @@ TIMEOUT = 60.0
 _COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
 _MOVE = re.compile(rb"\x1b\[[0-9;:?]*[A-Za-z]")
 
+_FOCUS = "\x1b[I"
+"""Tells that the window has the focus, which changes nothing. Who is told of a resize may leave keys unread that came with
+it, until there are more."""
+
 
 class Terminal:
     def __init__(self, command: list[str], environment: dict[str, str], folder: Path) -> None:
@@ -66,6 +70,8 @@ class Terminal:
                 self._drawn = b""
                 self._height = 81 - self._height
                 self._resize()
+                self._news.wait_for(lambda: self._drawn, timeout=2)
+                self.type(_FOCUS)
                 if self._news.wait_for(lambda: wanted in self._words(), timeout=2):
                     return
                 assert time.monotonic() < deadline, f"not on the screen: {text}\n{self._words()}"

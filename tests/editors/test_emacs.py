@@ -40,6 +40,8 @@ def test_a_session_in_emacs(
     seen = json.loads((tmp_path / "seen.json").read_text(encoding="utf-8"))
 
     assert seen["mode"] == "llmmap-mode"
+    assert {"step", ".", "logits", "sample"} <= set(seen["outline"]), "of the language server"
+    assert seen["at"] == f"atlas.llmmap:{map_file.line_of('model.layers.2')}"
     assert top(seen["byLine"]) == "1 model.layers.2 (before)"
     assert any(row.startswith("+ hidden_states float32 [1, 6, 192]") for row in seen["byLine"]["scope"])
     assert [top(seen[name]) for name in ("byName", "inside", "back")] == [

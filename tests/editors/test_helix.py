@@ -13,8 +13,8 @@ from tests.editors.terminal import Terminal
 from tests.editors.traffic import Json, Traffic
 
 PROMPT = "The capital of France is"
-ESCAPE = "\x1b"
-"""What comes right behind it would make it another key: first see what it has done."""
+ESCAPE = "\x1b[27u"
+"""The key in the form that is no beginning of another."""
 GENERATION = {"max_new_tokens": 4}
 
 
@@ -42,37 +42,36 @@ def test_a_session_in_helix(
         assert traffic.request("setBreakpoints")["breakpoints"] == [{"line": line}]
         terminal.sees(f"▶ {line} model.layers.2 LlamaDecoderLayer")
 
-        terminal.type("v")
+        press(terminal, "v")
         terminal.sees("hidden_states: Tensor = float32 [1, 6, 192] cpu")
-        terminal.type(ESCAPE)
-        terminal.sees(f"{line + 1} model.layers.2.input_layernorm")
-        terminal.type("sf")
+        press(terminal, "sf")
         terminal.sees("LlamaDecoderLayer.forward")
-        terminal.type(ESCAPE)
-        terminal.sees(f"▶ {line} model.layers.2 LlamaDecoderLayer")
-        terminal.type("i")
+        press(terminal, "i")
         assert stops.next()["text"] == "before model.layers.2.input_layernorm in step 0"
         terminal.sees(f"▶ {line + 1} model.layers.2.input_layernorm")
-        terminal.type("n")
+        press(terminal, "n")
         assert stops.next()["text"] == "before model.layers.2.self_attn in step 0"
         terminal.sees(f"▶ {line + 2} model.layers.2.self_attn")
 
         for _ in range(GENERATION["max_new_tokens"] - 1):
-            terminal.type("c")
+            press(terminal, "c")
             assert stops.next()["reason"] == "breakpoint"
-        terminal.type("c")
+        press(terminal, "c")
         assert stops.next()["description"] == "generation finished"
-        terminal.type("c")
+        press(terminal, "c")
         traffic.event("terminated")
         traffic.request("disconnect")
-        terminal.type(ESCAPE)
-        terminal.sees("NOR")
-        terminal.type(":quit-all!\r")
+        terminal.type(3 * ESCAPE + ":quit-all!\r")
 
     assert traffic.request("initialize")["clientID"] == "hx"
     assert traffic.request("launch")["generation"] == json.dumps(GENERATION)
     assert traffic.output() == plain.texts(PROMPT, max_new_tokens=4)[0] + "\n"
     assert has_ended(traffic.process())
+
+
+def press(terminal: Terminal, keys: str) -> None:
+    """Keys of the debug menu, after leaving lists, popups and the menu."""
+    terminal.type(3 * ESCAPE + f" G{keys}")
 
 
 class Stops:
