@@ -21,8 +21,8 @@ _COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
 _MOVE = re.compile(rb"\x1b\[[0-9;:?]*[A-Za-z]")
 
 _FOCUS = "\x1b[I"
-"""Tells that the window has the focus, which changes nothing. Who is told of a resize may leave keys unread that came with
-it, until there are more."""
+"""Tells that the window has the focus, which changes nothing. Who is told of a resize may leave keys unread that came
+with it, until there are more."""
 
 
 class Terminal:
