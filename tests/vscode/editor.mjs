@@ -155,7 +155,12 @@ export class Editor {
     await view.locator(".monaco-list-row").first().waitFor();
     const row = view.locator(".monaco-list-row").filter({ has: this.page.locator(".name", { hasText: name }) });
     const text = (await row.count()) > 0 ? await row.first().innerText() : "";
-    await this.close("Running Extensions");
+    if (await this.page.locator(".tab").filter({ hasText: "Running Extensions" }).isVisible()) {
+      await this.close("Running Extensions");
+    } else {
+      await this.page.keyboard.press("Escape"); // in a box of its own, in newer editors
+      await view.waitFor({ state: "hidden" });
+    }
     const [, milliseconds] = /Activation: ([\d.]+)ms/.exec(text) ?? [];
     return milliseconds === undefined ? undefined : Number(milliseconds);
   }
@@ -218,6 +223,7 @@ export class Editor {
 
   /** Waits for a stop whose first frame shows `label` (text or a regular expression), a new one after `press`. Returns the frame. */
   async stoppedAt(label, patience = PATIENCE) {
+    await this.show("Run and Debug");
     const matches = (text) => (label instanceof RegExp ? label.test(text) : text.includes(label));
     return until(
       async () => {
