@@ -170,3 +170,30 @@ def test_a_long_text_comes_as_a_small_answer(run: Run) -> None:
     last = call["queries"]["end"] - 1
     (row,) = look(client, queries={"start": last, "end": last + 1}, dtype="float32")["calls"]
     assert all(abs(float(numbers(head["tile"]).sum()) - 1) < 1e-5 for head in row["heads"])
+
+
+@pytest.mark.parametrize(("leave_out", "key"), [("first", 0), (4, 4)])
+def test_a_sink_can_be_left_out(at_sample: RawClient, leave_out: object, key: int) -> None:
+    whole = look(at_sample, layer=3, dtype="float32")["calls"][0]
+    part = look(at_sample, layer=3, dtype="float32", leaveOut=leave_out)["calls"][0]
+    assert whole.get("start", 0) == 0
+    for before, after in zip(whole["heads"], part["heads"], strict=True):
+        rows = numbers(before["tile"]).double()
+        rows[:, key] = 0
+        expected = rows / rows.sum(dim=-1, keepdim=True)
+        assert "leftOut" not in before
+        assert after["leftOut"] == key
+        assert torch.allclose(numbers(after["tile"]).double(), expected, atol=1e-5, rtol=0, equal_nan=True)
+        assert (after["entropy"], after["scores"]) == (before["entropy"], before["scores"])
+    assert key or numbers(part["heads"][0]["tile"])[0].isnan().all(), "the first token sees nothing but itself"
+
+
+def test_what_a_head_gives_most_to_can_be_left_out(at_sample: RawClient) -> None:
+    whole = look(at_sample, layer=4, dtype="float32")["calls"][0]
+    part = look(at_sample, layer=4, dtype="float32", leaveOut="highest")["calls"][0]
+    highest = [int(numbers(head["tile"]).sum(dim=0).argmax()) for head in whole["heads"]]
+    assert [head["leftOut"] for head in part["heads"]] == highest
+    for head in part["heads"]:
+        assert numbers(head["tile"])[1:, head["leftOut"]].nan_to_num().abs().max() == 0
+    with pytest.raises(Refused, match=r"no keys from 9 up to 10.* at `\$.leaveOut`"):
+        look(at_sample, layer=4, leaveOut=9)

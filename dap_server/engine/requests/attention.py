@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dap_server.engine.analysis.attention.rows import TITLE, Labels, calls_in, row_of
+from dap_server.engine.analysis.attention.sinks import sink_keys
 from dap_server.engine.analysis.attention.tiles import HeadTile, head_tiles
 from dap_server.engine.analysis.attention.weights import AttentionCall
 from dap_server.engine.anatomy.modules import Anatomy
@@ -84,15 +85,18 @@ def _heads(call: AttentionCall, heads: list[int] | None) -> list[int]:
     return list(dict.fromkeys(heads))
 
 
-def _indexes(wanted: Positions | None, first: int, count: int, call: AttentionCall, name: str) -> range:
+def _indexes(
+    wanted: Positions | None, first: int, count: int, call: AttentionCall, name: str, argument: str = ""
+) -> range:
     """The stretch that is asked for as indexes of rows or keys."""
+    argument = argument or name
     if wanted is None:
         return range(count)
     if wanted.start >= wanted.end:
-        raise _wrong(f"{name} begin at {wanted.start} and end before {wanted.end}: `end` has to be larger", name)
+        raise _wrong(f"{name} begin at {wanted.start} and end before {wanted.end}: `end` has to be larger", argument)
     if wanted.start < first or wanted.end > first + count:
         there = f"in this step the {name} of {call.path} are from {first} up to, and without, {first + count}"
-        raise _wrong(f"no {name} from {wanted.start} up to {wanted.end}: {there},", name)
+        raise _wrong(f"no {name} from {wanted.start} up to {wanted.end}: {there},", argument)
     return range(wanted.start - first, wanted.end - first)
 
 
@@ -104,7 +108,8 @@ def _call(
     known = text.known_keys or keys
     rows = _indexes(args.queries, text.first_query, queries, call, "queries")
     columns = _indexes(args.keys, text.first_key, known, call, "keys")
-    made = head_tiles(call, sequence, heads, rows, columns, cells, args.dtype, reporting(TITLE))
+    left_out = _left_out(call, sequence, rows, known, args)
+    made = head_tiles(call, sequence, heads, rows, columns, cells, args.dtype, reporting(TITLE), left_out)
     labels = Labels(call, sequence, session.ready.vocabulary)
     down, across = made[0].weights.blocks
     return AttentionOfModule(
@@ -129,11 +134,24 @@ def _call(
             block=across,
             are_positions=text.known_keys > 0,
         ),
-        heads=[_head(head) for head in made],
+        heads=[_head(head, left_out[head.head] if left_out else None, text.first_key) for head in made],
+        start=text.start(sequence),
     )
 
 
-def _head(made: HeadTile) -> AttentionHead:
+def _left_out(
+    call: AttentionCall, sequence: int, rows: range, known: int, args: AttentionArguments
+) -> list[int | None] | None:
+    """The index of the key that each head's tile is without."""
+    if args.leave_out is None:
+        return None
+    if isinstance(args.leave_out, str):
+        return sink_keys(call, sequence, args.leave_out, rows, reporting(TITLE))
+    where = Positions(start=args.leave_out, end=args.leave_out + 1)
+    return [_indexes(where, call.text.first_key, known, call, "keys", "leaveOut").start] * call.shape[1]
+
+
+def _head(made: HeadTile, left_out: int | None, first_key: int) -> AttentionHead:
     summary = made.summary
     return AttentionHead(
         head=made.head,
@@ -143,6 +161,7 @@ def _head(made: HeadTile) -> AttentionHead:
         first=summary.first,
         distance=summary.distance,
         learnt_sink=summary.sink,
+        left_out=None if left_out is None else first_key + left_out,
         tile=tile_body(made.weights),
         sinks=None if made.sinks is None else tile_body(made.sinks),
     )

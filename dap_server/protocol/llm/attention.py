@@ -32,6 +32,9 @@ class AttentionArguments(Struct):
     max_cells: MaxCells = 1 << 16
     """How many numbers may come, all heads together: tiles that are larger are down-sampled by maximum."""
     dtype: TileDtype = "float16"
+    leave_out: Literal["first", "highest"] | SafeUInt | None = None
+    """A key that the tiles are without, such as a sink: the first token, the key that each head gives most to over the
+    queries asked for, or a position. The rest of every row is made to sum to 1 again; nothing else changes."""
 
 
 class AttentionAxis(Struct):
@@ -67,6 +70,8 @@ class AttentionHead(Struct):
     scores: dict[str, float] | None = None
     distance: float | None = None
     """How many positions back it looks."""
+    left_out: SafeUInt | None = None
+    """Position of the key that the tile is without; its column is 0, and a row that had nothing else NaN."""
     learnt_sink: float | None = None
     """Mean share that goes to no key at all, where the model has learnt such a sink; rows sum to 1 without it."""
     sinks: Tile | None = None
@@ -87,6 +92,8 @@ class AttentionOfModule(Struct):
     queries: AttentionAxis
     keys: AttentionAxis
     heads: list[AttentionHead]
+    start: SafeUInt = 0
+    """Position of the first key of the sequence: those before it are padding."""
     window: SafeUInt | None = None
     """How many keys a query may see, itself among them."""
 

@@ -30,6 +30,11 @@ export interface AttentionArguments {
   maxCells?: number;
   /** Default: "float16". */
   dtype?: "float16" | "float32" | "uint8";
+  /**
+   * A key that the tiles are without, such as a sink: the first token, the key that each head gives most to over the
+   * queries asked for, or a position. The rest of every row is made to sum to 1 again; nothing else changes.
+   */
+  leaveOut?: "first" | "highest" | number;
 }
 
 /** Queries or keys of a tile. */
@@ -67,6 +72,8 @@ export interface AttentionHead {
   scores?: Record<string, number>;
   /** How many positions back it looks. */
   distance?: number;
+  /** Position of the key that the tile is without; its column is 0, and a row that had nothing else NaN. */
+  leftOut?: number;
   /** Mean share that goes to no key at all, where the model has learnt such a sink; rows sum to 1 without it. */
   learntSink?: number;
   /** That share, by query. */
@@ -86,6 +93,8 @@ export interface AttentionOfModule {
   queries: AttentionAxis;
   keys: AttentionAxis;
   heads: AttentionHead[];
+  /** Position of the first key of the sequence: those before it are padding. Default: 0. */
+  start?: number;
   /** How many keys a query may see, itself among them. */
   window?: number;
 }

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dap_server.engine.analysis.attention.heads import HeadSummary, Tally
+from dap_server.engine.analysis.attention.sinks import without
 from dap_server.engine.analysis.attention.weights import AttentionCall
 from dap_server.engine.execution import memory
 from dap_server.engine.inspection.tensors import tiles
@@ -47,11 +48,13 @@ def head_tiles(
     cells: int,
     dtype: tiles.Dtype,
     report: Callable[[int, int], None] = lambda _done, _total: None,
+    left_out: Sequence[int | None] | None = None,
 ) -> list[HeadTile]:
     """Some heads over some query rows and keys, by their indexes, each as at most `cells` numbers.
 
     Args:
         report: called between pieces of work with how many rows are done, and of how many; what it raises ends it.
+        left_out: by head of the call, the index of a key that its tile is without.
 
     Raises:
         NotEnoughMemory: not even a few rows fit.
@@ -71,7 +74,10 @@ def head_tiles(
         piece = call.rows(sequence, slice(start, min(start + size, rows.stop)))
         tally.add(piece, start)
         cell = (torch.arange(piece.weights.shape[1], device=call.device) + start - rows.start) // blocks[0]
-        _keep_largest(weights, cell, _pooled(_of_heads(piece.weights, heads)[..., keys.start : keys.stop], blocks[1]))
+        shown = _of_heads(piece.weights, heads)
+        if left_out is not None:
+            shown = without(shown, [left_out[head] for head in heads])
+        _keep_largest(weights, cell, _pooled(shown[..., keys.start : keys.stop], blocks[1]))
         if piece.sink is not None:
             sinks = torch.full((*shape, 1), HIDDEN, device=call.device) if sinks is None else sinks
             _keep_largest(sinks, cell, _pooled(_of_heads(piece.sink, heads)[..., None], 1))
