@@ -2,10 +2,11 @@
 
 import * as vscode from "vscode";
 import type { Stops } from "../debug/stops";
+import { attention } from "./attention";
 import { Panel, type PanelKind } from "./panel";
 import { sampling } from "./sampling";
 
-const KINDS: readonly PanelKind[] = [sampling];
+const KINDS: readonly PanelKind[] = [attention, sampling];
 
 export function registerPanels(context: vscode.ExtensionContext, stops: Stops): void {
   for (const kind of KINDS) {

@@ -1,0 +1,165 @@
+// Weights over a stretch of queries and keys, of one head or of many. Knows no page.
+
+import type { AttentionAxis, AttentionOfModule } from "../../protocol/messages";
+import { tileValues } from "../shared/tiles";
+import type { Head } from "./heads";
+
+/** A stretch of positions, or of heads; `end` is behind the last one. */
+export interface Span {
+  start: number;
+  end: number;
+}
+
+/** Its cells stand for `block` positions each, the last one perhaps for fewer. */
+export interface Axis extends Span {
+  block: number;
+  /** Of every cell. */
+  labels: readonly string[];
+}
+
+/** Row by row; NaN where there is no weight. */
+export interface Patch {
+  rows: Axis;
+  columns: Axis;
+  values: Float32Array;
+}
+
+export function axisOf({ start, end, block = 1, labels }: AttentionAxis): Axis {
+  return { start, end, block, labels };
+}
+
+/** One head: queries × keys. */
+export function patchOf({ call, is }: Head): Patch {
+  return { rows: axisOf(call.queries), columns: axisOf(call.keys), values: tileValues(is.tile) };
+}
+
+/** Heads × keys, each by its last query. Heads of calls with other keys are left out. */
+export function patchOfHeads(heads: readonly Head[]): Patch | undefined {
+  const keys = heads[0]?.call.keys;
+  if (keys === undefined) {
+    return undefined;
+  }
+  const columns = axisOf(keys);
+  const same = heads.filter(
+    ({ call }) => call.keys.start === keys.start && call.keys.labels.length === keys.labels.length,
+  );
+  const width = cells(columns);
+  const values = new Float32Array(same.length * width);
+  same.forEach((head, at) => {
+    values.set(tileValues(head.is.tile).slice(-width), at * width);
+  });
+  return {
+    rows: {
+      start: 0,
+      end: same.length,
+      block: 1,
+      labels: same.map(({ name, is }) => `${name} ${is.kind ?? ""}`.trim()),
+    },
+    columns,
+    values,
+  };
+}
+
+export function cells({ start, end, block }: Axis): number {
+  return Math.ceil((end - start) / block);
+}
+
+/** The cell of a position; undefined outside. */
+export function cellOf(axis: Axis, position: number): number | undefined {
+  return position >= axis.start && position < axis.end ? Math.floor((position - axis.start) / axis.block) : undefined;
+}
+
+export function valueAt(patch: Patch, row: number, column: number): number | undefined {
+  const down = cellOf(patch.rows, row);
+  const across = cellOf(patch.columns, column);
+  return down === undefined || across === undefined ? undefined : patch.values[down * cells(patch.columns) + across];
+}
+
+export function isExact({ rows, columns }: Patch): boolean {
+  return rows.block === 1 && columns.block === 1;
+}
+
+/** Whether all of a patch's cells over these rows and columns are in it. */
+export function covers({ rows, columns }: Patch, down: Span, across: Span): boolean {
+  return rows.start <= down.start && rows.end >= down.end && columns.start <= across.start && columns.end >= across.end;
+}
+
+/** The row of a query, key by key; undefined where only blocks of it are known. */
+export function rowOf(patch: Patch, query: number): Float32Array | undefined {
+  const down = cellOf(patch.rows, query);
+  const width = cells(patch.columns);
+  return down === undefined || !isExact(patch) ? undefined : patch.values.slice(down * width, (down + 1) * width);
+}
+
+/** One minus other, where both have rows and columns; rows are matched by `rowNames`, else by their position. */
+export function difference(one: Patch, other: Patch): Patch | undefined {
+  const rows = shared(one.rows, other.rows);
+  const columns = shared(one.columns, other.columns);
+  if (rows === undefined || columns === undefined || !isExact(one) || !isExact(other)) {
+    return undefined;
+  }
+  const width = columns.end - columns.start;
+  const values = new Float32Array((rows.end - rows.start) * width);
+  for (let row = rows.start; row < rows.end; row++) {
+    for (let column = columns.start; column < columns.end; column++) {
+      values[(row - rows.start) * width + column - columns.start] =
+        (valueAt(one, row, column) ?? Number.NaN) - (valueAt(other, row, column) ?? Number.NaN);
+    }
+  }
+  return { rows, columns, values };
+}
+
+function shared(one: Axis, other: Axis): Axis | undefined {
+  const start = Math.max(one.start, other.start);
+  const end = Math.min(one.end, other.end);
+  const labels = one.labels.slice(start - one.start, end - one.start);
+  return start < end ? { start, end, block: 1, labels } : undefined;
+}
+
+/** At most `side` cells along each axis, by maximum, as the debugger does it. */
+export function pooled(patch: Patch, side: number): Patch {
+  const height = cells(patch.rows);
+  const width = cells(patch.columns);
+  const by = Math.max(Math.ceil(height / side), Math.ceil(width / side));
+  if (by <= 1) {
+    return patch;
+  }
+  const [rows, columns] = [pooledAxis(patch.rows, by), pooledAxis(patch.columns, by)];
+  const across = cells(columns);
+  const values = new Float32Array(cells(rows) * across).fill(Number.NaN);
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      const to = Math.floor(row / by) * across + Math.floor(column / by);
+      const value = patch.values[row * width + column] ?? Number.NaN;
+      if (!(value <= (values[to] ?? Number.NaN)) && !Number.isNaN(value)) {
+        values[to] = value;
+      }
+    }
+  }
+  return { rows, columns, values };
+}
+
+function pooledAxis(axis: Axis, by: number): Axis {
+  return { ...axis, block: axis.block * by, labels: axis.labels.filter((_, at) => at % by === 0) };
+}
+
+/** What one query cannot see of the keys, as far as the kind of a call and its window tell. */
+export function hides(call: AttentionOfModule): (query: Span, key: Span) => boolean {
+  const start = call.start ?? 0;
+  const isCausal = call.kind === "self" && (call.keys.arePositions ?? true);
+  const window = call.window ?? Number.POSITIVE_INFINITY;
+  return (query, key) => {
+    if (call.kind === "cross") {
+      return false;
+    }
+    const isPadding = key.end <= start || query.end <= start;
+    const isLater = isCausal && key.start > query.end - 1;
+    const isGone = isCausal && query.start - (key.end - 1) >= window;
+    return isPadding || isLater || isGone;
+  };
+}
+
+/** The span of a cell. */
+export function spanOf({ start, end, block }: Axis, cell: number): Span {
+  return { start: start + cell * block, end: Math.min(start + (cell + 1) * block, end) };
+}
