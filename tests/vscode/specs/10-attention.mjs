@@ -34,17 +34,17 @@ export default async function ({ editor, step, measure }) {
 
   /** A picture of the whole panel, as wide as the window lets it be. */
   const picture = async (name) => {
-    const widen = async () => {
-      const { width } = await editor.panelArea.boundingBox();
+    const widen = async (isWide) => {
       await page.getByRole("heading", { name: "Attention" }).first().click(); // so that it is the panel that gets wider
       await editor.page.keyboard.press("Control+B");
       await editor.page.keyboard.press("Control+K");
       await editor.page.keyboard.press("Control+M");
-      await until(async () => (await editor.panelArea.boundingBox()).width !== width, "the panel to get another width");
+      const width = async () => (await editor.panelArea.boundingBox()).width;
+      await until(async () => (await width()) > 1300 === isWide, "the panel to get another width");
     };
-    await widen();
+    await widen(true);
     await editor.picture(name, page.locator("body"));
-    await widen();
+    await widen(false);
   };
 
   await step("a copying prompt stops in its prefill", async () => {

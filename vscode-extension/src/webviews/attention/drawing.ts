@@ -68,6 +68,8 @@ export function draw(
 ): void {
   const paint = begin(canvas);
   const { left, top, plot } = layout;
+  paint.fillStyle = color("editor-background");
+  paint.fillRect(0, 0, layout.width, layout.height);
   paint.save();
   paint.beginPath();
   paint.rect(left, top, plot.width, plot.height);

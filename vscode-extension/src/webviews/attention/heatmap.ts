@@ -6,6 +6,7 @@ import type { Scale } from "./colors";
 import { draw, drawPointer, type Layout, layoutOf } from "./drawing";
 import { cellOf, covers, type Patch, type Span } from "./patch";
 import { type Hides, pictureOf } from "./picture";
+import { svgOf } from "./svg";
 import { isWhole, moved, type Size, seen, showing, type Viewport, whole, zoomed } from "./viewport";
 
 export interface Shown {
@@ -97,6 +98,15 @@ export class HeatMap {
       this.#pictures = [...this.#pictures.slice(0, 1), ...this.#pictures.slice(1).slice(-3), { patch, picture }];
       this.#paint();
     }
+  }
+
+  /** All of it, as coarse as it came. */
+  get drawing(): SVGSVGElement {
+    const [first] = this.#pictures;
+    if (first === undefined) {
+      throw new Error("there is no map to draw");
+    }
+    return svgOf(first.patch, first.picture);
   }
 
   /** What is seen, with positions in their text. */

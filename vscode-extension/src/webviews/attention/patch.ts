@@ -91,7 +91,7 @@ export function rowOf(patch: Patch, query: number): Float32Array | undefined {
   return down === undefined || !isExact(patch) ? undefined : patch.values.slice(down * width, (down + 1) * width);
 }
 
-/** One minus other, where both have rows and columns; rows are matched by `rowNames`, else by their position. */
+/** One minus other, over the rows and columns that both have; undefined where blocks of them would be subtracted. */
 export function difference(one: Patch, other: Patch): Patch | undefined {
   const rows = shared(one.rows, other.rows);
   const columns = shared(one.columns, other.columns);

@@ -96,7 +96,15 @@ export class View {
       this.#readers,
     );
     fill(page.content, controls.element, h("div", { class: "views" }, this.#heads, text, map));
-    fill(page.tools, exportButtons({ name: "attention", canvas: () => this.#map.canvas, table: () => this.#table() }));
+    fill(
+      page.tools,
+      exportButtons({
+        name: "attention",
+        canvas: () => this.#map.canvas,
+        drawing: () => this.#map.drawing,
+        table: () => this.#table(),
+      }),
+    );
   }
 
   repaint(): void {
