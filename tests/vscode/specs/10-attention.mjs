@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { until } from "../editor.mjs";
+import { until, WINDOW } from "../editor.mjs";
 import { PROMPT, SESSION } from "../workspace.mjs";
 
 export const title = "the attention panel";
@@ -32,19 +32,14 @@ export default async function ({ editor, step, measure }) {
       throw new Error(`${error.message}; the strip is ${JSON.stringify(await strip())}`);
     });
 
-  /** A picture of the whole panel, as wide as the window lets it be. */
+  /** A picture of the whole panel, in a window in which it is wide. */
   const picture = async (name) => {
-    const widen = async (isWide) => {
-      await page.getByRole("heading", { name: "Attention" }).first().click(); // so that it is the panel that gets wider
-      await editor.page.keyboard.press("Control+B");
-      await editor.page.keyboard.press("Control+K");
-      await editor.page.keyboard.press("Control+M");
-      const width = async () => (await editor.panelArea.boundingBox()).width;
-      await until(async () => (await width()) > 1300 === isWide, "the panel to get another width");
-    };
-    await widen(true);
+    const width = async () => (await editor.panelArea.boundingBox()).width;
+    await editor.page.setViewportSize({ ...WINDOW, width: 3000 });
+    await until(async () => (await width()) > 1100, "the panel to get wider");
     await editor.picture(name, page.locator("body"));
-    await widen(false);
+    await editor.page.setViewportSize(WINDOW);
+    await until(async () => (await width()) < 1000, "the panel to get narrower");
   };
 
   await step("a copying prompt stops in its prefill", async () => {
