@@ -11,6 +11,7 @@ import {
   patchOf,
   patchOfHeads,
   pooled,
+  together,
   valueAt,
 } from "../src/webviews/attention/patch";
 import { highest, minus, over, patchTable, rowIn, stepOf } from "../src/webviews/attention/rows";
@@ -116,23 +117,19 @@ test("a patch knows its cells", () => {
   assert.ok(!isExact(coarse) && isExact(own));
 });
 
-test("heads × keys takes the last query of every head", () => {
-  const heads = headsOf(
-    body(
-      call(
-        "l.0",
-        [
-          [1, 0],
-          [0.25, 0.75],
-        ],
-        [{}, {}],
-      ),
-      call("l.1", [[1, 0, 0]], [{}]),
-    ),
-  );
-  const all = patchOfHeads(heads);
-  assert.deepEqual(all?.rows.labels, ["0.0", "0.1"], "heads with other keys are left out");
-  assert.deepEqual([...(all?.values ?? [])], [0.25, 0.75, 0.25, 0.75]);
+test("heads × keys takes the last query of every head, and leaves blank what a window has left behind", () => {
+  const windowed = call("l.1", [[0.5, 0.5]], [{}]);
+  windowed.keys = { ...windowed.keys, start: 1, end: 3 };
+  const cross: AttentionOfModule = { ...call("l.1.cross", [[1]], [{}]), kind: "cross" };
+  const rows = [
+    [1, 0, 0],
+    [0.25, 0.5, 0.25],
+  ];
+  const heads = headsOf(body(call("l.0", rows, [{ kind: "sink" }, {}]), windowed, cross));
+  const same = together(heads, heads[0] as (typeof heads)[number]);
+  const all = patchOfHeads(same);
+  assert.deepEqual(all?.rows.labels, ["0.0 sink", "0.1", "1.0"], "cross attention looks at another text");
+  assert.deepEqual([...(all?.values ?? [])], [0.25, 0.5, 0.25, 0.25, 0.5, 0.25, nan, 0.5, 0.5]);
 });
 
 test("the difference is of what both have, cell by cell", () => {

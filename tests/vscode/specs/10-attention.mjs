@@ -149,10 +149,12 @@ export default async function ({ editor, step, measure }) {
     await page.getByLabel("Compare with step").first().press("Enter");
     await page.getByText("compared with step 0").waitFor();
     await page.getByText("Step 0: where ' lamp' at 7 looks").waitFor();
+    await picture("attention-compared");
     await page.getByLabel("How steps are compared").selectOption("difference");
     await page.getByText("looks more, and less, than in step 0").waitFor();
     const moon = (await strip()).find(({ text }) => text === " moon");
     assert.match(moon.says, /^−(9\d|100)/);
+    await picture("attention-difference");
   });
 
   await step("stepping back shows the step before again", async () => {
@@ -195,7 +197,7 @@ export default async function ({ editor, step, measure }) {
     await until(async () => /' at \d+ → .*' at \d+: [\d.]+ %$/.test(await tip.textContent()), "single cells", 60_000);
     measure("from zooming in to single ones of them", performance.now() - zoomed);
     await editor.page.keyboard.press("0");
-    await until(async () => (await page.locator("button.head").count()) === 36, "every head", 120_000);
+    await page.locator("button.head").last().waitFor({ timeout: 120_000 });
     measure("from a stop to all heads of 4,001 tokens", performance.now() - stopped);
     await picture("attention-long");
     await editor.press("stop");

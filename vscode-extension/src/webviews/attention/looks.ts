@@ -26,14 +26,18 @@ export class Looks {
     readonly sink: () => Sink,
   ) {}
 
-  /** All heads of the model, or of its last query alone. */
-  async heads(step: number | undefined, signal: AbortSignal, last?: number): Promise<Seen> {
+  /** All heads of the model, roughly if only small pictures are made of them; or those of its last query alone. */
+  async heads(
+    step: number | undefined,
+    signal: AbortSignal,
+    { last, isRough = false }: { last?: number; isRough?: boolean } = {},
+  ): Promise<Seen> {
     const body = await this.#ask(
       {
         ...(step !== undefined && { step }),
         layer: "",
         maxCells: ALL_HEADS,
-        dtype: step === 0 && last === undefined ? "uint8" : "float16",
+        dtype: isRough ? "uint8" : "float16",
         ...(last !== undefined && { queries: { start: last, end: last + 1 } }),
         ...this.#without(),
       },

@@ -93,7 +93,7 @@ async function settle(done: Promise<void>): Promise<void> {
     await done;
   } catch (error) {
     if (!(error instanceof Cancelled)) {
-      page.say(error instanceof Error ? error.message : String(error), "error");
+      view.complain(error instanceof Error ? error.message : String(error));
     }
   }
 }
@@ -111,7 +111,7 @@ async function first(known: Known, signal: AbortSignal): Promise<void> {
   const last = lengthOf(known.generation) - 1;
   const isLong = known.generation?.step === 0 && last >= LONG && !known.whole.has(controls.kept.sink);
   known.now = await (isLong
-    ? known.looks.heads(undefined, signal, last).catch(() => all(known, signal))
+    ? known.looks.heads(undefined, signal, { last }).catch(() => all(known, signal))
     : all(known, signal));
   known.other = undefined;
   paint(known, {});
@@ -119,7 +119,7 @@ async function first(known: Known, signal: AbortSignal): Promise<void> {
 
 async function all({ looks, generation, whole }: Known, signal: AbortSignal): Promise<Seen> {
   const { sink } = controls.kept;
-  const seen = whole.get(sink) ?? (await looks.heads(generation?.step === 0 ? 0 : undefined, signal));
+  const seen = whole.get(sink) ?? (await looks.heads(undefined, signal, { isRough: generation?.step === 0 }));
   whole.set(sink, seen);
   return seen;
 }
@@ -210,13 +210,13 @@ async function finer(rows: Span, columns: Span): Promise<void> {
       if (part) {
         view.refine(part);
       }
-    } else {
+    } else if (new Set(known.now?.body.calls.map(({ keys }) => `${keys.start} ${keys.end}`)).size === 1) {
       view.refineHeads(await known.looks.keys(columns, signal));
     }
     again();
   } catch (error) {
     if (!(error instanceof Cancelled)) {
-      page.say(error instanceof Error ? error.message : String(error), "error");
+      view.complain(error instanceof Error ? error.message : String(error));
     }
   }
 }

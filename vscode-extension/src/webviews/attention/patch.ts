@@ -33,31 +33,35 @@ export function patchOf({ call, is }: Head): Patch {
   return { rows: axisOf(call.queries), columns: axisOf(call.keys), values: tileValues(is.tile) };
 }
 
-/** Heads × keys, each by its last query. Heads of calls with other keys are left out. */
+/** The heads that can stand in one map: all that look at the same text, or at the same blocks of it. */
+export function together(heads: readonly Head[], anchor: Head): Head[] {
+  const isCross = (call: AttentionOfModule): boolean => call.kind === "cross";
+  const { keys } = anchor.call;
+  const isExact = heads.every(({ call }) => (call.keys.block ?? 1) === 1);
+  return heads.filter(
+    ({ call }) =>
+      isCross(call) === isCross(anchor.call) &&
+      (isExact || (call.keys.start === keys.start && call.keys.end === keys.end && call.keys.block === keys.block)),
+  );
+}
+
+/** Heads × keys, each by its last query. Keys that a head's window has left behind have no number. */
 export function patchOfHeads(heads: readonly Head[]): Patch | undefined {
-  const keys = heads[0]?.call.keys;
-  if (keys === undefined) {
+  const keys = heads.map(({ call }) => axisOf(call.keys));
+  const start = Math.min(...keys.map((axis) => axis.start));
+  const longest = keys.find((axis) => axis.start === start);
+  if (longest === undefined) {
     return undefined;
   }
-  const columns = axisOf(keys);
-  const same = heads.filter(
-    ({ call }) => call.keys.start === keys.start && call.keys.labels.length === keys.labels.length,
-  );
+  const columns = { ...longest, end: Math.max(...keys.map(({ end }) => end)) };
   const width = cells(columns);
-  const values = new Float32Array(same.length * width);
-  same.forEach((head, at) => {
-    values.set(tileValues(head.is.tile).slice(-width), at * width);
+  const values = new Float32Array(heads.length * width).fill(Number.NaN);
+  heads.forEach((head, at) => {
+    const own = tileValues(head.is.tile).slice(-cells(axisOf(head.call.keys)));
+    values.set(own, at * width + (cellOf(columns, head.call.keys.start) ?? 0));
   });
-  return {
-    rows: {
-      start: 0,
-      end: same.length,
-      block: 1,
-      labels: same.map(({ name, is }) => `${name} ${is.kind ?? ""}`.trim()),
-    },
-    columns,
-    values,
-  };
+  const labels = heads.map(({ name, is }) => `${name} ${is.kind ?? ""}`.trim());
+  return { rows: { start: 0, end: heads.length, block: 1, labels }, columns, values };
 }
 
 export function cells({ start, end, block }: Axis): number {

@@ -9,8 +9,8 @@ export interface Looking {
   /** Quoted, of all tokens from `start` on. */
   labels: readonly string[];
   start: number;
-  /** The position that looks. */
-  query: number;
+  /** The position that looks, if it is one of them. */
+  query: number | undefined;
   /** By token; NaN where it sees nothing, missing behind its end. */
   weights: Float32Array;
   scale: Scale;
@@ -44,7 +44,7 @@ export class Strip {
 
   show({ labels, start, query, weights, scale, isDifference, leftOut }: Looking): void {
     this.#fill(labels, start);
-    this.#query = query;
+    this.#query = query ?? start;
     this.#tokens.forEach((token, at) => {
       const position = start + at;
       const value = weights[at] ?? Number.NaN;
@@ -57,7 +57,7 @@ export class Strip {
       token.title = `${labels[at]} at ${position}: ${words}${isQuery ? ", which looks" : ""}`;
       token.setAttribute("aria-selected", isQuery ? "true" : "false");
     });
-    const chosen = this.#tokens[query - start];
+    const chosen = query === undefined ? undefined : this.#tokens[query - start];
     if (chosen) {
       this.element.setAttribute("aria-activedescendant", chosen.id);
     }

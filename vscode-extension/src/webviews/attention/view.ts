@@ -12,7 +12,7 @@ import { HeatMap, type Shown } from "./heatmap";
 import type { Seen } from "./looks";
 import { lookTable } from "./looktable";
 import { Overview } from "./overview";
-import { difference, hides, isExact, type Patch, patchOf, patchOfHeads, type Span } from "./patch";
+import { difference, hides, isExact, type Patch, patchOf, patchOfHeads, type Span, together } from "./patch";
 import { minus, over, patchTable, type Row } from "./rows";
 import { Strip } from "./strip";
 import { quoted } from "./text";
@@ -45,6 +45,8 @@ export interface Picks {
 export class View {
   #scene: Scene | undefined;
   #order: Head[] = [];
+  /** Those of them that stand in the map of all heads. */
+  #rows: Head[] = [];
   #mapped: { patch: Patch; caption: string } | undefined;
   readonly #overview: Overview;
   readonly #heads: HTMLElement;
@@ -59,9 +61,12 @@ export class View {
   readonly #mapTitle = h("h2", {});
   readonly #map: HeatMap;
   readonly #otherMap: HeatMap;
+  readonly #stepTitle = h("p", { class: "note" });
+  readonly #otherStepTitle = h("p", { class: "note" });
   readonly #note = h("p", { class: "note" });
   readonly #legend = h("p", { class: "legend", "aria-hidden": "true" });
   readonly #readers = h("div", {});
+  readonly #complaint = h("p", { class: "message error", role: "alert", hidden: true });
 
   constructor(
     readonly page: Frame,
@@ -69,7 +74,11 @@ export class View {
     readonly picks: Picks,
   ) {
     this.#overview = new Overview((name) => picks.head(name));
-    this.#strip = new Strip("Tokens: where one of them looks", (position) => picks.query(position));
+    this.#strip = new Strip("Tokens: where one of them looks", (position) => {
+      if (this.#scene?.head?.call.kind !== "cross") {
+        picks.query(position);
+      }
+    });
     this.#otherStrip = new Strip("Tokens of the other step", () => undefined);
     const pick = (row: number): void => this.#picked(row);
     this.#map = new HeatMap("Map of attention", { pick, coarse: (rows, columns) => picks.coarse(rows, columns) });
@@ -90,12 +99,17 @@ export class View {
       "section",
       { class: "large" },
       this.#mapTitle,
-      h("div", { class: "compared" }, this.#map.element, this.#otherMap.element),
+      h(
+        "div",
+        { class: "compared" },
+        h("div", {}, this.#stepTitle, this.#map.element),
+        h("div", {}, this.#otherStepTitle, this.#otherMap.element),
+      ),
       this.#note,
       this.#legend,
       this.#readers,
     );
-    fill(page.content, controls.element, h("div", { class: "views" }, this.#heads, text, map));
+    fill(page.content, controls.element, this.#complaint, h("div", { class: "views" }, this.#heads, text, map));
     fill(
       page.tools,
       exportButtons({
@@ -113,8 +127,15 @@ export class View {
     }
   }
 
+  /** Says what went wrong beside what is there. */
+  complain(message: string): void {
+    this.#complaint.textContent = message;
+    this.#complaint.hidden = false;
+  }
+
   show(scene: Scene): void {
     this.#scene = scene;
+    this.#complaint.hidden = true;
     const { now, head } = scene;
     this.controls.offer(now.heads, scene.steps);
     if (head === undefined) {
@@ -145,7 +166,7 @@ export class View {
   }
 
   refineHeads(heads: readonly Head[]): void {
-    const patch = patchOfHeads(this.#order.flatMap(({ name }) => sameHead(heads, name) ?? []));
+    const patch = patchOfHeads(this.#rows.flatMap(({ name }) => sameHead(heads, name) ?? []));
     if (patch) {
       this.#map.refine(patch);
     }
@@ -153,7 +174,7 @@ export class View {
 
   #picked(row: number): void {
     const isMany = (this.#scene?.head?.call.queries.size ?? 0) > 1;
-    const head = this.#order[row];
+    const head = this.#rows[row];
     if (isMany) {
       this.picks.query(row);
     } else if (head) {
@@ -178,8 +199,10 @@ export class View {
     const weights = isDifference ? minus(own, over(otherRow, text.start, text.labels.length, isCausal)) : own;
     const scale = isDifference ? differenceScale() : weightScale();
     const leftOut = head.is.leftOut;
-    this.#strip.show({ ...text, query: row.query, weights, scale, isDifference, leftOut });
-    const query = isCausal ? (text.labels[row.query - text.start] ?? "") : "";
+    const isCross = head.call.kind === "cross";
+    this.#strip.show({ ...text, query: isCross ? undefined : row.query, weights, scale, isDifference, leftOut });
+    const { labels, start } = isCross && (head.call.queries.block ?? 1) === 1 ? head.call.queries : text;
+    const query = isCross && labels === text.labels ? "" : (labels[row.query - start] ?? "");
     const what = isDifference ? `looks more, and less, than in step ${scene.other?.body.step}` : "looks";
     fill(this.#stripTitle, "Where ", h("span", { class: "token" }, query), ` at ${row.query} ${what}`);
     if (scene.isPinned) {
@@ -211,15 +234,24 @@ export class View {
   // ------------------------------------------------------------------------------------------------------------ the maps
 
   #showMaps(scene: Scene, head: Head, isMany: boolean): void {
-    const own = isMany ? (scene.map ?? (scene.now.isPartial ? undefined : patchOf(head))) : patchOfHeads(this.#order);
+    this.#rows = together(this.#order, head);
+    const own = isMany ? (scene.map ?? (scene.now.isPartial ? undefined : patchOf(head))) : patchOfHeads(this.#rows);
     const twin = scene.other && sameHead(scene.other.heads, head.name);
     const isTwinMany = (twin?.call.queries.size ?? 0) > 1;
-    const other = twin && (isTwinMany ? scene.otherMap : this.#sameOrder(scene.other?.heads ?? []));
-    const comparable = own && other && isMany === isTwinMany ? difference(own, other) : undefined;
+    const other =
+      (twin && (isMany ? isTwinMany && scene.otherMap : this.#sameOrder(scene.other?.heads ?? []))) || undefined;
+    const comparable = own && other ? difference(own, other) : undefined;
     const isDifference = this.controls.isDifference && comparable !== undefined;
     const patch = isDifference ? comparable : own;
     this.#map.element.hidden = patch === undefined;
     this.#otherMap.element.hidden = other === undefined || this.controls.isDifference;
+    for (const [title, seen] of [
+      [this.#stepTitle, scene.now],
+      [this.#otherStepTitle, scene.other],
+    ] as const) {
+      title.hidden = this.#otherMap.element.hidden;
+      title.textContent = `Step ${seen?.body.step}`;
+    }
     this.#mapTitle.textContent = isMany ? `Head ${head.name}: every token` : "All heads: where the last token looks";
     this.#note.textContent = note(scene, isMany, isDifference, this.controls);
     if (patch === undefined) {
@@ -227,7 +259,7 @@ export class View {
     }
     const scale = isDifference ? differenceScale() : weightScale();
     const key = `${isMany} ${patch.rows.end} ${patch.columns.end}`;
-    const rows = isMany ? head.name : this.#order.map(({ name }) => name).join();
+    const rows = isMany ? head.name : this.#rows.map(({ name }) => name).join();
     const version = `${scene.frameId} ${rows} ${isDifference} ${this.controls.kept.sink}`;
     this.#mapped = { patch, caption: this.#mapTitle.textContent };
     this.#map.show({
@@ -235,11 +267,11 @@ export class View {
       key,
       version,
       scale,
-      chosen: isMany ? this.#row(scene) : this.#order.findIndex(({ name }) => name === head.name),
+      chosen: isMany ? this.#row(scene) : this.#rows.findIndex(({ name }) => name === head.name),
     });
     if (other && twin && !this.#otherMap.element.hidden) {
       this.#otherMap.show({
-        ...this.#said(other, twin, isTwinMany, false),
+        ...this.#said(other, twin, isMany, false),
         key: `${other.rows.end} ${other.columns.end}`,
         version: `${version} ${scene.other?.body.step}`,
         scale: weightScale(),
@@ -254,9 +286,10 @@ export class View {
     return query >= start && query < end ? query : undefined;
   }
 
-  /** The heads of another step, in the order of these. */
+  /** The heads of another step, in the order of these; undefined where their last rows are not known one by one. */
   #sameOrder(heads: readonly Head[]): Patch | undefined {
-    return patchOfHeads(this.#order.flatMap(({ name }) => sameHead(heads, name) ?? []));
+    const isCoarse = heads.some(({ call }) => (call.queries.block ?? 1) > 1);
+    return isCoarse ? undefined : patchOfHeads(this.#rows.flatMap(({ name }) => sameHead(heads, name) ?? []));
   }
 
   #said(patch: Patch, head: Head, isMany: boolean, isDifference: boolean): Pick<Shown, "patch" | "hides" | "say"> {
@@ -306,8 +339,11 @@ function note({ now, other, otherRow }: Scene, isMany: boolean, isDifference: bo
   if (now.isPartial) {
     return "Working out every head over the whole text …";
   }
-  if (controls.isDifference && other && !isDifference && otherRow) {
-    return "The two steps share no rows that could be subtracted, or not at this size: only the text above is compared.";
+  if (other && otherRow && !isDifference && (controls.isDifference || isMany)) {
+    const isSame = other.heads[0]?.call.queries.size !== 1;
+    return isMany && isSame && !controls.isDifference
+      ? ""
+      : "The maps of the two steps share no rows, or are too large for it: what is compared is the text.";
   }
   return isMany
     ? ""
