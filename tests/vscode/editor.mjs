@@ -41,6 +41,42 @@ export async function until(look, what, patience = PATIENCE) {
   }
 }
 
+/** Editors write blanks that do not break. */
+const plain = (text) => text.replaceAll("\u00a0", " ");
+
+/** In the page: what an element shows, and what a style puts before and behind its parts. */
+function withBeside(element) {
+  const put = (part, where) => /^"(.*)"$/.exec(getComputedStyle(part, where).content)?.[1].replaceAll('\\"', '"') ?? "";
+  const own = (part) => (part.children.length > 0 ? [...part.children].map(all).join("") : part.innerText);
+  const all = (part) => put(part, "::before") + own(part) + put(part, "::after");
+  return all(element);
+}
+
+/** In the page: the middle of a part of what an element shows. */
+function pointOf(element, part) {
+  const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  const nodes = [];
+  while (texts.nextNode()) {
+    nodes.push(texts.currentNode);
+  }
+  let middle =
+    nodes
+      .map((node) => node.data)
+      .join("")
+      .replaceAll("\u00a0", " ")
+      .indexOf(part) + Math.floor(part.length / 2);
+  const node = nodes.find((each) => {
+    const isHere = middle < each.data.length;
+    middle -= isHere ? 0 : each.data.length;
+    return isHere;
+  });
+  const range = document.createRange();
+  range.setStart(node, middle);
+  range.setEnd(node, middle + 1);
+  const box = range.getBoundingClientRect();
+  return { x: box.x + box.width / 2, y: box.y + box.height / 2 };
+}
+
 export class Editor {
   constructor(page, server, pictures) {
     Object.assign(this, { page, server, pictures });
@@ -186,6 +222,42 @@ export class Editor {
     await this.page.locator(".quick-input-widget input.input").fill(`:${line}`);
     await this.page.keyboard.press("Enter");
     await this.page.locator(".quick-input-widget").waitFor({ state: "hidden" });
+  }
+
+  /** What is written on the first line of a file on the screen that has `part`, with what is shown behind it. */
+  async lineText(file, part) {
+    return plain(await (await this.#line(file, part)).evaluate(withBeside));
+  }
+
+  async #line(file, part) {
+    const lines = this.page.locator(`.monaco-editor[data-uri$="/${file}"] .view-line`);
+    return until(async () => {
+      for (const line of await lines.all()) {
+        if (plain(await line.innerText()).includes(part)) {
+          return line;
+        }
+      }
+      return undefined;
+    }, `a line with ${part}`);
+  }
+
+  /** What the debugger shows of `part` of a line when the pointer rests on it. */
+  async hover(file, line, part) {
+    const widget = this.page.locator(".debug-hover-widget");
+    return until(async () => {
+      const point = await (await this.#line(file, line)).evaluate(pointOf, part);
+      await this.page.mouse.move(WINDOW.width - 40, WINDOW.height - 5); // the status bar: on the way nothing is hovered over
+      await widget.waitFor({ state: "hidden" });
+      await this.page.mouse.move(point.x, point.y);
+      await widget.waitFor({ timeout: 3000 });
+      return plain(await widget.innerText());
+    }, `a hover over ${part}`);
+  }
+
+  /** Types into an input that the extension has opened, and leaves it open. */
+  async type(text, title) {
+    const widget = this.page.locator(".quick-input-widget").filter({ hasText: title });
+    await widget.locator("input.input").fill(text);
   }
 
   async functionBreakpoint(name) {
@@ -390,14 +462,18 @@ export class Editor {
 
   /** A picture in both themes, `NAME-light.png` and `NAME-dark.png`: of the window, or of a part of it. */
   async picture(name, part) {
-    await mkdir(this.pictures, { recursive: true });
     for (const theme of ["light", "dark"]) {
       await this.theme(theme);
-      await this.page.mouse.move(WINDOW.width - 40, WINDOW.height - 40); // nothing is hovered over
-      await this.page.locator(".monaco-hover, .workbench-hover").first().waitFor({ state: "hidden" });
-      const path = join(this.pictures, `${name}-${theme}.png`);
-      await (part ?? this.page).screenshot({ path, animations: "disabled" });
+      await this.snapshot(`${name}-${theme}`, part);
     }
+  }
+
+  /** A picture in the theme that there is, for what closes when another one is chosen. */
+  async snapshot(name, part) {
+    await mkdir(this.pictures, { recursive: true });
+    await this.page.mouse.move(WINDOW.width - 40, WINDOW.height - 40); // nothing is hovered over
+    await this.page.locator(".monaco-hover, .workbench-hover").first().waitFor({ state: "hidden" });
+    await (part ?? this.page).screenshot({ path: join(this.pictures, `${name}.png`), animations: "disabled" });
   }
 
   async #rows(selector) {

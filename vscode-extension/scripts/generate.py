@@ -1,6 +1,7 @@
 """Writes what the extension has from the Python Structs: `python vscode-extension/scripts/generate.py`, from the root.
 
-- `src/protocol/messages.ts`: the types of all `llm/…` messages, and of those of DAP that the extension uses.
+- `src/protocol/messages.ts`: the types of all `llm/…` messages, of the debugger and of the language server, and of
+  those of DAP that the extension uses.
 - `package.json`: the schema of launch.json, with the description of every option.
 
 With `--check` it writes nothing, and fails when they are not what it would write.
@@ -28,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from dap_server.adapter.requests import requests  # noqa: E402
 from dap_server.protocol.launch import LaunchArguments  # noqa: E402
+from dap_server.protocol.llm.language import LANGUAGE_REQUESTS  # noqa: E402
 from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS  # noqa: E402
 from dap_server.protocol.tables import EVENTS, REQUESTS, RequestType  # noqa: E402
 
@@ -49,6 +51,7 @@ DAP_REQUESTS = (
     "reverseContinue",
     "continue",
     "pause",
+    "loadedSources",
     "readMemory",
     "completions",
     "setFunctionBreakpoints",
@@ -72,26 +75,24 @@ def messages() -> str:
     asked |= {name: REQUESTS[name] for name in DAP_REQUESTS}
     told = {**LLM_EVENTS, **{name: EVENTS[name] for name in DAP_EVENTS}}
     structs: dict[type, shapes.StructType] = {}
-    for message in [t for request in asked.values() for t in request] + [*told.values(), LaunchArguments]:
+    requests_of_both = [*asked.values(), *LANGUAGE_REQUESTS.values()]
+    for message in [t for request in requests_of_both for t in request] + [*told.values(), LaunchArguments]:
         if message is not None:
             _collect(shapes.type_info(message), structs)
     parts = [HEAD]
     parts += [_interface(struct) for struct in sorted(structs.values(), key=lambda struct: struct.cls.__name__)]
-    parts.append(_requests(asked))
+    parts.append(_requests("Requests", "What the extension may ask, by its name on the wire.", asked))
+    parts.append(_requests("LanguageRequests", "What it may ask of the language server.", LANGUAGE_REQUESTS))
     parts.append(_events(told))
     return "\n".join(parts)
 
 
-def _requests(asked: dict[str, RequestType]) -> str:
+def _requests(name: str, what: str, asked: dict[str, RequestType]) -> str:
     rows = [
-        f'  "{name}": {{ arguments: {_named(request.arguments)}; body: {_named(request.body)} }};\n'
-        for name, request in asked.items()
+        f'  "{command}": {{ arguments: {_named(request.arguments)}; body: {_named(request.body)} }};\n'
+        for command, request in asked.items()
     ]
-    return (
-        "/** What the extension may ask, by its name on the wire. */\nexport interface Requests {\n"
-        + "".join(rows)
-        + "}\n"
-    )
+    return f"/** {what} */\nexport interface {name} {{\n" + "".join(rows) + "}\n"
 
 
 def _events(told: dict[str, type | None]) -> str:

@@ -2,11 +2,13 @@
 
 import type * as vscode from "vscode";
 import { registerDebugging } from "./debug/register";
+import { registerEditor } from "./editor/register";
 import { registerLanguage } from "./language/start";
 import { registerPanels } from "./panels/register";
 
 export function activate(context: vscode.ExtensionContext): void {
   const stops = registerDebugging(context);
   registerPanels(context, stops);
+  registerEditor(context, stops);
   registerLanguage(context);
 }

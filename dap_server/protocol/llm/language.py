@@ -75,6 +75,8 @@ class ConditionCompletionItem(Struct):
 
 
 class ConditionCompletionResponse(Struct):
+    """What may stand there."""
+
     items: list[ConditionCompletionItem]
 
 

@@ -204,6 +204,73 @@ export interface CompletionsResponseBody {
   targets: CompletionItem[];
 }
 
+/** `llm/conditionCompletion`: what may stand at a column of a text. */
+export interface ConditionCompletionArguments {
+  text: string;
+  /** Default: "condition". */
+  kind?: "condition" | "hitCondition" | "logMessage";
+  /** Of the map, with `line`. */
+  uri?: string;
+  /** From 0. */
+  line?: number;
+  /** Name of a function breakpoint: a module path, a glob, a class, an operation, with a prefix or without. */
+  path?: string;
+  /** What the column or the prefix asks for; otherwise the names of the text decide. */
+  phase?: "after" | "before";
+  /** Default: 0. */
+  column?: number;
+}
+
+/** One of them. */
+export interface ConditionCompletionItem {
+  label: string;
+  /** What it is: `integer`, `number`, `text`, `tensor`, `list`, `function`, `module`, `builtin`, `member`, `word`. */
+  kind: string;
+  /** Of what it takes the place of. */
+  start: number;
+  end: number;
+  /** Its signature. Default: "". */
+  detail?: string;
+  /** Default: "". */
+  documentation?: string;
+}
+
+/** What may stand there. */
+export interface ConditionCompletionResponse {
+  items: ConditionCompletionItem[];
+}
+
+/** One thing that is wrong. */
+export interface ConditionDiagnostic {
+  start: number;
+  end: number;
+  message: string;
+}
+
+/** `llm/conditionDiagnostics`: what is wrong with a text, and in which phase its breakpoint stops. */
+export interface ConditionDiagnosticsArguments {
+  text: string;
+  /** Default: "condition". */
+  kind?: "condition" | "hitCondition" | "logMessage";
+  /** Of the map, with `line`. */
+  uri?: string;
+  /** From 0. */
+  line?: number;
+  /** Name of a function breakpoint: a module path, a glob, a class, an operation, with a prefix or without. */
+  path?: string;
+  /** What the column or the prefix asks for; otherwise the names of the text decide. */
+  phase?: "after" | "before";
+}
+
+/** Empty diagnostics are a text that can be set. */
+export interface ConditionDiagnosticsResponse {
+  diagnostics: ConditionDiagnostic[];
+  /** In which the breakpoint stops; missing while something is wrong. */
+  phase?: "after" | "before";
+  /** What the breakpoint stands on: `step`, `module`, `operation`, `logits`, `processor`, `sample`. */
+  place?: string;
+}
+
 /** Who is to run on. */
 export interface ContinueArguments {
   threadId: number;
@@ -551,6 +618,15 @@ export interface LensResponseBody {
   columns: LensColumn[];
 }
 
+/** Nothing: all loaded sources are asked for. */
+export interface LoadedSourcesArguments {
+}
+
+/** All sources that the debuggee has loaded. */
+export interface LoadedSourcesResponseBody {
+  sources: Source[];
+}
+
 /** `llm/loading`, engine to adapter: how far loading is. Editors get DAP's progress events instead. */
 export interface LoadingEventBody {
   message: string;
@@ -617,6 +693,19 @@ export interface ReadMemoryResponseBody {
   unreadableBytes?: number;
   /** In base64. */
   data?: string;
+}
+
+/** `llm/regenerateMap`: makes a map anew from the model's config, and has the editor change the document. */
+export interface RegenerateMapArguments {
+  uri: string;
+}
+
+/** What became of it. Comments stay with their places. */
+export interface RegenerateMapResponse {
+  /** False where the map is as the model is, or the editor did not take the change. */
+  applied: boolean;
+  /** The new line of every old one that holds the same place, from 0; for breakpoints. */
+  moves: Record<string, number>;
 }
 
 /** Who is to run back. */
@@ -1112,9 +1201,17 @@ export interface Requests {
   "reverseContinue": { arguments: ReverseContinueArguments; body: undefined };
   "continue": { arguments: ContinueArguments; body: ContinueResponseBody };
   "pause": { arguments: PauseArguments; body: undefined };
+  "loadedSources": { arguments: LoadedSourcesArguments; body: LoadedSourcesResponseBody };
   "readMemory": { arguments: ReadMemoryArguments; body: ReadMemoryResponseBody };
   "completions": { arguments: CompletionsArguments; body: CompletionsResponseBody };
   "setFunctionBreakpoints": { arguments: SetFunctionBreakpointsArguments; body: SetFunctionBreakpointsResponseBody };
+}
+
+/** What it may ask of the language server. */
+export interface LanguageRequests {
+  "llm/conditionDiagnostics": { arguments: ConditionDiagnosticsArguments; body: ConditionDiagnosticsResponse };
+  "llm/conditionCompletion": { arguments: ConditionCompletionArguments; body: ConditionCompletionResponse };
+  "llm/regenerateMap": { arguments: RegenerateMapArguments; body: RegenerateMapResponse };
 }
 
 /** What the debugger tells, by its name on the wire. */

@@ -1,0 +1,21 @@
+// All that is seen in the editor of a map.
+
+import * as vscode from "vscode";
+import type { Stops } from "../debug/stops";
+import { registerBreakpoints } from "./breakpoints";
+import { editBreakpoint } from "./editing";
+import { PATH_UNDER_POINTER } from "./hovers";
+import { InlineValues } from "./inlineValues";
+import { registerMapCommands } from "./mapCommands";
+import { openMap } from "./openMap";
+
+export function registerEditor(context: vscode.ExtensionContext, stops: Stops): void {
+  registerBreakpoints(context);
+  registerMapCommands(context);
+  context.subscriptions.push(
+    new InlineValues(stops),
+    vscode.languages.registerEvaluatableExpressionProvider({ language: "llmmap" }, PATH_UNDER_POINTER),
+    vscode.commands.registerCommand("llm.editBreakpoint", editBreakpoint),
+    vscode.commands.registerCommand("llm.openMap", () => openMap(stops)),
+  );
+}
