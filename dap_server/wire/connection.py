@@ -114,7 +114,8 @@ class Connection:
     def respond_error(self, request: Request, error: RequestError) -> None:
         # Braces stay as they are: clients replace only {names} that `variables` has, and ours has none.
         text = _encodable(str(error))
-        body = ErrorResponseBody(error=ErrorMessage(id=error.id, format=text, show_user=error.show_user))
+        is_own = request.command.startswith("llm/")  # who asks for it says what went wrong, where it was asked
+        body = ErrorResponseBody(error=ErrorMessage(id=error.id, format=text, show_user=error.show_user and not is_own))
         self._send(
             Response(
                 seq=next(self._seq),

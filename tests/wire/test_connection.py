@@ -159,6 +159,11 @@ def test_an_error_response_carries_its_text_as_it_is(peer: Peer) -> None:
     assert response["body"]["error"] == {"id": 1, "format": "give {role, content}", "showUser": True}
 
 
+def test_an_error_of_a_message_of_our_own_opens_no_dialog(peer: Peer) -> None:
+    peer.connection.respond_error(Request(seq=4, command="llm/lens"), RequestError("no such layer"))
+    assert peer.read()["body"]["error"] == {"id": 1, "format": "no such layer", "showUser": False}
+
+
 def test_text_without_utf_8_is_sent_all_the_same(peer: Peer) -> None:
     peer.connection.respond_error(Request(seq=4, command="launch"), RequestError("half \ud800 a pair"))
     assert peer.read()["message"] == "half ? a pair"
