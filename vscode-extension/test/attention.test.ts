@@ -202,7 +202,7 @@ test("labels are read as Python writes them, and shown so that blanks are seen",
     "∅",
     "·a·very·long·…",
   ]);
-  assert.equal(inText("'a\\n'"), "a⏎\n");
+  assert.equal(inText("'a\\n'"), "a⏎");
   assert.deepEqual(
     [weight(0.5), weight(1), weight(0), change(-0.25), change(0)],
     ["50.0 %", "100 %", "0 %", "−25.0 %", "0 %"],

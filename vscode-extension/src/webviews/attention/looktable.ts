@@ -16,7 +16,7 @@ export function lookTable(
     const value = weights[at] ?? 0;
     return h(
       "tr",
-      {},
+      { class: value < 0 ? "less" : undefined },
       h("th", { scope: "row", class: "token" }, labels[at] ?? ""),
       h("td", {}, String(start + at)),
       h("td", {}, h("meter", { min: 0, max: 1, value: Math.abs(value), "aria-hidden": "true" })),

@@ -45,12 +45,13 @@ export class Strip {
   show({ labels, start, query, weights, scale, isDifference, leftOut }: Looking): void {
     this.#fill(labels, start);
     this.#query = query ?? start;
+    const nothing = isDifference ? "not in both" : "masked";
     this.#tokens.forEach((token, at) => {
       const position = start + at;
       const value = weights[at] ?? Number.NaN;
       const isQuery = position === query;
       const isOut = position === leftOut;
-      const words = Number.isNaN(value) ? "masked" : isOut ? "left out" : isDifference ? change(value) : weight(value);
+      const words = Number.isNaN(value) ? nothing : isOut ? "left out" : isDifference ? change(value) : weight(value);
       token.className = `token ${isQuery ? "query" : ""} ${Number.isNaN(value) ? "masked" : ""} ${isOut ? "out" : ""}`;
       token.style.backgroundColor = Number.isNaN(value) || isOut ? "" : cssOf(scale, value);
       token.style.color = Number.isNaN(value) || isOut ? "" : inkOn(scale, value);
@@ -75,7 +76,10 @@ export class Strip {
     this.#tokens = labels.map((label, at) =>
       h("span", { id: `${own}-${at}`, role: "option", "data-position": start + at }, inText(label)),
     );
-    fill(this.element, ...this.#tokens);
+    fill(
+      this.element,
+      ...this.#tokens.flatMap((token) => (token.textContent?.endsWith("⏎") ? [token, h("br")] : [token])),
+    );
   }
 
   #key(event: KeyboardEvent): void {

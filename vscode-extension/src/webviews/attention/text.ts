@@ -28,9 +28,9 @@ export function onAxis(label: string): string {
   return text === "" ? "∅" : text.length > 14 ? `${text.slice(0, 13)}…` : text;
 }
 
-/** In running text: a line ends where it ends, and that is seen. */
+/** In running text; the end of a line is seen. */
 export function inText(label: string): string {
-  const text = unquoted(label).replaceAll("\t", "⇥").replaceAll("\n", "⏎\n");
+  const text = unquoted(label).replaceAll("\t", "⇥").replaceAll("\n", "⏎");
   return text === "" ? "∅" : text;
 }
 
