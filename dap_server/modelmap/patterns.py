@@ -18,6 +18,10 @@ _NAME = re.compile(r"[\w*?.\[\]!:-]+")
 _OPERATION = re.compile(r"[\w*?\[\]!]+::[\w*?\[\]!]+(\.[\w*?\[\]!]+)?")
 
 
+WHOLE_MODEL = "."
+"""Its name, as maps write it; its path is empty."""
+
+
 class PatternError(ValueError):
     """The text is no breakpoint name; the message says why."""
 
@@ -71,6 +75,8 @@ def parse_pattern(name: str) -> Pattern:
         raise PatternError(f"'{bad}' (column {text.index(bad) + 1}) cannot be part of a module path, glob or class")
     if text.count("[") != text.count("]"):
         raise PatternError("'[' without ']'")
+    if text == WHOLE_MODEL:
+        return Pattern(text, phase, operation)
     if "..." in text or text.startswith(".") or text.endswith(".") or ".." in text:
         raise PatternError("an empty path segment: two dots in a row, or a dot at an end")
     return Pattern(text, phase, operation)

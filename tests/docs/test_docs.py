@@ -238,3 +238,14 @@ def test_launch_options_have_descriptions() -> None:
     rows = launch_table.table().splitlines()[2:]
     assert len(rows) == len(LaunchArguments.__struct_fields__)
     assert all(row.rstrip(" |").endswith((".", "…")) for row in rows)
+
+
+def test_the_map_that_is_explained_is_that_of_the_example_model() -> None:
+    """Some of its lines, with other blanks between their fields."""
+
+    def fields(text: str) -> list[str]:
+        return [" ".join(line.split()) for line in text.splitlines()]
+
+    explained = (ROOT / "docs" / "model-map.md").read_text(encoding="utf-8").partition("## How to read it\n\n")[2]
+    made = fields((ROOT / "fixtures" / "maps" / "atlas.llmmap").read_text(encoding="utf-8"))
+    assert [line for line in fields(explained.partition("\n\n")[0]) if line not in made] == []

@@ -132,6 +132,16 @@ def test_the_lines_of_token_selection_stop_where_they_say(session: RawClient, ru
         session.move("continue")
 
 
+def test_names_mean_what_lines_mean(session: RawClient, run: Run) -> None:
+    run(prompt=PROMPT, stopOnEntry=True).stop()
+    model, modules = session.break_at("after:.", "model.layers")
+    assert model["verified"]
+    assert not modules["verified"], "nothing calls it"
+    assert "is a list of modules" in modules["message"]
+    assert session.move("continue")["text"] == "after the model in step 0"
+    session.break_at()
+
+
 def test_each_list_replaces_that_of_its_file_only(session: RawClient, run_with: RunWith, mine: Path) -> None:
     other = mine.with_name("other.llmmap")
     other.write_bytes(mine.read_bytes())

@@ -25,7 +25,7 @@ from dap_server.engine.execution.known_operations import find_operations
 from dap_server.engine.execution.motions import HIT, INSTRUCTION_HIT, LINE_HIT
 from dap_server.engine.execution.operations import Site
 from dap_server.modelmap.addresses import AddressError, parse_address
-from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern
+from dap_server.modelmap.patterns import WHOLE_MODEL, Pattern, PatternError, parse_pattern
 from dap_server.modelmap.places import LOGITS, PSEUDO_MODULES, SAMPLE, STEP, Phase
 from dap_server.protocol.errors import did_you_mean
 
@@ -157,7 +157,7 @@ def _place_kind(breakpoint: Breakpoint) -> PlaceKind:
 def resolve_line(wanted: Wanted, anatomy: Anatomy) -> Breakpoint:
     """Finds what a line of a map names: a module by its very path, `.` for the whole model, or a pseudo-module."""
     breakpoint = Breakpoint(wanted.id, wanted.name, wanted.phase or "before", kind="line")
-    path = "" if wanted.name == "." else wanted.name
+    path = "" if wanted.name == WHOLE_MODEL else wanted.name
     if not wanted.class_name and (path in PSEUDO_MODULES or is_logits_processor(path)):
         breakpoint.pseudo = path
         return breakpoint
@@ -170,7 +170,7 @@ def resolve_line(wanted: Wanted, anatomy: Anatomy) -> Breakpoint:
         what = f"'{path}' is" if path else "the loaded model is"
         breakpoint.problem = f"{what} {kind}, not {wanted.class_name}: this map is of another model"
     elif not is_called(anatomy.modules[path]):
-        breakpoint.problem = f"'{path}' is a list of modules, which is not called itself: take one of them"
+        breakpoint.problem = _is_list(path)
     else:
         breakpoint.paths = [path]
     return breakpoint
@@ -196,6 +196,8 @@ def resolve(id: int, name: str, anatomy: Anatomy) -> Breakpoint:
     breakpoint.paths = _matching_paths(pattern, anatomy)
     if not breakpoint.paths:
         breakpoint.problem = _nothing_found(pattern, anatomy)
+    elif pattern.operation is None and not any(is_called(anatomy.modules[path]) for path in breakpoint.paths):
+        breakpoint.problem = _is_list(breakpoint.paths[0])
     return breakpoint
 
 
@@ -235,6 +237,8 @@ def is_logits_processor(name: str) -> bool:
 
 
 def _matching_paths(pattern: Pattern, anatomy: Anatomy) -> list[str]:
+    if pattern.text == WHOLE_MODEL:
+        return [""]
     by_path = [path for path in anatomy.modules if path and pattern.matches_path(path)]
     if by_path:
         return [path for path in by_path if is_called(anatomy.modules[path])] or by_path
@@ -243,7 +247,12 @@ def _matching_paths(pattern: Pattern, anatomy: Anatomy) -> list[str]:
 
 def is_called(module: nn.Module) -> bool:
     """A bare container has no forward of its own; its members are called instead."""
-    return not isinstance(module, (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict))
+    is_container = isinstance(module, (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict))
+    return not is_container or type(module).forward is not nn.Module.forward
+
+
+def _is_list(path: str) -> str:
+    return f"'{path}' is a list of modules, which is not called itself: take one of them"
 
 
 def why_never_called(path: str, anatomy: Anatomy) -> str | None:

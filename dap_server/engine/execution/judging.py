@@ -19,6 +19,7 @@ from dap_server.engine.execution.breakpoints import Breakpoint, BreakpointSet
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.stops import NOTHING, Failure
+from dap_server.modelmap.patterns import WHOLE_MODEL
 from dap_server.modelmap.places import Place
 
 
@@ -188,7 +189,9 @@ class Judging:
             self.say(f"{label}{self.judge.text(message, candidate, sequence)}\n", candidate)
         except ConditionError as error:
             failure = self._failed(breakpoint, candidate, error)
-            self.say(f"the log message of '{breakpoint.name}' is switched off: {failure.text}\n", candidate)
+            self.say(
+                f"the log message of '{breakpoint.name or WHOLE_MODEL}' is switched off: {failure.text}\n", candidate
+            )
 
     def _failed(self, breakpoint: Breakpoint, candidate: Candidate, error: ConditionError) -> Failure:
         raised = type(error.__cause__ or error).__name__

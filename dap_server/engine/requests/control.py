@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from dap_server.engine.execution.breakpoints import is_called
 from dap_server.engine.execution.stepping import Motion
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
@@ -114,8 +115,8 @@ def _called_children(module: nn.Module, path: str) -> list[str]:
     found: list[str] = []
     for name, child in module.named_children():
         child_path = f"{path}.{name}" if path else name
-        if isinstance(child, (nn.ModuleList, nn.ModuleDict)):
-            found.extend(_called_children(child, child_path))
-        else:
+        if is_called(child):
             found.append(child_path)
+        else:
+            found.extend(_called_children(child, child_path))
     return found
