@@ -7,6 +7,7 @@ import { log } from "../log";
 import type { Requests } from "../protocol/messages";
 import { page } from "./page";
 import { saveFile } from "./saving";
+import { destination } from "./travelling";
 import type { ToExtension, ToPanel } from "./wire";
 
 /** What makes one panel differ from another, on this side. */
@@ -18,6 +19,8 @@ export interface PanelKind {
   command: string;
   /** What its page may ask of the debugger. */
   asks: readonly (keyof Requests)[];
+  /** Whether its page may have the run go to another place. Nothing that resumes the run belongs into `asks`. */
+  travels?: true;
 }
 
 /** One kind of panel in one window: shows the focused frame of the active session. */
@@ -85,6 +88,9 @@ export class Panel {
       case "ask":
         void this.#ask(message);
         break;
+      case "travel":
+        void this.#travel(message);
+        break;
       case "cancel":
         this.#pending.get(message.id)?.cancel();
         break;
@@ -128,6 +134,23 @@ export class Panel {
     } finally {
       this.#pending.delete(id);
       source.dispose();
+    }
+  }
+
+  /** What resumes the run ends all other requests, so it is not among those that are cancelled when the run goes on. */
+  async #travel({ id, to }: Extract<ToExtension, { kind: "travel" }>): Promise<void> {
+    const [stop, place] = [this.stops.stop, destination(to)];
+    try {
+      if (!this.kind.travels || place === undefined) {
+        throw new Error("this panel may not go there");
+      }
+      if (stop === undefined) {
+        throw new Error("the model is not stopped");
+      }
+      await ask(stop.session, "llm/runToStep", place);
+      this.#tell({ kind: "answer", id, body: undefined });
+    } catch (error) {
+      this.#tell({ kind: "failed", id, message: error instanceof Error ? error.message : String(error) });
     }
   }
 

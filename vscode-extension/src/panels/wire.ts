@@ -1,6 +1,6 @@
 // What a panel and the extension say to each other. Both sides import it.
 
-import type { Requests } from "../protocol/messages";
+import type { Requests, RunToStepArguments } from "../protocol/messages";
 
 /** From the extension to the panel. */
 export type ToPanel =
@@ -17,6 +17,8 @@ export type ToExtension =
   | { kind: "ready" }
   | { kind: "ask"; id: number; command: keyof Requests; arguments: unknown }
   | { kind: "cancel"; id: number }
+  /** Goes to a place of the run; answered when it is known that there is a way. */
+  | { kind: "travel"; id: number; to: RunToStepArguments }
   /** Writes a file; the person says where. `data` is base64. */
   | { kind: "save"; name: string; data: string }
   /** How long it took from the stop to the first paint, in milliseconds: for the log, and for the end-to-end test. */

@@ -1,7 +1,7 @@
 // A page's side of what is said between a panel and the extension.
 
 import type { ToExtension, ToPanel } from "../../panels/wire";
-import type { Requests } from "../../protocol/messages";
+import type { Requests, RunToStepArguments } from "../../protocol/messages";
 
 interface VsCode {
   postMessage(message: ToExtension): void;
@@ -65,6 +65,16 @@ export function ask<C extends keyof Requests>(
     );
     waiting.set(id, { resolve: resolve as (body: unknown) => void, reject });
     vscode.postMessage({ kind: "ask", id, command, arguments: args });
+  });
+}
+
+/** Has the run go to a place, past all breakpoints; settled when it is known that there is a way. A stop follows. */
+export function travel(to: RunToStepArguments): Promise<void> {
+  last += 1;
+  const id = last;
+  return new Promise((resolve, reject) => {
+    waiting.set(id, { resolve: () => resolve(), reject });
+    vscode.postMessage({ kind: "travel", id, to });
   });
 }
 
