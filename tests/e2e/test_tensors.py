@@ -85,6 +85,48 @@ def test_a_page_comes_as_a_tile_with_its_tokens(stopped: RawClient, hidden: Tens
     assert np.abs(tile(small)).max() == pytest.approx(hidden[0].abs().max().item(), rel=1e-3)
 
 
+def test_how_the_numbers_of_a_page_or_of_all_are_distributed(stopped: RawClient, hidden: Tensor) -> None:
+    for whole, part in ((False, hidden[0, 1:4, 10:20]), (True, hidden)):
+        body = stopped.ask(
+            "llm/tensor",
+            expression="hidden_states",
+            slices=[0, [1, 4], [10, 20]],
+            statistics=True,
+            distribution=True,
+            whole=whole,
+        )
+        flat, found = part.double().numpy().ravel(), body["distribution"]
+        assert body["tile"]["shape"] == [3, 10]
+        assert body["statistics"]["max"] == flat.max()
+        assert found["quantiles"] == pytest.approx(np.percentile(flat, found["percents"]))
+        counts, edges = np.histogram(flat, len(found["counts"]))
+        assert found["edges"] == pytest.approx(edges)
+        assert found["counts"] == counts.tolist()
+        order = np.argsort(-np.abs(flat), kind="stable")[:8]
+        assert [one["value"] for one in found["farthest"]] == flat[order].tolist()
+        assert [hidden[tuple(one["index"])].item() for one in found["farthest"]] == flat[order].tolist()
+        assert "firstNonFinite" not in found
+        assert "sample" not in found
+
+
+def test_of_what_is_not_finite_the_place_is_told(stopped: RawClient) -> None:
+    expression = "torch.tensor([[1.0, 2.0, float('inf')], [float('nan'), -5.0, 0.0]])"
+    body = stopped.ask("llm/tensor", expression=expression, statistics=True, distribution=True)
+    found = body["distribution"]
+    assert found["firstNonFinite"] == [0, 2]
+    assert found["farthest"][:2] == [{"index": [1, 1], "value": -5.0}, {"index": [0, 1], "value": 2.0}]
+    assert sum(found["counts"]) == 4
+    nothing = stopped.ask("llm/tensor", expression="torch.full((2, 2), float('nan'))", distribution=True)
+    assert nothing["distribution"] == {
+        "percents": [],
+        "quantiles": [],
+        "edges": [],
+        "counts": [],
+        "farthest": [],
+        "firstNonFinite": [0, 0],
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -14,10 +14,9 @@ from dap_server.engine.inspection.tensors import slicing, tiles
 from dap_server.engine.inspection.tensors.axes import Axes
 from dap_server.engine.inspection.tensors.saving import save
 from dap_server.engine.inspection.tensors.slicing import Page
-from dap_server.engine.inspection.tensors.statistics import Statistics, statistics
 from dap_server.engine.inspection.tensors.text import dtype_name
-from dap_server.engine.requests.numbers import finite
 from dap_server.engine.requests.table import requests
+from dap_server.engine.requests.tensor_numbers import numbers
 from dap_server.engine.requests.tiles import tile_body
 from dap_server.engine.requests.values import frame_of, result_row
 from dap_server.engine.session import EngineSession
@@ -30,7 +29,6 @@ from dap_server.protocol.llm.tensors import (
     TensorLiteralArguments,
     TensorLiteralResponseBody,
     TensorResponseBody,
-    TensorStatistics,
 )
 from dap_server.wire.handlers import When
 
@@ -55,13 +53,15 @@ def tensor(session: EngineSession, args: TensorArguments) -> TensorResponseBody:
             tile = tiles.tile(page.values, args.max_cells, args.dtype, args.reduction, lambda: report(0, 1))
         except ValueError as error:
             raise InvalidArguments(f"'llm/tensor': {error}") from None
+        stats, spread = numbers(found.tensor, page, args)
         return TensorResponseBody(
             shape=list(found.tensor.shape),
             dtype=dtype_name(found.tensor.dtype),
             device=str(found.tensor.device),
             axes=_axes(found.tensor, page, tile.blocks),
             tile=tile_body(tile),
-            statistics=_statistics(statistics(page.values, report)) if args.statistics else None,
+            statistics=stats,
+            distribution=spread,
         )
 
     return _on_tensor(session, args, job)
@@ -120,17 +120,3 @@ def _axes(tensor: Tensor, page: Page, blocks: tuple[int, ...]) -> list[TensorAxi
             labels = page.labels(i, next(shown))
             axes.append(TensorAxis(name=name, size=size, start=pick[0], end=pick[1], labels=labels))
     return axes
-
-
-def _statistics(found: Statistics) -> TensorStatistics:
-    return TensorStatistics(
-        mean=finite(found.mean),
-        std=finite(found.std),
-        min=finite(found.min),
-        max=finite(found.max),
-        norm=finite(found.norm),
-        zeros=found.zeros,
-        nan=found.nan,
-        positive_inf=found.positive_inf,
-        negative_inf=found.negative_inf,
-    )

@@ -26,6 +26,10 @@ class TensorArguments(Struct):
     reduction: Reduction = "magnitude"
     statistics: bool = False
     """Whether the statistics of the page are wanted too."""
+    distribution: bool = False
+    """Whether its quantiles, histogram and outliers are."""
+    whole: bool = False
+    """Whether statistics and distribution are those of the whole tensor rather than of the page."""
 
 
 class TensorAxis(Struct):
@@ -41,7 +45,7 @@ class TensorAxis(Struct):
 
 
 class TensorStatistics(Struct):
-    """Of all numbers of the page, not only those that are sent; null without a finite one."""
+    """Of all numbers of the page, or of the tensor, not only those that are sent; null without a finite one."""
 
     mean: float | None
     std: float | None
@@ -54,6 +58,30 @@ class TensorStatistics(Struct):
     negative_inf: SafeUInt
 
 
+class TensorElement(Struct):
+    """One number and where it stands in the whole tensor."""
+
+    index: list[SafeUInt]
+    value: float
+
+
+class TensorDistribution(Struct):
+    """How the finite numbers of the page, or of the tensor, are distributed; empty lists where there are none."""
+
+    percents: list[SafeUInt]
+    quantiles: list[float]
+    """By `percents`, interpolated as NumPy does."""
+    edges: list[float]
+    """Of the bins of a histogram, one more than there are; a bin holds its lower edge, the last one both."""
+    counts: list[SafeUInt]
+    farthest: list[TensorElement]
+    """From 0, those first."""
+    first_non_finite: list[SafeUInt] | None = None
+    """Where the first NaN or infinity stands."""
+    sample: SafeUInt | None = None
+    """Of how many elements, drawn at random, quantiles and histogram are where those of all would take long."""
+
+
 class TensorResponseBody(Struct):
     """A page. The axes of the tile are those that have a `start`, in their order; float32 rounds what is wider."""
 
@@ -64,6 +92,7 @@ class TensorResponseBody(Struct):
     axes: list[TensorAxis]
     tile: Tile
     statistics: TensorStatistics | None = None
+    distribution: TensorDistribution | None = None
 
 
 class TensorLiteralArguments(Struct):
