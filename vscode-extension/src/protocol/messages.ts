@@ -1039,6 +1039,10 @@ export interface TensorArguments {
   reduction?: "magnitude" | "maximum";
   /** Whether the statistics of the page are wanted too. Default: false. */
   statistics?: boolean;
+  /** Whether its quantiles, histogram and outliers are. Default: false. */
+  distribution?: boolean;
+  /** Whether statistics and distribution are those of the whole tensor rather than of the page. Default: false. */
+  whole?: boolean;
 }
 
 /** One axis of the tensor: `index` of one that is fixed, `start` and `end` of one that the tile has. */
@@ -1050,6 +1054,28 @@ export interface TensorAxis {
   end?: number;
   /** The token at every cell of the tile; of a cell that stands for several the first one. */
   labels?: string[];
+}
+
+/** How the finite numbers of the page, or of the tensor, are distributed; empty lists where there are none. */
+export interface TensorDistribution {
+  percents: number[];
+  /** By `percents`, interpolated as NumPy does. */
+  quantiles: number[];
+  /** Of the bins of a histogram, one more than there are; a bin holds its lower edge, the last one both. */
+  edges: number[];
+  counts: number[];
+  /** From 0, those first. */
+  farthest: TensorElement[];
+  /** Where the first NaN or infinity stands. */
+  firstNonFinite?: number[];
+  /** Of how many elements, drawn at random, quantiles and histogram are where those of all would take long. */
+  sample?: number;
+}
+
+/** One number and where it stands in the whole tensor. */
+export interface TensorElement {
+  index: number[];
+  value: number;
 }
 
 /** `llm/tensorLiteral`: Python that makes the tensor again. */
@@ -1075,9 +1101,10 @@ export interface TensorResponseBody {
   axes: TensorAxis[];
   tile: Tile;
   statistics?: TensorStatistics;
+  distribution?: TensorDistribution;
 }
 
-/** Of all numbers of the page, not only those that are sent; null without a finite one. */
+/** Of all numbers of the page, or of the tensor, not only those that are sent; null without a finite one. */
 export interface TensorStatistics {
   mean: number;
   std: number;
