@@ -14,7 +14,7 @@ from dap_server.engine.inspection.tensors.pieces import Between, pieces, unheard
 class Element(NamedTuple):
     """One number of a tensor, and where it stands."""
 
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     value: float
 
 
