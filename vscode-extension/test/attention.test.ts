@@ -3,20 +3,12 @@ import { test } from "node:test";
 import type { AttentionHead, AttentionOfModule, AttentionResponseBody } from "../src/protocol/messages";
 import { cellWords } from "../src/webviews/attention/cell";
 import { headsOf, kindOf, layerNames, ofKind, sorted, telling } from "../src/webviews/attention/heads";
-import {
-  difference,
-  hides,
-  isExact,
-  type Patch,
-  patchOf,
-  patchOfHeads,
-  pooled,
-  together,
-  valueAt,
-} from "../src/webviews/attention/patch";
+import { difference, hides, patchOf, patchOfHeads, pooled, together } from "../src/webviews/attention/patch";
 import { highest, minus, over, patchTable, rowIn, stepOf } from "../src/webviews/attention/rows";
-import { change, inText, onAxis, quoted, unquoted, weight } from "../src/webviews/attention/text";
-import { isWhole, labelled, moved, seen, showing, whole, zoomed } from "../src/webviews/attention/viewport";
+import { change, inText, quoted, weight } from "../src/webviews/attention/text";
+import { onAxis, unquoted } from "../src/webviews/shared/heatmap/labels";
+import { isExact, type Patch, valueAt } from "../src/webviews/shared/heatmap/patch";
+import { isWhole, labelled, moved, seen, showing, whole, zoomed } from "../src/webviews/shared/heatmap/viewport";
 
 const { NaN: nan } = Number;
 

@@ -1,7 +1,7 @@
 // What is said of one cell of a map. Knows no page.
 
 import type { AttentionHead } from "../../protocol/messages";
-import { type Axis, cellOf, type Patch, type Span, spanOf, valueAt } from "./patch";
+import { type Axis, cellOf, type Patch, type Span, spanOf, valueAt } from "../shared/heatmap/patch";
 import { change, weight } from "./text";
 
 export interface Told {

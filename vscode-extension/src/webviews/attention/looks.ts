@@ -1,10 +1,11 @@
 // What the page asks of the debugger: where heads look, in the step of a frame or in another one.
 
 import type { AttentionArguments, AttentionResponseBody } from "../../protocol/messages";
+import type { Patch, Span } from "../shared/heatmap/patch";
 import { Answers } from "./answers";
 import type { Sink } from "./controls";
 import { type Head, headsOf } from "./heads";
-import { type Patch, patchOf, type Span } from "./patch";
+import { patchOf } from "./patch";
 
 const ALL_HEADS = 1 << 18;
 const ONE_HEAD = 1 << 16;

@@ -5,12 +5,12 @@
 
 import type { GenerationResponseBody } from "../../protocol/messages";
 import { frame } from "../shared/frame";
+import type { Patch, Span } from "../shared/heatmap/patch";
 import { Cancelled, follow, type Stop } from "../shared/host";
 import { onThemeChange } from "../shared/theme";
 import { Controls, type Sink } from "./controls";
 import { type Head, isBelow, sameHead, telling } from "./heads";
 import { Looks, type Seen } from "./looks";
-import type { Patch, Span } from "./patch";
 import { type Row, rowIn, stepOf } from "./rows";
 import { View } from "./view";
 import "./style.css";

@@ -2,10 +2,10 @@
 
 import type { AttentionHead } from "../../protocol/messages";
 import { fill, h } from "../shared/dom";
-import type { Scale } from "./colors";
+import type { Scale } from "../shared/heatmap/colors";
+import { pictureOf } from "../shared/heatmap/picture";
 import { type Head, kindOf, type Sort, sentence } from "./heads";
 import { hides, patchOf, pooled } from "./patch";
-import { pictureOf } from "./picture";
 
 const SIDE = 64;
 const MANY = 16;

@@ -1,28 +1,9 @@
 // Weights over a stretch of queries and keys, of one head or of many. Knows no page.
 
 import type { AttentionAxis, AttentionOfModule } from "../../protocol/messages";
+import { type Axis, cellOf, cells, isExact, type Patch, type Span, valueAt } from "../shared/heatmap/patch";
 import { tileValues } from "../shared/tiles";
 import type { Head } from "./heads";
-
-/** A stretch of positions, or of heads; `end` is behind the last one. */
-export interface Span {
-  start: number;
-  end: number;
-}
-
-/** Its cells stand for `block` positions each, the last one perhaps for fewer. */
-export interface Axis extends Span {
-  block: number;
-  /** Of every cell. */
-  labels: readonly string[];
-}
-
-/** Row by row; NaN where there is no weight. */
-export interface Patch {
-  rows: Axis;
-  columns: Axis;
-  values: Float32Array;
-}
 
 export function axisOf({ start, end, block = 1, labels }: AttentionAxis): Axis {
   return { start, end, block, labels };
@@ -62,30 +43,6 @@ export function patchOfHeads(heads: readonly Head[]): Patch | undefined {
   });
   const labels = heads.map(({ name, is }) => `${name} ${is.kind ?? ""}`.trim());
   return { rows: { start: 0, end: heads.length, block: 1, labels }, columns, values };
-}
-
-export function cells({ start, end, block }: Axis): number {
-  return Math.ceil((end - start) / block);
-}
-
-/** The cell of a position; undefined outside. */
-export function cellOf(axis: Axis, position: number): number | undefined {
-  return position >= axis.start && position < axis.end ? Math.floor((position - axis.start) / axis.block) : undefined;
-}
-
-export function valueAt(patch: Patch, row: number, column: number): number | undefined {
-  const down = cellOf(patch.rows, row);
-  const across = cellOf(patch.columns, column);
-  return down === undefined || across === undefined ? undefined : patch.values[down * cells(patch.columns) + across];
-}
-
-export function isExact({ rows, columns }: Patch): boolean {
-  return rows.block === 1 && columns.block === 1;
-}
-
-/** Whether all of a patch's cells over these rows and columns are in it. */
-export function covers({ rows, columns }: Patch, down: Span, across: Span): boolean {
-  return rows.start <= down.start && rows.end >= down.end && columns.start <= across.start && columns.end >= across.end;
 }
 
 /** The row of a query, key by key; undefined where only blocks of it are known. */
@@ -161,9 +118,4 @@ export function hides(call: AttentionOfModule): (query: Span, key: Span) => bool
     const isGone = isCausal && query.start - (key.end - 1) >= window;
     return isPadding || isLater || isGone;
   };
-}
-
-/** The span of a cell. */
-export function spanOf({ start, end, block }: Axis, cell: number): Span {
-  return { start: start + cell * block, end: Math.min(start + (cell + 1) * block, end) };
 }

@@ -1,8 +1,9 @@
 // Where one token looks, token by token, and the tables of the page. Knows no page.
 
+import { unquoted } from "../shared/heatmap/labels";
+import { type Axis, cells, type Patch, spanOf } from "../shared/heatmap/patch";
 import type { Table } from "../shared/table";
-import { type Axis, cells, type Patch, rowOf, spanOf } from "./patch";
-import { unquoted } from "./text";
+import { rowOf } from "./patch";
 
 /** The keys of a query. */
 export interface Row {

@@ -1,7 +1,7 @@
 // The text, its tokens coloured by where one of them looks. A click on a token has that one look.
 
 import { fill, h } from "../shared/dom";
-import { cssOf, inkOn, type Scale } from "./colors";
+import { cssOf, inkOn, type Scale } from "../shared/heatmap/colors";
 import { highest } from "./rows";
 import { change, inText, weight } from "./text";
 

@@ -1,13 +1,14 @@
 // A map of weights that can be zoomed and panned: by wheel, by dragging, by keys. What is seen of a large one comes later
 // in full resolution, on top of the coarse one.
 
-import { h } from "../shared/dom";
+import { h } from "../dom";
 import type { Scale } from "./colors";
 import { draw, drawPointer, type Layout, layoutOf } from "./drawing";
 import { cellOf, covers, type Patch, type Span } from "./patch";
 import { type Hides, pictureOf } from "./picture";
 import { svgOf } from "./svg";
 import { isWhole, moved, type Size, seen, showing, type Viewport, whole, zoomed } from "./viewport";
+import "./heatmap.css";
 
 export interface Shown {
   /** Changes when another thing is shown, which begins with all of it. */
@@ -25,7 +26,7 @@ export interface Shown {
 }
 
 export interface Listeners {
-  pick(row: number): void;
+  pick(row: number, column: number): void;
   /** These rows and columns are seen, but only coarsely. */
   coarse?(rows: Span, columns: Span): void;
 }
@@ -49,6 +50,7 @@ export class HeatMap {
   constructor(
     label: string,
     readonly listeners: Listeners,
+    hint = "Arrows move, Enter chooses a row, + and - zoom.",
   ) {
     const button = (text: string, title: string, onclick: () => void): HTMLElement =>
       h("button", { class: "quiet", title, "aria-label": title, onclick }, text);
@@ -58,7 +60,7 @@ export class HeatMap {
         class: "plot",
         tabindex: 0,
         role: "application",
-        "aria-label": `${label}. Arrows move, Enter chooses a row, + and - zoom.`,
+        "aria-label": `${label}. ${hint}`,
       },
       this.canvas,
       this.#pointer,
@@ -98,6 +100,13 @@ export class HeatMap {
       this.#pictures = [...this.#pictures.slice(0, 1), ...this.#pictures.slice(1).slice(-3), { patch, picture }];
       this.#paint();
     }
+  }
+
+  /** Moves the cursor to a cell, and sees to it that it is seen. */
+  point(row: number, column: number): void {
+    const { rows, columns } = this.#shown?.patch ?? { rows: { start: 0 }, columns: { start: 0 } };
+    this.#cursor = { row: row - rows.start, column: column - columns.start };
+    this.#look(showing(this.#view, this.#cursor.row, this.#cursor.column, this.#size));
   }
 
   /** All of it, as coarse as it came. */
@@ -223,9 +232,9 @@ export class HeatMap {
     });
     plot.addEventListener("pointermove", (event) => this.#pointed(event));
     plot.addEventListener("pointerup", (event) => {
-      const { y, isInside } = this.#cellAt(event);
+      const { x, y, isInside } = this.#cellAt(event);
       if (this.#drag && !this.#drag.hasMoved && isInside) {
-        this.listeners.pick((this.#shown?.patch.rows.start ?? 0) + Math.floor(y));
+        this.#pick(Math.floor(y), Math.floor(x));
       }
       this.#drag = undefined;
     });
@@ -298,13 +307,18 @@ export class HeatMap {
     } else if (event.key === "0") {
       this.#look(whole(this.#size));
     } else if (event.key === "Enter" && this.#cursor) {
-      this.listeners.pick((this.#shown?.patch.rows.start ?? 0) + this.#cursor.row);
+      this.#pick(this.#cursor.row, this.#cursor.column);
     } else if (event.key === "Escape") {
       this.#leave();
     } else {
       return;
     }
     event.preventDefault();
+  }
+
+  #pick(row: number, column: number): void {
+    const { rows, columns } = this.#shown?.patch ?? { rows: { start: 0 }, columns: { start: 0 } };
+    this.listeners.pick(row + rows.start, column + columns.start);
   }
 
   #step(down: number, right: number): void {

@@ -1,8 +1,8 @@
 // A map as a drawing, with its labels as text. The cells are one picture in it, so that large maps stay small files.
 
-import { color } from "../shared/theme";
-import { cells, type Patch } from "./patch";
-import { onAxis } from "./text";
+import { color } from "../theme";
+import { onAxis } from "./labels";
+import { type Axis, cells, type Patch } from "./patch";
 import { labelled } from "./viewport";
 
 const SPACE = "http://www.w3.org/2000/svg";
@@ -36,13 +36,11 @@ export function svgOf(patch: Patch, picture: HTMLCanvasElement): SVGSVGElement {
   );
   for (const row of labelled({ start: 0, end: height }, cell, LABEL)) {
     const at = { x: MARGIN - 5, y: MARGIN + (row + 0.5) * cell + 4, "text-anchor": "end" };
-    root.append(element("text", at, onAxis(patch.rows.labels[row] ?? "")));
+    root.append(element("text", at, labelOf(patch.rows, row)));
   }
   for (const column of labelled({ start: 0, end: width }, cell, LABEL)) {
     const [x, y] = [MARGIN + (column + 0.5) * cell + 3, MARGIN - 5];
-    root.append(
-      element("text", { x, y, transform: `rotate(-60 ${x} ${y})` }, onAxis(patch.columns.labels[column] ?? "")),
-    );
+    root.append(element("text", { x, y, transform: `rotate(-60 ${x} ${y})` }, labelOf(patch.columns, column)));
   }
   return root;
 }
@@ -58,4 +56,9 @@ function element<K extends keyof SVGElementTagNameMap>(
   }
   made.textContent = text;
   return made;
+}
+
+/** The token of a cell; without labels its position. */
+function labelOf({ labels, start, block }: Axis, cell: number): string {
+  return labels.length > 0 ? onAxis(labels[cell] ?? "") : String(start + cell * block);
 }

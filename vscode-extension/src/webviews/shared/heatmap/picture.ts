@@ -18,6 +18,11 @@ export function pictureOf(patch: Patch, scale: Scale, hides: Hides): HTMLCanvasE
     const down = spanOf(patch.rows, row);
     for (let column = 0; column < width; column++) {
       const value = patch.values[row * width + column] ?? Number.NaN;
+      const mark = scale.mark?.(value);
+      if (mark) {
+        image.data.set([...mark, 255], 4 * (row * width + column));
+        continue;
+      }
       if (Number.isNaN(value) || (value === 0 && hides(down, columns[column] as Span))) {
         continue;
       }

@@ -1,14 +1,16 @@
 // Weights as colours of the theme: from the background over blue to what stands out most.
 
-import { color, isDark } from "../shared/theme";
+import { color, isDark } from "../theme";
 
-type Rgb = readonly [number, number, number];
+export type Rgb = readonly [number, number, number];
 
 export interface Scale {
   /** 256 colours, each of three bytes. */
   colors: Uint8Array;
   /** Which of them a number gets. */
   index(value: number): number;
+  /** What is no ordinary number may have a colour of its own; else NaN is left clear. */
+  mark?(value: number): Rgb | undefined;
 }
 
 /** Weights 0 … 1. Colours go by their square root, so that small ones are seen. */
@@ -19,6 +21,17 @@ export function weightScale(): Scale {
   return {
     colors: ramp([ground, mixed(ground, blue, 0.9), high]),
     index: (value) => Math.round(255 * Math.sqrt(Math.min(Math.max(value, 0), 1))),
+  };
+}
+
+/** Numbers around 0, from -limit to limit: less is red, more is blue. NaN and infinities stand out. */
+export function divergingScale(limit: number): Scale {
+  const { colors } = differenceScale();
+  const [nan, infinite] = [rgb(color("charts-yellow"), [204, 167, 0]), rgb(color("charts-purple"), [177, 128, 215])];
+  return {
+    colors,
+    index: (value) => Math.round(127.5 + 127.5 * Math.max(-1, Math.min(limit > 0 ? value / limit : 0, 1))),
+    mark: (value) => (Number.isFinite(value) ? undefined : Number.isNaN(value) ? nan : infinite),
   };
 }
 

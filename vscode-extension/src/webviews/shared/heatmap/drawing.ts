@@ -1,8 +1,8 @@
 // How a heat map is painted: cells, what is masked, labels, what is pointed at.
 
-import { color } from "../shared/theme";
-import { cellOf, cells, type Patch } from "./patch";
-import { onAxis } from "./text";
+import { color } from "../theme";
+import { onAxis } from "./labels";
+import { type Axis, cellOf, cells, type Patch } from "./patch";
 import { labelled, type Plot, type Size, seen, type Viewport } from "./viewport";
 
 /** In pixels of CSS. */
@@ -24,11 +24,11 @@ const LINE = 13;
 
 export function layoutOf(size: Size, patches: readonly Patch[], width: number): Layout {
   const paint = measuring();
-  const longest = (labels: readonly string[]): number =>
-    Math.max(20, ...labels.slice(0, 2000).map((label) => paint.measureText(onAxis(label)).width));
+  const longest = (axis: Axis | undefined): number =>
+    Math.max(20, ...labelsOf(axis).map((label) => paint.measureText(onAxis(label)).width));
   const [first] = patches;
-  const left = Math.ceil(Math.min(longest(first?.rows.labels ?? []), 120)) + 8;
-  const slanted = Math.min(longest(first?.columns.labels ?? []), 100);
+  const left = Math.ceil(Math.min(longest(first?.rows), 120)) + 8;
+  const slanted = Math.min(longest(first?.columns), 100);
   const top = Math.ceil(slanted * Math.sin(-SLANT)) + 14;
   const beside = Math.ceil(slanted * Math.cos(SLANT)) + 4;
   const cell = Math.min(LARGEST_CELL, (width - left - beside) / size.columns);
@@ -39,6 +39,11 @@ export function layoutOf(size: Size, patches: readonly Patch[], width: number): 
   };
   plot.height = isSquare ? plot.width : Math.min(TALLEST, size.rows * Math.max(14, Math.min(cell, 18)));
   return { width: left + plot.width + beside, height: top + plot.height + 2, left, top, plot, patches };
+}
+
+/** What may stand along an axis; without labels its positions. */
+function labelsOf(axis: Axis | undefined): readonly string[] {
+  return axis?.labels.length ? axis.labels.slice(0, 2000) : [String(axis?.end ?? "")];
 }
 
 function measuring(): CanvasRenderingContext2D {
@@ -194,7 +199,9 @@ function outline(paint: CanvasRenderingContext2D, { left, top, plot }: Layout, f
 
 /** The token at a position; where only blocks of tokens are known, the position. */
 function labelOf(patches: readonly Patch[], axis: "rows" | "columns", position: number): string {
-  const exact = patches.find((patch) => patch[axis].block === 1 && cellOf(patch[axis], position) !== undefined);
+  const exact = patches.find(
+    (patch) => patch[axis].block === 1 && patch[axis].labels.length > 0 && cellOf(patch[axis], position) !== undefined,
+  );
   return exact ? onAxis(exact[axis].labels[position - exact[axis].start] ?? "") : String(position);
 }
 
