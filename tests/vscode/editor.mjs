@@ -397,6 +397,17 @@ export class Editor {
     }, `a value ${matches} of ${name}`);
   }
 
+  /** Chooses an entry of the context menu of a row of the Variables pane. */
+  async menuOfVariable(name, entry) {
+    await (await this.#variable(name)).click({ button: "right" });
+    const menu = this.page.locator(".monaco-menu");
+    await until(async () => {
+      await menu.locator(".action-item").filter({ hasText: entry }).first().click({ timeout: 2000 });
+      await menu.waitFor({ state: "hidden", timeout: 1000 }); // a menu that has just opened takes no click
+      return true;
+    }, `the menu entry ${entry}`);
+  }
+
   async #variable(name) {
     return until(async () => {
       const index = (await this.variables()).findIndex((row) => row.name === name);

@@ -3,10 +3,13 @@
 import * as vscode from "vscode";
 import type { Stops } from "../debug/stops";
 import { attention } from "./attention";
+import { lens } from "./lens";
 import { Panel, type PanelKind } from "./panel";
 import { sampling } from "./sampling";
+import { tensor } from "./tensor";
+import { tensorHere } from "./tensor-here";
 
-const KINDS: readonly PanelKind[] = [attention, sampling];
+const KINDS: readonly PanelKind[] = [attention, lens, sampling, tensor];
 
 export function registerPanels(context: vscode.ExtensionContext, stops: Stops): void {
   for (const kind of KINDS) {
@@ -18,4 +21,5 @@ export function registerPanels(context: vscode.ExtensionContext, stops: Stops): 
       }),
     );
   }
+  context.subscriptions.push(vscode.commands.registerTextEditorCommand("llm.showTensorHere", tensorHere));
 }

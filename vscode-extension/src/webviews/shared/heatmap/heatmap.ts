@@ -198,10 +198,10 @@ export class HeatMap {
       .filter((patch) => cellOf(patch.rows, row) !== undefined && cellOf(patch.columns, column) !== undefined)
       .sort((a, b) => a.rows.block * a.columns.block - b.rows.block * b.columns.block)[0];
     this.#tip.textContent = this.#shown.say(row, column, finest);
-    const { plot, left, top, width } = this.#layout;
+    const { plot, left, top } = this.#layout;
     const x = left + ((this.#cursor.column + 1 - this.#view.left) / this.#view.width) * plot.width;
     const y = top + ((this.#cursor.row + 1 - this.#view.top) / this.#view.height) * plot.height;
-    const isRight = x > width / 2;
+    const isRight = x > this.#plot.clientWidth / 2;
     this.#tip.style.left = isRight ? "" : `${x + 8}px`;
     this.#tip.style.right = isRight ? `${this.#plot.clientWidth - x + plot.width / this.#view.width + 8}px` : "";
     this.#tip.style.top = `${y + 4}px`;
