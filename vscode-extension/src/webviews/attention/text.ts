@@ -8,7 +8,7 @@ export function quoted(text: string): string {
   return text.includes("'") ? written : `'${written.slice(1, -1).replaceAll('\\"', '"')}'`;
 }
 
-/** In running text: a line ends where it ends, and that is seen. */
+/** In running text; the end of a line is seen. */
 export function inText(label: string): string {
   const text = unquoted(label).replaceAll("\t", "⇥").replaceAll("\n", "⏎");
   return text === "" ? "∅" : text;

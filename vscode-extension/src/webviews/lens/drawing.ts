@@ -1,7 +1,7 @@
 // The table as a picture of its own, for files.
 
 import { cssOf, inkOn } from "../shared/heatmap/colors";
-import { onAxis } from "../shared/heatmap/labels";
+import { visible } from "../shared/heatmap/labels";
 import { color } from "../shared/theme";
 import type { Shown } from "./grid";
 import { layerName, measured } from "./table";
@@ -26,15 +26,19 @@ function boxes({ table, next, measure, watched, range, scale }: Shown): { all: B
   const bottom = (layers.length + 1) * CELL.height;
   for (const [at, { position, token, recomputed, cells }] of columns.entries()) {
     const place = { x: SIDE + at * CELL.width, width: CELL.width, ink };
-    all.push({ ...place, y: 0, text: onAxis(next.get(position ?? -1) ?? " ") });
-    all.push({ ...place, y: bottom, text: `${onAxis(token?.text ?? " ")} ${position ?? ""}${recomputed ? " ≈" : ""}` });
+    all.push({ ...place, y: 0, text: visible(next.get(position ?? -1) ?? " ") });
+    all.push({
+      ...place,
+      y: bottom,
+      text: `${visible(token?.text ?? " ")} ${position ?? ""}${recomputed ? " ≈" : ""}`,
+    });
     for (const [layer, cell] of cells.entries()) {
       const share = range.share(measured(cell, measure, watched) ?? 0);
       const y = (layers.length - layer) * CELL.height;
       all.push({
         ...place,
         y,
-        text: onAxis(cell.top[0]?.text ?? ""),
+        text: visible(cell.top[0]?.text ?? ""),
         fill: cssOf(scale, share),
         ink: inkOn(scale, share),
       });

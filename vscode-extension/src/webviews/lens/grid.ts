@@ -3,7 +3,7 @@
 import type { LensLayer } from "../../protocol/messages";
 import { fill, h } from "../shared/dom";
 import { cssOf, inkOn, type Scale } from "../shared/heatmap/colors";
-import { onAxis } from "../shared/heatmap/labels";
+import { visible } from "../shared/heatmap/labels";
 import { type LensTable, layerName, type Measure, measured, percent, type Range } from "./table";
 
 export interface Shown {
@@ -107,7 +107,7 @@ export class Grid {
           ? `${layerName(layer)}, position ${column?.position ?? 0}: ${top.text}, ${percent(top.probability)}`
           : "nothing",
       },
-      top ? onAxis(top.text) : "",
+      top ? visible(top.text) : "",
     );
     if (value !== undefined) {
       const share = range.share(value);
@@ -191,7 +191,7 @@ function heads({ table, next }: Shown): HTMLElement[] {
     return h(
       "th",
       { scope: "col", class: "token", title: "what follows in the text" },
-      text === undefined ? "" : onAxis(text),
+      text === undefined ? "" : visible(text),
     );
   });
   return [h("tr", {}, h("th", { class: "corner", title: "what follows in the text" }, "next"), ...cells)];
@@ -203,7 +203,7 @@ function feet({ table }: Shown): HTMLElement {
     h(
       "th",
       { scope: "col", class: recomputed ? "recomputed" : undefined },
-      h("span", { class: "token" }, token ? onAxis(token.text) : padding ? "padding" : "the whole text"),
+      h("span", { class: "token" }, token ? visible(token.text) : padding ? "padding" : "the whole text"),
       h("span", { class: "at" }, position === undefined ? "" : `${position}${recomputed ? " ≈" : ""}`),
     ),
   );
