@@ -71,6 +71,34 @@ def test_after_a_way_back_the_text_that_followed_is_still_told(run: Run, plain: 
     assert known == [True, True, True, False, False, False]
 
 
+def test_where_it_stands_among_the_layers_and_in_the_selection(run: Run) -> None:
+    client = run("model.embed_tokens", prompt="one two", generation={"max_new_tokens": 2, "repetition_penalty": 1.5})
+    client.stop()
+
+    def standing() -> tuple[int | None, bool]:
+        body = client.ask("llm/generation", count=0)
+        assert body["hasSelection"] and body["tokens"] == []
+        return body.get("layer"), body.get("isSelecting", False)
+
+    assert standing() == (None, False)
+    places = {
+        ("model.layers.0", "before"): (0, False),
+        ("model.layers.2.self_attn", "after"): (2, False),
+        ("model.norm", "before"): (5, False),
+        ("model", "after"): (5, False),
+        ("", "before"): (None, False),
+        ("", "after"): (5, False),
+        ("logits", "before"): (None, True),
+        ("RepetitionPenaltyLogitsProcessor", "before"): (None, True),
+        ("sample", "after"): (None, True),
+        ("step", "before"): (None, False),
+    }
+    for (path, phase), expected in places.items():
+        client.ask("llm/runToStep", step=0, path=path, phase=phase)
+        client.stop()
+        assert standing() == expected, (path, phase)
+
+
 def test_a_thread_that_does_not_exist_is_refused(run: Run) -> None:
     client = at_the_end(run, "sample", prompt="one two")
     with pytest.raises(Refused, match="no thread 2"):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from torch import nn
 
 from dap_server.engine.anatomy.layers import layer_stacks
+from dap_server.modelmap.places import Phase
 
 
 class SourceLine(NamedTuple):
@@ -80,6 +81,22 @@ class Anatomy:
             return []
         behind = [layer for layer in self.layer_paths if order.index(layer) < order.index(path)]
         return list(reversed(behind))
+
+    def last_layer(self, path: str, phase: Phase) -> int | None:
+        """Index, among all layers, of the one that a place is in or behind; None before the first one.
+
+        None also at what is no module, such as the places of the selection.
+        """
+        layer = self._layer_around(path)
+        if layer is None and phase == "after":
+            layer = next((each for each in reversed(self.layer_paths) if _lies_in(each, path)), None)
+        if layer is None:
+            layer = next(iter(self.earlier_layers(path)), None)
+        return None if layer is None else self.layer_paths.index(layer)
+
+
+def _lies_in(path: str, other: str) -> bool:
+    return other == "" or path.startswith(f"{other}.")
 
 
 def source_of_class(kind: type[nn.Module]) -> SourceLine | None:

@@ -11,6 +11,7 @@ from dap_server.engine.requests.numbers import finite
 from dap_server.engine.requests.stack import sequence_of
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
+from dap_server.modelmap.places import END, STEP
 from dap_server.protocol.errors import InvalidArguments
 from dap_server.protocol.llm.generation import (
     Alternative,
@@ -34,6 +35,8 @@ def generation(session: EngineSession, args: GenerationArguments) -> GenerationR
     """A stretch of a sequence's text, token by token, and where the run stands."""
     sequence, debuggee, stop = sequence_of(session, args.thread_id, "llm/generation"), session.ready, session.stop
     present = stop.generation
+    anatomy, path = debuggee.anatomy, stop.place.path
+    is_selecting = path not in anatomy.modules and path not in (STEP, END)
 
     def job() -> GenerationResponseBody:
         total = length_of(present)
@@ -48,9 +51,12 @@ def generation(session: EngineSession, args: GenerationArguments) -> GenerationR
             prompt_length=present.prompt_length,
             steps=len(present.records),
             step=stop.place.step,
-            path=stop.place.path,
+            path=path,
             phase=stop.place.phase,
-            layers=debuggee.anatomy.layer_paths,
+            layers=anatomy.layer_paths,
+            layer=anatomy.last_layer(path, stop.place.phase),
+            is_selecting=is_selecting,
+            has_selection=present.is_own_loop,
             is_over=present.is_over,
         )
 

@@ -65,8 +65,14 @@ class GenerationResponseBody(Struct):
     phase: Literal["before", "after"]
     layers: list[str]
     """Paths of the layers, in their order."""
+    has_selection: bool
+    """Whether steps have such places. Decoding methods of the model's own, and models that do not generate, have none."""
     is_over: bool
     """Whether the last token of the run has been chosen."""
+    layer: SafeUInt | None = None
+    """Index in `layers` of the one that it stands in or behind; missing before the first one."""
+    is_selecting: bool = False
+    """Whether it stands in the choice of a token: at `logits`, a logits processor or `sample`."""
 
 
 class StatusArguments(Struct):

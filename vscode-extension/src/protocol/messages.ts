@@ -372,8 +372,16 @@ export interface GenerationResponseBody {
   phase: "after" | "before";
   /** Paths of the layers, in their order. */
   layers: string[];
+  /**
+   * Whether steps have such places. Decoding methods of the model's own, and models that do not generate, have none.
+   */
+  hasSelection: boolean;
   /** Whether the last token of the run has been chosen. */
   isOver: boolean;
+  /** Index in `layers` of the one that it stands in or behind; missing before the first one. */
+  layer?: number;
+  /** Whether it stands in the choice of a token: at `logits`, a logits processor or `sample`. Default: false. */
+  isSelecting?: boolean;
 }
 
 /** Where the thread is to go on from. */
