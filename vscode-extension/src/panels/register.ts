@@ -3,13 +3,15 @@
 import * as vscode from "vscode";
 import type { Stops } from "../debug/stops";
 import { attention } from "./attention";
+import { generation } from "./generation";
 import { lens } from "./lens";
 import { Panel, type PanelKind } from "./panel";
 import { sampling } from "./sampling";
 import { tensor } from "./tensor";
 import { tensorHere } from "./tensor-here";
+import { timeline } from "./timeline";
 
-const KINDS: readonly PanelKind[] = [attention, lens, sampling, tensor];
+const KINDS: readonly PanelKind[] = [attention, generation, lens, sampling, tensor, timeline];
 
 export function registerPanels(context: vscode.ExtensionContext, stops: Stops): void {
   for (const kind of KINDS) {
