@@ -447,6 +447,15 @@ export class Editor {
     return this.page.locator("iframe.webview.ready").last();
   }
 
+  /** Its upper part, where the rest is empty. */
+  panelTop(height) {
+    const screenshot = async (options) => {
+      const box = await this.panelArea.boundingBox();
+      return this.page.screenshot({ ...options, clip: { ...box, height: Math.min(height, box.height) } });
+    };
+    return { screenshot };
+  }
+
   /** The line of the cursor, as the status bar has it. */
   async cursorLine() {
     const text = await this.page.locator("#status\\.editor\\.selection").innerText();
@@ -471,19 +480,20 @@ export class Editor {
     }
   }
 
-  /** A picture in both themes, `NAME-light.png` and `NAME-dark.png`: of the window, or of a part of it. */
-  async picture(name, part) {
+  /** A picture in both themes, `NAME-light.png` and `NAME-dark.png`: of the window, or of a part; `prepare` precedes each. */
+  async picture(name, part, prepare) {
     for (const theme of ["light", "dark"]) {
       await this.theme(theme);
-      await this.snapshot(`${name}-${theme}`, part);
+      await this.snapshot(`${name}-${theme}`, part, prepare);
     }
   }
 
   /** A picture in the theme that there is, for what closes when another one is chosen. */
-  async snapshot(name, part) {
+  async snapshot(name, part, prepare) {
     await mkdir(this.pictures, { recursive: true });
     await this.page.mouse.move(WINDOW.width - 40, WINDOW.height - 40); // nothing is hovered over
     await this.page.locator(".monaco-hover, .workbench-hover").first().waitFor({ state: "hidden" });
+    await prepare?.();
     await (part ?? this.page).screenshot({ path: join(this.pictures, `${name}.png`), animations: "disabled" });
   }
 

@@ -91,6 +91,9 @@ export class Panel {
       case "travel":
         void this.#travel(message);
         break;
+      case "focus":
+        this.#webview?.reveal(undefined, false);
+        break;
       case "cancel":
         this.#pending.get(message.id)?.cancel();
         break;

@@ -19,6 +19,8 @@ export type ToExtension =
   | { kind: "cancel"; id: number }
   /** Goes to a place of the run; answered when it is known that there is a way. */
   | { kind: "travel"; id: number; to: RunToStepArguments }
+  /** Gives the focus back to the page, which a stop has taken from it. */
+  | { kind: "focus" }
   /** Writes a file; the person says where. `data` is base64. */
   | { kind: "save"; name: string; data: string }
   /** How long it took from the stop to the first paint, in milliseconds: for the log, and for the end-to-end test. */

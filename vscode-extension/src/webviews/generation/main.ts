@@ -3,11 +3,9 @@
 import { fill, h } from "../shared/dom";
 import { exportButtons } from "../shared/exporting";
 import { frame } from "../shared/frame";
-import { ask, Cancelled, follow, choices as kept, type Stop, travel } from "../shared/host";
 import { tableOnDemand } from "../shared/on-demand";
-import { Sequences } from "../shared/sequences";
-import { type AskText, choiceOf, highestEntropy, type Measure, neighbour, Text } from "../shared/text";
-import { Traveller } from "../shared/travelling";
+import { Reading } from "../shared/reading";
+import { choiceOf, highestEntropy, neighbour } from "../shared/text";
 import { Choices } from "./choices";
 import { drawing } from "./drawing";
 import { legend } from "./legend";
@@ -16,127 +14,50 @@ import { TokenList } from "./tokens";
 import "./style.css";
 
 const view = frame("Generation");
-const notice = h("p", { class: "notice", role: "alert" });
 const alternatives = new Choices();
-const sequences = new Sequences(() => void restart());
-const traveller = new Traveller(travel, (message) => fill(notice, message));
+const reading = new Reading({ view, use: "Colours", paint, read: () => readers.update(), left });
 const list = new TokenList({ look, choose, speak });
 const readers = tableOnDemand(
-  () => textTable(text),
-  () => text.where?.step ?? 0,
+  () => textTable(reading.text),
+  () => reading.text.where?.step ?? 0,
 );
-
-let measure: Measure = kept.get<{ measure: Measure }>({ measure: "probability" }).measure;
-let text = new Text();
-let stop: Stop | undefined;
-let scale = 1;
-
 const previous = h(
   "button",
   { onclick: () => go(-1), title: "The same place of the step before (P)" },
   "◂ Previous token",
 );
 const next = h("button", { onclick: () => go(1), title: "The same place of the next step (N)" }, "Next token ▸");
-const measures = h(
-  "select",
-  { "aria-label": "Colours", onchange: () => void chooseMeasure(measures.value as Measure) },
-  h("option", { value: "probability", selected: measure === "probability" }, "Colours: probability"),
-  h("option", { value: "entropy", selected: measure === "entropy" }, "Colours: entropy"),
-);
 const key = h("div", { class: "legend" });
 
 fill(
   view.tools,
   previous,
   next,
-  sequences.element,
-  measures,
-  exportButtons({ name: "generation", table: () => textTable(text), drawing: () => drawing(list) }),
+  reading.sequences,
+  reading.measures,
+  exportButtons({ name: "generation", table: () => textTable(reading.text), drawing: () => drawing(list) }),
 );
-fill(view.content, key, notice, list.element, readers.element);
+fill(view.content, key, reading.notice, list.element, readers.element);
 document.body.append(alternatives.element);
 document.addEventListener("keydown", pressed);
 window.addEventListener("scroll", () => alternatives.hide(), { passive: true });
 
 view.say("Start a model (F5) and stop it, at a breakpoint or with Pause: its text is shown here, token by token.");
-follow({ stopped, running, ended }, (message) => view.say(message, "error"));
+reading.follow();
 
-async function stopped(at: Stop): Promise<void> {
-  if (at.session !== stop?.session) {
-    text = new Text();
-  }
-  stop = at;
-  fill(notice);
+function left(): void {
   alternatives.forget();
-  await sequences.stopped(at);
-  traveller.stopped();
-  await read(at);
-}
-
-function running(): void {
-  traveller.running();
-  alternatives.forget();
-  view.outdated(true);
-}
-
-function ended(): void {
-  traveller.ended();
-  alternatives.forget();
-  view.outdated(true);
   previous.disabled = true;
   next.disabled = true;
 }
 
-/** Settled when what is near the present place is painted; the rest comes after it. */
-function read(at: Stop): Promise<void> {
-  const { threadId } = sequences;
-  const asked: AskText = (args, signal) => ask("llm/generation", args, signal);
-  return new Promise((painted, failed) => {
-    const first = (): void => {
-      view.clear();
-      view.outdated(false);
-      paint();
-      list.reveal();
-      painted();
-    };
-    const whole = async (): Promise<void> => {
-      await text.read(asked, threadId, at.signal, first, paint);
-      if (measure === "entropy") {
-        await text.readEntropies(asked, threadId, at.signal, paint);
-      }
-      readers.update();
-    };
-    whole().catch((error) => {
-      failed(error);
-      if (!(error instanceof Cancelled) && !at.signal.aborted) {
-        fill(notice, error instanceof Error ? error.message : String(error));
-      }
-    });
-  });
-}
-
-async function restart(): Promise<void> {
-  text = new Text();
-  if (stop && !stop.signal.aborted) {
-    await read(stop).catch(() => undefined); // it has said so itself
-  }
-}
-
-async function chooseMeasure(chosen: Measure): Promise<void> {
-  measure = chosen;
-  kept.set({ measure });
-  paint();
-  if (stop && !stop.signal.aborted) {
-    await read(stop).catch(() => undefined);
-  }
-}
-
-function paint(): void {
+function paint(isFirst: boolean): void {
+  const { text, measure } = reading;
   const { where } = text;
   if (where === undefined) {
     return;
   }
-  scale = highestEntropy(text.tokens);
+  const scale = highestEntropy(text.tokens);
   list.element.classList.toggle("entropy", measure === "entropy");
   list.show(shownTokens(text, measure, scale), where.promptLength);
   fill(key, ...legend(measure, scale));
@@ -144,36 +65,34 @@ function paint(): void {
   view.caption(where.path === "end" ? "At the end" : `Step ${where.step}`, ` · ${length}`);
   previous.disabled = neighbour(where, -1) === undefined;
   next.disabled = neighbour(where, 1) === undefined;
+  if (isFirst) {
+    list.reveal();
+  }
 }
 
 function go(direction: 1 | -1): void {
-  const place = text.where && neighbour(text.where, direction);
-  if (place) {
-    fill(notice);
-    traveller.to(place);
-  }
+  const { where } = reading.text;
+  reading.go(where && neighbour(where, direction));
 }
 
 function choose(position: number): void {
-  const { where } = text;
-  const step = text.tokens[position]?.step ?? (where && position >= where.promptLength ? where.step : undefined);
-  if (where && step !== undefined) {
-    fill(notice);
-    traveller.to(choiceOf(where, step));
-  }
+  const { tokens, where } = reading.text;
+  const step = tokens[position]?.step ?? (where && position >= where.promptLength ? where.step : undefined);
+  reading.go(where && step !== undefined ? choiceOf(where, step) : undefined);
 }
 
 function look(position: number | undefined, element: HTMLElement | undefined): void {
-  const { where } = text;
-  if (position === undefined || !element || !where || !stop || stop.signal.aborted) {
+  const { text, signal, threadId } = reading;
+  if (position === undefined || !element || !text.where || !signal) {
     alternatives.hide();
   } else {
-    alternatives.show({ token: text.tokens[position], where, threadId: sequences.threadId }, element, stop.signal);
+    alternatives.show({ token: text.tokens[position], where: text.where, threadId }, element, signal);
   }
 }
 
 function speak(position: number): string {
-  return text.where ? spoken(text.tokens[position], text.where) : "";
+  const { tokens, where } = reading.text;
+  return where ? spoken(tokens[position], where) : "";
 }
 
 function pressed(event: KeyboardEvent): void {

@@ -181,7 +181,7 @@ function isSame(one: Shown, other: Shown | undefined): boolean {
 
 function paint(span: HTMLElement, { position, text, kind, when, unsure }: Shown): void {
   span.dataset.position = String(position);
-  span.className = `${kind} ${when}${unsure === undefined ? "" : " known"}`;
+  span.className = `${kind} ${when}${unsure === undefined ? "" : " known"}${text.includes("\n") ? " breaking" : ""}`;
   span.setAttribute("aria-selected", String(when === "present"));
   if (span.textContent !== text) {
     span.textContent = text;

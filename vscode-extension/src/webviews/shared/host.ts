@@ -68,15 +68,27 @@ export function ask<C extends keyof Requests>(
   });
 }
 
+/** How long after a stop the editor may take the focus of a page that has led there, in milliseconds. */
+const FOCUS_TAKEN = 1000;
+let keepsFocus = false;
+
 /** Has the run go to a place, past all breakpoints; settled when it is known that there is a way. A stop follows. */
 export function travel(to: RunToStepArguments): Promise<void> {
   last += 1;
   const id = last;
+  keepsFocus = document.hasFocus();
   return new Promise((resolve, reject) => {
     waiting.set(id, { resolve: () => resolve(), reject });
     vscode.postMessage({ kind: "travel", id, to });
   });
 }
+
+// VS Code focuses the editor at every stop: whoever travels by the keys of a page would then type into it.
+window.addEventListener("blur", () => {
+  if (keepsFocus) {
+    vscode.postMessage({ kind: "focus" });
+  }
+});
 
 /** Begins to follow the stops. Errors of `stopped` are shown in the page; cancelled ones are not. */
 export function follow(panel: Panel, complain: (message: string) => void): void {
@@ -100,6 +112,9 @@ export function follow(panel: Panel, complain: (message: string) => void): void 
   window.addEventListener("message", ({ data }: MessageEvent<ToPanel>) => {
     switch (data.kind) {
       case "stopped":
+        window.setTimeout(() => {
+          keepsFocus = false;
+        }, FOCUS_TAKEN);
         void stopped({ ...data, signal: next() });
         break;
       case "running":

@@ -1,7 +1,7 @@
 // Steps and the places inside a step, as numbers. Knows no page.
 
 import type { GenerationResponseBody } from "../../protocol/messages";
-import { choiceOf, type Measure, percent, type Text } from "../shared/text";
+import { type Measure, percent, type Text } from "../shared/text";
 import type { Place } from "../shared/travelling";
 
 /** A place inside a step that one can travel to. */
@@ -79,10 +79,6 @@ export function placeInWords({ path, phase }: GenerationResponseBody): string {
     return "at the end";
   }
   return path === "step" ? "at its beginning" : `${phase} ${path || "the whole model"}`;
-}
-
-export function stepPlace(where: GenerationResponseBody, step: number): Place {
-  return choiceOf(where, step);
 }
 
 export function stepTable({ tokens, where }: Text): {
