@@ -172,7 +172,8 @@ test("the timeline is as long as the tape, what lies ahead in a row of its own",
   assert.deepEqual(series(text, "probability"), [
     [0, 1, 2],
     [0.75, null, null],
-    [null, 0.25, 1],
+    [null, 0.25, null],
+    [null, null, 1],
   ]);
   assert.equal(stepText(text, 0), 'step 0: " b", 75.0 %, entropy 0.500 nats');
   assert.equal(length(body({ step: 5 })), 6);

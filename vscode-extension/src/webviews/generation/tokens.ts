@@ -1,6 +1,6 @@
 // The text on the page: a list box of tokens that flows like text. What has not changed is not touched.
 
-import { fill, h } from "../shared/dom";
+import { h } from "../shared/dom";
 import type { Shown } from "./rows";
 
 export interface Listening {
@@ -18,6 +18,7 @@ export class TokenList {
   readonly #generated = h("div", { class: "run", role: "group", "aria-label": "Generated" });
   #spans: HTMLElement[] = [];
   #shown: Shown[] = [];
+  #promptLength = 0;
   #current = -1;
 
   constructor(private readonly listening: Listening) {
@@ -44,32 +45,26 @@ export class TokenList {
 
   /** Paints; `promptLength` positions are set apart. */
   show(shown: Shown[], promptLength: number): void {
-    const isOther = shown.some(({ position }, at) => position !== this.#shown[at]?.position);
-    if (isOther && shown.length <= this.#spans.length) {
-      this.#spans = [];
-      fill(this.#prompt);
-      fill(this.#generated);
-      this.#shown = [];
+    const kept = promptLength === this.#promptLength ? commonLength(shown, this.#shown) : 0;
+    for (const span of this.#spans.splice(kept)) {
+      span.remove();
     }
     const added: [HTMLElement[], HTMLElement[]] = [[], []];
     for (const [at, token] of shown.entries()) {
-      let span = this.#spans[at];
-      if (span === undefined || this.#shown[at]?.position !== token.position) {
-        span?.remove();
-        span = h("span", { role: "option", tabindex: "-1" });
-        this.#spans[at] = span;
+      if (at >= kept) {
+        const span = h("span", { role: "option", tabindex: "-1" });
+        this.#spans.push(span);
         added[token.position < promptLength ? 0 : 1].push(span);
       }
-      if (!isSame(token, this.#shown[at])) {
+      const span = this.#spans[at];
+      if (span && (at >= kept || !isSame(token, this.#shown[at]))) {
         paint(span, token);
       }
-    }
-    for (const span of this.#spans.splice(shown.length)) {
-      span.remove();
     }
     this.#prompt.append(...added[0]);
     this.#generated.append(...added[1]);
     this.#shown = shown;
+    this.#promptLength = promptLength;
     this.#keepOneTabStop();
   }
 
@@ -166,6 +161,12 @@ export class TokenList {
       action(Number(position), span);
     }
   }
+}
+
+/** How many tokens at the beginning stand where others stood. */
+function commonLength(one: Shown[], other: Shown[]): number {
+  const first = one.findIndex(({ position }, at) => position !== other[at]?.position);
+  return first < 0 ? one.length : first;
 }
 
 function isSame(one: Shown, other: Shown | undefined): boolean {

@@ -68,15 +68,16 @@ export function ask<C extends keyof Requests>(
   });
 }
 
-/** How long after a stop the editor may take the focus of a page that has led there, in milliseconds. */
-const FOCUS_TAKEN = 1000;
-let keepsFocus = false;
+/** For how long after a stop, in milliseconds, and how often the focus is brought back to a page that has led there. */
+const FOCUS_TAKEN = 3000;
+const TIMES = 2;
+let refocus = { until: 0, times: 0 };
 
 /** Has the run go to a place, past all breakpoints; settled when it is known that there is a way. A stop follows. */
 export function travel(to: RunToStepArguments): Promise<void> {
   last += 1;
   const id = last;
-  keepsFocus = document.hasFocus();
+  refocus = { until: Number.POSITIVE_INFINITY, times: document.hasFocus() ? TIMES : 0 };
   return new Promise((resolve, reject) => {
     waiting.set(id, { resolve: () => resolve(), reject });
     vscode.postMessage({ kind: "travel", id, to });
@@ -85,7 +86,8 @@ export function travel(to: RunToStepArguments): Promise<void> {
 
 // VS Code focuses the editor at every stop: whoever travels by the keys of a page would then type into it.
 window.addEventListener("blur", () => {
-  if (keepsFocus) {
+  if (refocus.times > 0 && performance.now() < refocus.until) {
+    refocus.times -= 1;
     vscode.postMessage({ kind: "focus" });
   }
 });
@@ -112,9 +114,7 @@ export function follow(panel: Panel, complain: (message: string) => void): void 
   window.addEventListener("message", ({ data }: MessageEvent<ToPanel>) => {
     switch (data.kind) {
       case "stopped":
-        window.setTimeout(() => {
-          keepsFocus = false;
-        }, FOCUS_TAKEN);
+        refocus.until = performance.now() + FOCUS_TAKEN;
         void stopped({ ...data, signal: next() });
         break;
       case "running":

@@ -4,12 +4,13 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Measure } from "../shared/text";
 import { color } from "../shared/theme";
+import type { Bars } from "./rows";
 
 const HEIGHT = 150;
 const AXIS = 52;
 
 export interface ChartData {
-  rows: [number[], (number | null)[], (number | null)[]];
+  rows: Bars;
   measure: Measure;
   /** The highest entropy of the scale, in nats. */
   scale: number;
@@ -115,7 +116,7 @@ export class Chart {
           values: (_, splits) => splits.map((at) => (measure === "probability" ? `${100 * at} %` : `${at} nats`)),
         },
       ],
-      series: [{}, bar(blue), bar(`color-mix(in srgb, ${blue} 40%, transparent)`)],
+      series: [{}, bar(blue), bar(color("charts-yellow")), bar(`color-mix(in srgb, ${blue} 40%, transparent)`)],
       hooks: { drawClear: [(plot) => this.#band(plot)], draw: [(plot) => this.#line(plot)] },
     };
   }

@@ -57,7 +57,7 @@ fill(
   reading.measures,
   exportButtons({ name: "timeline", table: () => stepTable(reading.text), canvas: () => chart.canvas }),
 );
-fill(view.content, area, wedge.element, strip.element, readout, reading.notice, readers.element);
+fill(view.content, area, wedge.element, strip.element, readout, legend(), reading.notice, readers.element);
 onThemeChange(() => chart.restyle());
 new ResizeObserver(() => drawWedge()).observe(area);
 
@@ -79,6 +79,18 @@ function paint(): void {
   view.caption(`Step ${where.step}, ${placeInWords(where)} · ${where.steps} tokens chosen`);
   say(undefined);
   drawWedge();
+}
+
+function legend(): HTMLElement {
+  const mark = (kind: string, meaning: string): HTMLElement =>
+    h("span", {}, h("span", { class: `mark ${kind}`, "aria-hidden": "true" }), meaning);
+  return h(
+    "p",
+    { class: "legend" },
+    mark("past", "what has run"),
+    mark("present", "the present step; inside it its layers, then the choice of its token"),
+    mark("future", "still to come again"),
+  );
 }
 
 function drawWedge(): void {

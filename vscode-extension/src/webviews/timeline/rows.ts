@@ -42,19 +42,22 @@ export function length(where: GenerationResponseBody): number {
   return Math.max(where.steps, where.step + 1);
 }
 
-/** The heights of the chart by step, before the present and from it on: three rows as uPlot wants them. */
-export function series({ tokens, where }: Text, measure: Measure): [number[], (number | null)[], (number | null)[]] {
+export type Bars = [steps: number[], past: Heights, present: Heights, future: Heights];
+type Heights = (number | null)[];
+
+/** The heights of the chart by step: one row for each time, as uPlot wants them. */
+export function series({ tokens, where }: Text, measure: Measure): Bars {
   if (where === undefined) {
-    return [[], [], []];
+    return [[], [], [], []];
   }
   const steps = Array.from({ length: length(where) }, (_, step) => step);
-  const value = (step: number): number | null => tokens[where.promptLength + step]?.[measure] ?? null;
-  const isPast = (step: number): boolean => step < where.step || where.path === "end";
-  return [
-    steps,
-    steps.map((step) => (isPast(step) ? value(step) : null)),
-    steps.map((step) => (isPast(step) ? null : value(step))),
-  ];
+  const rows: Bars = [steps, steps.map(() => null), steps.map(() => null), steps.map(() => null)];
+  for (const step of steps) {
+    const isPast = step < where.step || where.path === "end";
+    const row = rows[isPast ? 1 : step === where.step ? 2 : 3];
+    row[step] = tokens[where.promptLength + step]?.[measure] ?? null;
+  }
+  return rows;
 }
 
 /** A step in words. */
