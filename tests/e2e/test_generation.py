@@ -77,7 +77,7 @@ def test_where_it_stands_among_the_layers_and_in_the_selection(run: Run) -> None
 
     def standing() -> tuple[int | None, bool]:
         body = client.ask("llm/generation", count=0)
-        assert body["hasSelection"] and body["tokens"] == []
+        assert (body["hasSelection"], body["tokens"]) == (True, [])
         return body.get("layer"), body.get("isSelecting", False)
 
     assert standing() == (None, False)

@@ -66,7 +66,7 @@ class GenerationResponseBody(Struct):
     layers: list[str]
     """Paths of the layers, in their order."""
     has_selection: bool
-    """Whether steps have such places. Decoding methods of the model's own, and models that do not generate, have none."""
+    """Whether steps have `logits` and `sample`: not in decoding loops of transformers, nor without generation."""
     is_over: bool
     """Whether the last token of the run has been chosen."""
     layer: SafeUInt | None = None

@@ -114,8 +114,10 @@ export default async function ({ editor, step, measure }) {
     await page.getByText("As a table").click();
   });
 
-  await editor.picture("generation", editor.panelTop(560), async () => {
-    await token("Italian").hover();
-    await page.locator("tr.chosen").waitFor();
+  await step("its pictures are taken", async () => {
+    await editor.picture("generation", editor.panelTop(560), async () => {
+      await token("Italian").hover();
+      await page.locator("tr.chosen").waitFor();
+    });
   });
 }

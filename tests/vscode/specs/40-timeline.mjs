@@ -106,5 +106,7 @@ export default async function ({ editor, step, measure }) {
     await page.getByText("As a table").click();
   });
 
-  await editor.picture("timeline", editor.panelTop(400));
+  await step("its pictures are taken", async () => {
+    await editor.picture("timeline", editor.panelTop(400));
+  });
 }

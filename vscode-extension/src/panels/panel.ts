@@ -10,6 +10,9 @@ import { saveFile } from "./saving";
 import { destination } from "./travelling";
 import type { ToExtension, ToPanel } from "./wire";
 
+/** Milliseconds in which another tab becomes the active one after a page has lost the focus to it. */
+const SOON = 500;
+
 /** What makes one panel differ from another, on this side. */
 export interface PanelKind {
   /** Folder of its page below `src/webviews/`. */
@@ -92,7 +95,7 @@ export class Panel {
         void this.#travel(message);
         break;
       case "focus":
-        this.#webview?.reveal(undefined, false);
+        this.#regainFocus();
         break;
       case "cancel":
         this.#pending.get(message.id)?.cancel();
@@ -154,6 +157,22 @@ export class Panel {
       this.#tell({ kind: "answer", id, body: undefined });
     } catch (error) {
       this.#tell({ kind: "failed", id, message: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  /** From an editor, but not from the command palette or a menu: with these the panel stays the active tab. */
+  #regainFocus(): void {
+    const webview = this.#webview;
+    if (webview?.active === false) {
+      webview.reveal(undefined, false);
+    } else if (webview) {
+      const listener = webview.onDidChangeViewState(() => {
+        if (!webview.active) {
+          listener.dispose();
+          webview.reveal(undefined, false);
+        }
+      });
+      setTimeout(() => listener.dispose(), SOON);
     }
   }
 

@@ -372,9 +372,7 @@ export interface GenerationResponseBody {
   phase: "after" | "before";
   /** Paths of the layers, in their order. */
   layers: string[];
-  /**
-   * Whether steps have such places. Decoding methods of the model's own, and models that do not generate, have none.
-   */
+  /** Whether steps have `logits` and `sample`: not in decoding loops of transformers, nor without generation. */
   hasSelection: boolean;
   /** Whether the last token of the run has been chosen. */
   isOver: boolean;

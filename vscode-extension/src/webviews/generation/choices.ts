@@ -52,7 +52,8 @@ export class Choices {
     const hasChoices = token?.step !== undefined && whenOf(token, where) !== "future";
     const key = `${threadId}:${token?.position}`;
     const known = this.#known.get(key);
-    this.#place(beside, ...heading(looked), ...(hasChoices ? body(known) : [reason(looked)]));
+    const rest = hasChoices ? body(known) : [reason(looked)];
+    this.#place(beside, ...heading({ ...looked, token: known ?? token }), ...rest);
     if (!hasChoices || known || !token) {
       return;
     }
