@@ -229,6 +229,18 @@ export class Editor {
     return plain(await (await this.#line(file, part)).evaluate(withBeside));
   }
 
+  /** Where on the screen a line of a file begins to be written. */
+  async textBox(file, part) {
+    const point = await (await this.#line(file, part)).evaluate(pointOf, part.trim().slice(0, 1));
+    const { x } = await this.page.locator(`.monaco-editor[data-uri$="/${file}"]`).first().boundingBox();
+    return { x: point.x > x ? point.x : -1, y: point.y };
+  }
+
+  /** A part of the window for a picture, by its place on the screen. */
+  part(clip) {
+    return { screenshot: (options) => this.page.screenshot({ ...options, clip }) };
+  }
+
   async #line(file, part) {
     const lines = this.page.locator(`.monaco-editor[data-uri$="/${file}"] .view-line`);
     return until(async () => {
@@ -331,6 +343,12 @@ export class Editor {
         throw new Error(`${error.message}; the stack is ${JSON.stringify(await this.stack())}`);
       },
     );
+  }
+
+  /** Looks at a frame of the stack. */
+  async focusFrame(label) {
+    await this.frame(label);
+    await this.page.locator(".debug-call-stack .monaco-list-row").filter({ hasText: label }).first().click();
   }
 
   /** The number of the line at which a file is stopped. */

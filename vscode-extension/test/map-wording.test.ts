@@ -31,7 +31,7 @@ test("what is wrong with a text keeps it from being set", () => {
     ],
   });
   assert.equal(wrong.does, "nothing");
-  assert.equal(wrong.detail, "$(error) no name 'outpt' here (and 1 more)");
+  assert.equal(wrong.detail, "no name 'outpt' here (and 1 more)");
 });
 
 test("what is right can be set, and says when it stops", () => {

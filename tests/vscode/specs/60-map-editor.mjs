@@ -54,7 +54,8 @@ export default async function ({ editor, folder, step, measure, python }) {
     assert.ok(Math.abs(Number(shown[3]) - percent) < 0.06, `${shown[3]}, not ${percent}`);
     assert.match(await editor.lineText(MAP, "model.layers.2 "), /input \d/);
     assert.doesNotMatch(await editor.lineText(MAP, "model.layers.3 "), /norm \d/, "it has not run yet");
-    await editor.picture("map-editor");
+    const box = await editor.textBox(MAP, "model.layers.2 ");
+    await editor.picture("map-editor", editor.part({ x: box.x - 130, y: box.y - 270, width: 860, height: 310 }));
   });
 
   await step("a path is hovered over as a whole", async () => {
@@ -69,7 +70,8 @@ export default async function ({ editor, folder, step, measure, python }) {
     const input = editor.page.locator(".quick-input-widget");
     await editor.type("nomr > 5", "Condition of the breakpoint at model.layers.2");
     await input.getByText("did you mean 'norm'").waitFor();
-    await editor.snapshot("edit-breakpoint-dark");
+    const top = editor.part({ x: 400, y: 0, width: 760, height: 230 });
+    await editor.snapshot("edit-breakpoint-dark", top);
     await editor.page.keyboard.press("Enter");
     await editor.type("no", "Condition of the breakpoint");
     await input.locator(".monaco-list-row").filter({ hasText: "norm: float" }).first().waitFor();
@@ -93,7 +95,19 @@ export default async function ({ editor, folder, step, measure, python }) {
     await editor.stoppedAt("model.layers.2 (after)");
     assert.equal(await editor.currentLine(MAP), line);
     await editor.frame("step 2");
-    await editor.picture("map-after");
+    await until(async () => (await editor.textBox(MAP, "model.layers.2 ")).x > 0, "the path to be in sight");
+  });
+
+  await step("in Python code, names are hovered over while a Python frame is looked at", async () => {
+    await editor.focusFrame("LlamaModel.forward");
+    await editor.page.locator(".tab.active").filter({ hasText: "modeling_llama.py" }).waitFor();
+    const value = await editor.hover("modeling_llama.py", "hidden_states = decoder_layer(", "hidden_states");
+    assert.match(value, /float32 \[1, 1, 192\]/);
+  });
+
+  await step("the map of the session is one command away", async () => {
+    await editor.command("LLM: Open Model Map");
+    await editor.page.locator(".tab.active").filter({ hasText: MAP }).waitFor();
   });
 
   await step("stopping takes the values away", async () => {

@@ -21,6 +21,7 @@ import { type Row, suggestions, TEXTS, type TextKind, verdict } from "./wording"
 interface Target {
   name: string;
   breakpoint: vscode.Breakpoint | undefined;
+  kinds: readonly TextKind[];
   /** What the language server is told of where it stands. */
   stands: Pick<ConditionDiagnosticsArguments, "uri" | "line" | "path" | "phase">;
   with(texts: Texts): vscode.Breakpoint;
@@ -76,6 +77,7 @@ function mapTarget(breakpoint: vscode.SourceBreakpoint | undefined, on: MapLine)
   return {
     name: phase === "after" ? `after ${place}` : place,
     breakpoint,
+    kinds: ["condition", "hitCondition", "logMessage"],
     stands: { uri: on.document.uri.toString(), line: on.line, ...(phase && { phase }) },
     // Without a column the names in the texts say the phase, which a running session has filled in as a column.
     with: ({ condition, hitCondition, logMessage }) =>
@@ -87,9 +89,10 @@ function functionTarget(breakpoint: vscode.FunctionBreakpoint): Target {
   return {
     name: breakpoint.functionName,
     breakpoint,
+    kinds: ["condition", "hitCondition"], // the protocol has no log message of a function breakpoint
     stands: { path: breakpoint.functionName },
-    with: ({ condition, hitCondition, logMessage }) =>
-      new vscode.FunctionBreakpoint(breakpoint.functionName, true, condition, hitCondition, logMessage),
+    with: ({ condition, hitCondition }) =>
+      new vscode.FunctionBreakpoint(breakpoint.functionName, true, condition, hitCondition),
   };
 }
 
@@ -112,8 +115,7 @@ async function pickTarget(targets: Target[]): Promise<Target | undefined> {
 
 async function pickText(target: Target): Promise<TextKind | undefined> {
   const texts = textsOf(target.breakpoint);
-  const kinds = Object.keys(TEXTS) as TextKind[];
-  const items: Item<TextKind>[] = kinds.map((value) => ({
+  const items: Item<TextKind>[] = target.kinds.map((value) => ({
     label: TEXTS[value].label,
     description: texts[value] ?? TEXTS[value].explained,
     value,

@@ -75,6 +75,9 @@ export class InlineValues implements vscode.Disposable {
     if (held && !held.isComplete && !cancellation.token.isCancellationRequested) {
       await this.#ask(held, this.#pathsInView(held), true);
     }
+    if (held && held === this.#held) {
+      editorsOf(held.map).forEach(showPaths);
+    }
   }
 
   /** Asks for what has come into view, and draws. */
@@ -148,6 +151,14 @@ function isMap(editor: vscode.TextEditor): boolean {
 
 function editorsOf(map: vscode.Uri): vscode.TextEditor[] {
   return vscode.window.visibleTextEditors.filter((editor) => isMap(editor) && editor.document.uri.path === map.path);
+}
+
+/** A stop behind a module stands at the end of its line, to which VS Code scrolls: the paths would be out of sight. */
+function showPaths(editor: vscode.TextEditor): void {
+  const { line, character } = editor.selection.active;
+  if (character > 0 && character === editor.document.lineAt(line).text.length) {
+    editor.revealRange(new vscode.Range(line, 0, line, 0));
+  }
 }
 
 /** The visible lines, and some around them. */

@@ -98,7 +98,7 @@ export function verdict(
     return {
       label: text,
       description: "",
-      detail: `$(error) ${first.message}${others}`,
+      detail: `${first.message}${others}`,
       does: "nothing",
       icon: "error",
     };
