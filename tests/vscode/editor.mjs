@@ -418,6 +418,17 @@ export class Editor {
   /** Chooses an entry of the context menu of a row of the Variables pane. */
   async menuOfVariable(name, entry) {
     await (await this.#variable(name)).click({ button: "right" });
+    await this.#menu(entry);
+  }
+
+  /** Chooses an entry of the context menu of a line in an editor, by a part of its text that is on the screen. */
+  async menuOfLine(file, part, entry) {
+    const lines = this.page.locator(`.monaco-editor[data-uri$="${file}"] .view-line`);
+    await lines.filter({ hasText: part }).first().locator("span span").first().click({ button: "right" });
+    await this.#menu(entry);
+  }
+
+  async #menu(entry) {
     const menu = this.page.locator(".monaco-menu");
     await until(async () => {
       await menu.locator(".action-item").filter({ hasText: entry }).first().click({ timeout: 2000 });

@@ -73,13 +73,15 @@ export default async function ({ editor, step, measure }) {
     await page.getByLabel("Watch a token").press("Enter");
     await until(async () => (await page.locator(".watching .message").innerText()) !== "", "a word about it");
     assert.equal(await page.getByRole("button", { name: "Stop watching" }).count(), 1);
-    await page.getByLabel("Watch a token").fill(" London");
+    await page.getByLabel("Watch a token").fill(" Belgrade");
     await page.getByLabel("Watch a token").press("Enter");
     await until(
       async () => (await page.getByRole("button", { name: "Stop watching" }).count()) === 2,
       "a second token",
     );
+    await page.getByLabel("Of which token").selectOption("1");
     await page.getByLabel("Colours").selectOption("probability");
+    await editor.dismiss();
     await editor.picture("lens", editor.panelArea);
   });
 
@@ -128,7 +130,6 @@ export default async function ({ editor, step, measure }) {
     await cell(6, 0).focus();
     await editor.page.keyboard.press("ArrowLeft");
     await until(async () => (await page.locator("table.lens tfoot th").count()) === 62, "all positions");
-    await editor.picture("lens-long", editor.panelArea);
     await editor.press("stop");
     await editor.ended();
   });

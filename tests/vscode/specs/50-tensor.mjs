@@ -100,6 +100,11 @@ export default async function ({ editor, step, measure }) {
     await until(async () => /: -?[\d.e-]+$/.test(await tip().textContent()), "single numbers");
   });
 
+  await step("the weight of a module is shown from its line of the map", async () => {
+    await editor.menuOfLine(".llmmap", /self_attn\.k_proj/, "View Tensor");
+    await page.locator(".caption").filter({ hasText: /self_attn\.k_proj\.weight"\).*\[64, 192\]/ }).waitFor();
+  });
+
   await step("at the next stop the same expression is shown", async () => {
     await show("hidden_states");
     await caption("hidden_states · float32 [1, 6, 192]");

@@ -8,6 +8,7 @@ import { PATH_UNDER_POINTER } from "./hovers";
 import { InlineValues } from "./inlineValues";
 import { registerMapCommands } from "./mapCommands";
 import { openMap } from "./openMap";
+import { showTensorHere } from "./tensors";
 
 export function registerEditor(context: vscode.ExtensionContext, stops: Stops): void {
   registerBreakpoints(context);
@@ -17,5 +18,6 @@ export function registerEditor(context: vscode.ExtensionContext, stops: Stops): 
     vscode.languages.registerEvaluatableExpressionProvider({ language: "llmmap" }, PATH_UNDER_POINTER),
     vscode.commands.registerCommand("llm.editBreakpoint", editBreakpoint),
     vscode.commands.registerCommand("llm.openMap", () => openMap(stops)),
+    vscode.commands.registerTextEditorCommand("llm.showTensorHere", showTensorHere),
   );
 }

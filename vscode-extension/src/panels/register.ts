@@ -8,7 +8,6 @@ import { lens } from "./lens";
 import { Panel, type PanelKind } from "./panel";
 import { sampling } from "./sampling";
 import { tensor } from "./tensor";
-import { tensorHere } from "./tensor-here";
 import { timeline } from "./timeline";
 
 const KINDS: readonly PanelKind[] = [attention, generation, lens, sampling, tensor, timeline];
@@ -23,5 +22,4 @@ export function registerPanels(context: vscode.ExtensionContext, stops: Stops): 
       }),
     );
   }
-  context.subscriptions.push(vscode.commands.registerTextEditorCommand("llm.showTensorHere", tensorHere));
 }

@@ -1,6 +1,6 @@
 // The watched tokens over the layers, at one position: their probability and their rank.
 
-import { axis, curveColor, uPlot } from "../shared/chart";
+import { axis, curveColor, decades, uPlot } from "../shared/chart";
 import { fill, h } from "../shared/dom";
 import { type Table, tableElement } from "../shared/table";
 import { type LensTable, layerName, watchedIn } from "./table";
@@ -88,10 +88,7 @@ function options(of: "probability" | "rank", count: number): uPlot.Options {
       axis({
         label: isRank ? "rank" : "probability",
         size: isRank ? 44 : 36,
-        ...(isRank && {
-          values: (_chart: uPlot, ticks: number[]) =>
-            ticks.map((tick) => (Math.log10(tick) % 1 === 0 ? String(tick) : "")),
-        }),
+        ...(isRank && { splits: decades, values: (_chart: uPlot, ticks: number[]) => ticks.map(String) }),
       }),
     ],
     series: [{}, ...series],

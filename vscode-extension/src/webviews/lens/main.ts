@@ -42,9 +42,11 @@ interface Kept {
   watch: string[];
   measure: Measure;
   exact: boolean;
+  /** Which of the watched tokens colours are of. */
+  of: number;
 }
 
-const kept: Kept = { ...{ watch: [], measure: "probability", exact: false }, ...choices.get<Partial<Kept>>({}) };
+const kept: Kept = { ...{ watch: [], measure: "probability", exact: false, of: 0 }, ...choices.get<Partial<Kept>>({}) };
 const view = frame("Logit lens");
 const details = new Details((token) => void watch(quoted(token)));
 const curves = new Curves();
@@ -61,6 +63,7 @@ const measures = h(
   { "aria-label": "Colours", onchange: () => choose({ measure: measures.value as Measure }) },
   ...Object.entries(MEASURES).map(([value, text]) => h("option", { value, selected: value === kept.measure }, text)),
 );
+const ofs = h("select", { "aria-label": "Of which token", onchange: () => choose({ of: Number(ofs.value) }) });
 const exact = h("input", { type: "checkbox", checked: kept.exact, onchange: () => void chooseExact() });
 
 let stop: Stop | undefined;
@@ -78,7 +81,7 @@ fill(
   h(
     "div",
     { class: "bar" },
-    h("label", {}, "Colours", measures),
+    h("label", {}, "Colours", measures, ofs),
     watching.element,
     h(
       "label",
@@ -280,6 +283,9 @@ function go({ layer, column }: Spot): void {
 
 function paint(): void {
   watching.show(kept.watch);
+  const isOfToken = kept.measure === "watched" || kept.measure === "rank";
+  ofs.hidden = !isOfToken || kept.watch.length < 2;
+  fill(ofs, ...kept.watch.map((text, at) => h("option", { value: at, selected: at === watchedIndex() }, text)));
   if (known === undefined || where === undefined) {
     return;
   }
@@ -306,12 +312,16 @@ function shown(): Shown {
   return {
     table,
     measure: kept.measure,
-    watched: 0,
-    range: rangeOf(table, kept.measure, 0),
+    watched: watchedIndex(),
+    range: rangeOf(table, kept.measure, watchedIndex()),
     scale: weightScale(),
     next,
     here,
   };
+}
+
+function watchedIndex(): number {
+  return Math.min(kept.of, Math.max(0, kept.watch.length - 1));
 }
 
 /** Whether the run stands in a layer. */

@@ -29,4 +29,10 @@ export function axis(options: uPlot.Axis = {}): uPlot.Axis {
   };
 }
 
+/** Marks of an axis by logarithm: 1, 10, 100 … and none between them. */
+export function decades(_chart: uPlot, _axis: number, low: number, high: number): number[] {
+  const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, at) => 10 ** (first + at));
+}
+
 export { uPlot };

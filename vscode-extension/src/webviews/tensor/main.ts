@@ -137,6 +137,7 @@ function chosen(what: unknown): void {
   named = undefined;
   shown = undefined;
   expression.value = source.expression ?? "";
+  view.caption(source.name);
   choices.set(kept);
   if (stop && !stop.signal.aborted) {
     void settle(load(stop));

@@ -1,7 +1,7 @@
 // Statistics, histogram, quantiles and outliers, as the debugger gives them.
 
 import type { TensorAxis, TensorDistribution, TensorResponseBody, TensorStatistics } from "../../protocol/messages";
-import { axis, uPlot } from "../shared/chart";
+import { axis, decades, uPlot } from "../shared/chart";
 import { fill, h } from "../shared/dom";
 import { number, tableElement } from "../shared/table";
 import { color } from "../shared/theme";
@@ -95,7 +95,8 @@ function options(counts: readonly number[]): uPlot.Options {
       axis({
         label: "count, by logarithm",
         size: 52,
-        values: (_chart, ticks) => ticks.map((tick) => (tick >= 1 && Math.log10(tick) % 1 === 0 ? short(tick) : "")),
+        splits: decades,
+        values: (_chart, ticks) => ticks.map(short),
       }),
     ],
     series: [
