@@ -102,7 +102,10 @@ export default async function ({ editor, step, measure }) {
 
   await step("the weight of a module is shown from its line of the map", async () => {
     await editor.menuOfLine(".llmmap", /self_attn\.k_proj/, "View Tensor");
-    await page.locator(".caption").filter({ hasText: /self_attn\.k_proj\.weight"\).*\[64, 192\]/ }).waitFor();
+    await page
+      .locator(".caption")
+      .filter({ hasText: /self_attn\.k_proj\.weight"\).*\[64, 192\]/ })
+      .waitFor();
   });
 
   await step("at the next stop the same expression is shown", async () => {
