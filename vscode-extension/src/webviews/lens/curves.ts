@@ -88,7 +88,10 @@ function options(of: "probability" | "rank", count: number): uPlot.Options {
       axis({
         label: isRank ? "rank" : "probability",
         size: isRank ? 44 : 36,
-        ...(isRank && { splits: decades, values: (_chart: uPlot, ticks: number[]) => ticks.map(String) }),
+        ...(isRank && {
+          splits: decades,
+          values: (_chart: uPlot, ticks: number[]) => ticks.map((tick) => (tick ? String(tick) : "")),
+        }),
       }),
     ],
     series: [{}, ...series],

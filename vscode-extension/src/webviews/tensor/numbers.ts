@@ -96,7 +96,7 @@ function options(counts: readonly number[]): uPlot.Options {
         label: "count, by logarithm",
         size: 52,
         splits: decades,
-        values: (_chart, ticks) => ticks.map(short),
+        values: (_chart, ticks) => ticks.map((tick) => (tick ? short(tick) : "")),
       }),
     ],
     series: [
