@@ -1,6 +1,7 @@
 // Bundles: the extension, its language client, one for every panel; with --test the unit tests instead.
 
-import { readdir, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { build } from "esbuild";
 
 const production = process.argv.includes("--production");
@@ -11,6 +12,19 @@ const inPanel = { ...shared, platform: "browser", target: "chrome128", format: "
 async function panels() {
   const folders = await readdir("src/webviews", { withFileTypes: true });
   return folders.filter((folder) => folder.isDirectory() && folder.name !== "shared").map((folder) => folder.name);
+}
+
+/** The pictures of the walkthrough are those of the documentation, made by the end-to-end test. */
+async function pictures() {
+  const manifest = await readFile("package.json", "utf-8");
+  await mkdir("dist/walkthrough", { recursive: true });
+  for (const [, name] of manifest.matchAll(/"dist\/walkthrough\/([^"]+)"/g)) {
+    if (existsSync(`../docs/images/${name}`)) {
+      await copyFile(`../docs/images/${name}`, `dist/walkthrough/${name}`);
+    } else {
+      process.stderr.write(`no picture docs/images/${name} yet: make e2e ARGS='--pictures docs/images'\n`);
+    }
+  }
 }
 
 if (process.argv.includes("--test")) {
@@ -28,6 +42,7 @@ if (process.argv.includes("--test")) {
     (await panels()).map((name) => [`webviews/${name}`, `src/webviews/${name}/main.ts`]),
   );
   await Promise.all([
+    pictures(),
     build({ ...inEditor, entryPoints: { extension: "src/extension.ts" }, outdir: "dist" }),
     build({ ...inEditor, entryPoints: { language: "src/language/client.ts" }, outdir: "dist" }),
     build({ ...inPanel, entryPoints: webviews, outdir: "dist" }),

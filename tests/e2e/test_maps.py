@@ -375,6 +375,10 @@ def test_the_modules_of_the_model_come_in_pages(session: RawClient, run: Run) ->
         "device": "cpu",
     }
     assert layer["path"].endswith("modeling_llama.py")
+    lines = Path(layer["path"]).read_text().splitlines()
+    assert lines[layer["line"] - 1].strip().startswith("def forward(")
+    classes = [line for line in lines[: layer["line"]] if line.startswith("class ")]
+    assert classes[-1].startswith("class LlamaDecoderLayer(")
     assert "list" in next(m for m in modules if m["id"] == "model.layers")["symbolStatus"]
 
 

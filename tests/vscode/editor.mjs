@@ -295,6 +295,25 @@ export class Editor {
     }
   }
 
+  /** Opens a section of the side bar, such as `Modules`, or closes it, and returns it. */
+  async section(name, isOpen = true) {
+    const pane = this.page.locator(".pane").filter({ has: this.page.locator(`.pane-header[aria-label^="${name}"]`) });
+    const header = pane.locator(".pane-header");
+    if ((await header.getAttribute("aria-expanded")) !== `${isOpen}`) {
+      await header.click({ position: { x: 40, y: 8 } });
+    }
+    return pane;
+  }
+
+  /** What the status bar says of a run, once it matches. */
+  async status(matches) {
+    const item = this.page.locator("#llm-dap\\.llm-dap\\.llm\\.status, [id$='llm.status']").first();
+    return until(async () => {
+      const text = await item.innerText();
+      return matches.test(text) ? text : "";
+    }, `${matches} in the status bar`);
+  }
+
   /** Starts a configuration of launch.json by its name; without one, what F5 starts. */
   async start(name) {
     this.awaited = this.stops + 1;
@@ -325,6 +344,17 @@ export class Editor {
   async press(motion) {
     this.awaited = this.stops + 1;
     await this.page.locator(`.debug-toolbar .codicon-${MOTIONS[motion]}`).click();
+  }
+
+  /** Presses a button of the toolbar that an extension has put there, by its title. */
+  async toolbar(title) {
+    await this.moving(() => this.page.locator(`.debug-toolbar .action-label[aria-label*="${title}"]`).click());
+  }
+
+  /** Does what moves the run; `stoppedAt` then waits for a stop that came after it. */
+  async moving(action) {
+    this.awaited = this.stops + 1;
+    await action();
   }
 
   async ended() {
@@ -366,6 +396,35 @@ export class Editor {
       }
     }
     return undefined;
+  }
+
+  /** Chooses from the menu of a row, such as of a frame or a module; found by what the row shows. */
+  async chooseFromMenu(row, item) {
+    await row.click({ button: "right" });
+    const found = this.page.locator(".monaco-menu .action-label").filter({ hasText: item }).first();
+    await found.waitFor();
+    // A menu does not listen to the mouse at once.
+    await until(async () => {
+      await found.click({ timeout: 1000 }).catch(() => undefined);
+      return found.waitFor({ state: "hidden", timeout: 300 }).then(() => true);
+    }, `the menu to take ${item}`);
+  }
+
+  /** Shows a frame of the history, which the editor folds up. */
+  async history(label) {
+    const more = this.page.locator(".debug-call-stack .monaco-list-row").filter({ hasText: /Show \d+ More/ });
+    await until(async () => {
+      if ((await this.stack()).some((frame) => frame.includes(label))) {
+        return true;
+      }
+      await more.first().click({ timeout: 1000 });
+      return false;
+    }, `${label} in the history`);
+  }
+
+  /** A row of the call stack that shows `label`. */
+  frameRow(label) {
+    return this.page.locator(".debug-call-stack .monaco-list-row").filter({ hasText: label }).first();
   }
 
   threads() {

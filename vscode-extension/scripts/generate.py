@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 from dap_server.adapter.requests import requests  # noqa: E402
 from dap_server.protocol.launch import LaunchArguments  # noqa: E402
 from dap_server.protocol.llm.language import LANGUAGE_REQUESTS  # noqa: E402
+from dap_server.protocol.llm.modules import ModelModule  # noqa: E402
 from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS  # noqa: E402
 from dap_server.protocol.tables import EVENTS, REQUESTS, RequestType  # noqa: E402
 
@@ -55,6 +56,8 @@ DAP_REQUESTS = (
     "readMemory",
     "completions",
     "setFunctionBreakpoints",
+    "modules",
+    "restartFrame",
 )
 """What the extension asks in DAP's own words, beside what the editor asks."""
 DAP_EVENTS = ("stopped", "continued", "output", "invalidated")
@@ -76,7 +79,7 @@ def messages() -> str:
     told = {**LLM_EVENTS, **{name: EVENTS[name] for name in DAP_EVENTS}}
     structs: dict[type, shapes.StructType] = {}
     requests_of_both = [*asked.values(), *LANGUAGE_REQUESTS.values()]
-    for message in [t for request in requests_of_both for t in request] + [*told.values(), LaunchArguments]:
+    for message in [t for request in requests_of_both for t in request] + [*told.values(), LaunchArguments, ModelModule]:
         if message is not None:
             _collect(shapes.type_info(message), structs)
     parts = [HEAD]

@@ -42,6 +42,7 @@ def _module(session: EngineSession, path: str) -> ModelModule:
         id=path or ".",
         name=debuggee.anatomy.name_of(path),
         path=source.path if source else None,
+        line=source.line if source else None,
         is_user_code=library not in LIBRARIES,
         version=_version(library),
         symbol_status="runs" if is_called(module) else "a list, which is not called itself",

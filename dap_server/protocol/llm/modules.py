@@ -11,6 +11,8 @@ class ModelModule(Module):
 
     type: str | None = None
     """Its class."""
+    line: SafeUInt | None = None
+    """Of its `forward` in the file `path`, from 1."""
     parameters: SafeUInt | None = None
     """Elements of its parameters, those of modules inside it included."""
     dtype: str | None = None

@@ -5,6 +5,9 @@ import { log } from "../log";
 import { registerAdapter } from "./adapter";
 import { registerAsking } from "./asking";
 import { registerConfiguration } from "./configuration";
+import { registerExample } from "./example";
+import { registerFrames } from "./frames";
+import { registerMoving } from "./moving";
 import { registerPicking } from "./picking";
 import { choosePython } from "./python";
 import { Stops } from "./stops";
@@ -13,8 +16,11 @@ export function registerDebugging(context: vscode.ExtensionContext): Stops {
   registerAdapter(context);
   registerAsking(context);
   registerConfiguration(context);
+  registerExample(context);
+  registerFrames(context);
   registerPicking(context);
   const stops = new Stops();
+  registerMoving(context, stops);
   context.subscriptions.push(
     stops,
     vscode.commands.registerCommand("llm.choosePython", () => choosePython(vscode.workspace.workspaceFolders?.[0])),

@@ -38,6 +38,11 @@ export class Stops implements vscode.Disposable {
     return this.#standing.kind === "stopped" ? this.#standing.stop : undefined;
   }
 
+  /** Looks at a frame that is not the focused one, which no extension can change; until another one is focused. */
+  lookAt(stop: Stop): void {
+    this.#set({ kind: "stopped", stop });
+  }
+
   #look(): void {
     const item = vscode.debug.activeStackItem;
     const session = item?.session ?? vscode.debug.activeDebugSession;

@@ -652,6 +652,56 @@ export interface MapResponseBody {
   text: string;
 }
 
+/** A module of the model; `additionalModuleColumns` names what is added here. */
+export interface ModelModule {
+  id: number | string;
+  name: string;
+  path?: string;
+  isOptimized?: boolean;
+  isUserCode?: boolean;
+  version?: string;
+  symbolStatus?: string;
+  symbolFilePath?: string;
+  dateTimeStamp?: string;
+  addressRange?: string;
+  /** Its class. */
+  type?: string;
+  /** Of its `forward` in the file `path`, from 1. */
+  line?: number;
+  /** Elements of its parameters, those of modules inside it included. */
+  parameters?: number;
+  /** Of its first parameter. */
+  dtype?: string;
+  /** Of its first parameter. */
+  device?: string;
+}
+
+/** A row of the modules view. */
+export interface Module {
+  id: number | string;
+  name: string;
+  path?: string;
+  isOptimized?: boolean;
+  isUserCode?: boolean;
+  version?: string;
+  symbolStatus?: string;
+  symbolFilePath?: string;
+  dateTimeStamp?: string;
+  addressRange?: string;
+}
+
+/** Which modules; no `module_count`, or 0, means all. */
+export interface ModulesArguments {
+  startModule?: number;
+  moduleCount?: number;
+}
+
+/** The modules asked for. */
+export interface ModulesResponseBody {
+  modules: Module[];
+  totalModules?: number;
+}
+
 /** Who is to step, and how far. */
 export interface NextArguments {
   threadId: number;
@@ -712,6 +762,11 @@ export interface RegenerateMapResponse {
   applied: boolean;
   /** The new line of every old one that holds the same place, from 0; for breakpoints. */
   moves: Record<string, number>;
+}
+
+/** The frame that is to run again from its start. */
+export interface RestartFrameArguments {
+  frameId: number;
 }
 
 /** Who is to run back. */
@@ -1238,6 +1293,8 @@ export interface Requests {
   "readMemory": { arguments: ReadMemoryArguments; body: ReadMemoryResponseBody };
   "completions": { arguments: CompletionsArguments; body: CompletionsResponseBody };
   "setFunctionBreakpoints": { arguments: SetFunctionBreakpointsArguments; body: SetFunctionBreakpointsResponseBody };
+  "modules": { arguments: ModulesArguments; body: ModulesResponseBody };
+  "restartFrame": { arguments: RestartFrameArguments; body: undefined };
 }
 
 /** What it may ask of the language server. */

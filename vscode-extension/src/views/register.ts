@@ -1,0 +1,15 @@
+// What there is in the debug view and the status bar.
+
+import type * as vscode from "vscode";
+import type { Stops } from "../debug/stops";
+import { registerModuleActions } from "./moduleActions";
+import { ModulesView } from "./modules";
+import { registerStatus } from "./status";
+
+export function registerViews(context: vscode.ExtensionContext, stops: Stops): void {
+  const modules = new ModulesView(stops);
+  modules.register();
+  context.subscriptions.push(modules);
+  registerModuleActions(context, stops);
+  registerStatus(context, stops);
+}
