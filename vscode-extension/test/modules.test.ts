@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ToldFrames } from "../src/debug/toldFrames";
-import { count, described, lineOf, ModuleTree } from "../src/views/moduleTree";
+import { count, described, ModuleTree } from "../src/views/moduleTree";
 import { statusText } from "../src/views/statusText";
 
 const module = (id: string, more = {}) => ({ id, name: id, type: "Linear", dtype: "bfloat16", device: "cpu", ...more });
@@ -38,14 +38,6 @@ test("number format and device are said where they differ from the whole model's
   assert.equal(text("a"), "Linear · 1.23 K");
   assert.equal(text("b"), "Linear · float32");
   assert.equal(count(999), "999");
-});
-
-test("a module's line in a map is found by its path", () => {
-  const lines = ["# model", ".  Model", "  layers.1  Block", "  layers.10  Block", "  my%20head  Linear"];
-  assert.equal(lineOf(lines, "."), 1);
-  assert.equal(lineOf(lines, "layers.1"), 2);
-  assert.equal(lineOf(lines, "my head"), 4);
-  assert.equal(lineOf(lines, "nothing"), undefined);
 });
 
 test("the status bar says model, device, tokens, speed and memory, and nothing that is not known", () => {

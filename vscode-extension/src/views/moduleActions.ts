@@ -1,25 +1,21 @@
 // What can be done with a module of the tree.
 
 import * as vscode from "vscode";
-import { ask } from "../debug/asking";
 import { runToModule } from "../debug/moving";
 import type { Stops } from "../debug/stops";
-import { fileOf } from "../editor/sources";
+import { columnOf, type Phase, placesOf } from "../editor/lines";
+import { fileOf, mapOf } from "../editor/sources";
 import type { ModuleNode } from "./moduleTree";
-import { lineOf } from "./moduleTree";
-
-type Phase = "before" | "after";
 
 /** The line of a module in the map that the session points into. */
 async function mapLine(node: ModuleNode): Promise<[vscode.TextDocument, number] | undefined> {
   const session = vscode.debug.activeDebugSession;
-  const sources = session && (await ask(session, "loadedSources", {})).sources;
-  const map = sources?.find((source) => source.path?.endsWith(".llmmap"))?.path;
+  const map = session && (await mapOf(session));
   if (map === undefined) {
     return undefined;
   }
-  const document = await vscode.workspace.openTextDocument(fileOf(map));
-  const line = lineOf(document.getText().split("\n"), node.path);
+  const document = await vscode.workspace.openTextDocument(map);
+  const line = placesOf(document.getText().split("\n")).get(node.path.replaceAll(" ", "%20"));
   return line === undefined ? undefined : [document, line];
 }
 
@@ -32,7 +28,7 @@ async function breakAt(node: ModuleNode, phase: Phase): Promise<void> {
     return;
   }
   const [document, line] = found;
-  const column = phase === "after" ? document.lineAt(line).text.length : 0;
+  const column = columnOf(document.lineAt(line).text, phase);
   const location = new vscode.Location(document.uri, new vscode.Position(line, column));
   vscode.debug.addBreakpoints([new vscode.SourceBreakpoint(location)]);
 }

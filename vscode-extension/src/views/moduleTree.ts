@@ -84,10 +84,3 @@ const UNITS: readonly [string, number][] = [
   ["M", 1e6],
   ["K", 1e3],
 ];
-
-/** The line of a module among those of a map, counted from 0. */
-export function lineOf(lines: readonly string[], path: string): number | undefined {
-  const written = path.replaceAll(" ", "%20");
-  const found = lines.findIndex((line) => line.trimStart().split(/\s/, 1)[0] === written);
-  return found < 0 ? undefined : found;
-}
