@@ -54,8 +54,8 @@ test("a frame is known by its number, and by the name that the editor gives it",
   frames.asked({ type: "request", command: "stackTrace", seq: 7, arguments: { threadId: 1, startFrame: 4 } });
   frames.answered({ type: "response", command: "stackTrace", request_seq: 7, body: { stackFrames: [frame] } });
   assert.equal(frames.byId(12), frame);
-  assert.equal(frames.named("stackframe:thread:abc-1:1:4:step 3: x", "step 3: x"), frame);
-  assert.equal(frames.named("stackframe:thread:abc-1:1:5:step 3: x", "step 3: x"), undefined);
+  assert.equal(frames.named("stackframe:thread:abc-1:1:4:a.llmmap", "step 3: x"), frame);
+  assert.equal(frames.named("stackframe:thread:abc-1:1:5:a.llmmap", "step 3: x"), undefined);
   frames.answered({ type: "event", event: "stopped" });
   assert.equal(frames.byId(12), undefined);
 });

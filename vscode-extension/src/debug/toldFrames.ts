@@ -44,9 +44,9 @@ export class ToldFrames {
     return this.#byId.get(id);
   }
 
-  /** By VS Code's own name of a frame: `stackframe:thread:SESSION:THREAD:INDEX:NAME`. */
+  /** By VS Code's own name of a frame: `stackframe:thread:SESSION:THREAD:INDEX:SOURCE`. */
   named(own: string, name: string): StackFrame | undefined {
-    const [, thread, index] = /:(\d+):(\d+):$/.exec(own.slice(0, own.length - name.length)) ?? [];
+    const [, thread, index] = /^stackframe:thread:[^:]*:(\d+):(\d+):/.exec(own) ?? [];
     const frame = this.#byPlace.get(`${thread}:${index}`);
     return frame?.name === name ? frame : undefined;
   }
