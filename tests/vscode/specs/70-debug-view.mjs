@@ -93,39 +93,4 @@ export default async function ({ editor, folder, step, measure }) {
     await editor.moving(() => editor.chooseFromMenu(row, "Run to This Module"));
     await editor.stoppedAt("model.layers.2.input_layernorm");
   });
-
-  await step("the menu of a frame of the history shows its attention, without moving the run", async () => {
-    await editor.section("Modules", false);
-    await editor.history("model.layers.0");
-    await editor.chooseFromMenu(editor.frameRow("model.layers.0"), "Attention Here");
-    const page = await editor.panel("Attention");
-    await page.locator("body[data-painted]").waitFor({ state: "attached" });
-    await page.getByText("layers.0").first().waitFor();
-    assert.match((await editor.stack())[0], /model\.layers\.2\.input_layernorm/);
-    await editor.close("Attention");
-  });
-
-  await step("the menu of a frame of the history goes there", async () => {
-    await editor.moving(() => editor.chooseFromMenu(editor.frameRow("model.layers.0"), "Go to This Step or Layer"));
-    await editor.stoppedAt("model.layers.0");
-    await editor.section("Modules");
-  });
-
-  await step("by keys: the module tree, and the motions in the palette", async () => {
-    await editor.moving(() => editor.command("LLM: Next Layer"));
-    await editor.stoppedAt("model.layers.1");
-    await editor.command("Debug: Focus on Modules View");
-    await editor.page.keyboard.press("Home");
-    await until(
-      async () => (await modules.locator(".monaco-list-row.focused").innerText()).includes("LlamaForCausalLM"),
-      "the first row in focus",
-    );
-  });
-
-  await step("stopping ends the session, and nothing of it stays", async () => {
-    await editor.press("stop");
-    await editor.ended();
-    await editor.page.locator("[id$='llm.status']").waitFor({ state: "hidden" });
-    await modules.waitFor({ state: "hidden" });
-  });
 }
