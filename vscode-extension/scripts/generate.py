@@ -79,7 +79,11 @@ def messages() -> str:
     told = {**LLM_EVENTS, **{name: EVENTS[name] for name in DAP_EVENTS}}
     structs: dict[type, shapes.StructType] = {}
     requests_of_both = [*asked.values(), *LANGUAGE_REQUESTS.values()]
-    for message in [t for request in requests_of_both for t in request] + [*told.values(), LaunchArguments, ModelModule]:
+    for message in [t for request in requests_of_both for t in request] + [
+        *told.values(),
+        LaunchArguments,
+        ModelModule,
+    ]:
         if message is not None:
             _collect(shapes.type_info(message), structs)
     parts = [HEAD]
