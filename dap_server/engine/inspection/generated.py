@@ -52,10 +52,12 @@ def text_tokens(generation: Generation, sequence: int, start: int, end: int) -> 
         TextToken(p, id, is_padding=mask is not None and p < mask.shape[1] and not int(mask[sequence, p]))
         for p, id in enumerate(prompt, start=start)
     ]
-    steps = range(max(start - first, 0), min(max(end - first, 0), len(generation.records)))
-    for step, record in ((s, generation.records[s]) for s in steps):
-        probability = float(record.probability[sequence])
-        tokens.append(TextToken(first + step, int(record.tokens[sequence]), step, probability))
+    begin, behind = max(start - first, 0), max(end - first, 0)
+    if records := generation.records[begin:behind]:
+        chosen = torch.stack([record.tokens[sequence] for record in records]).tolist()
+        probabilities = torch.stack([record.probability[sequence] for record in records]).tolist()
+        for step, (id, probability) in enumerate(zip(chosen, probabilities, strict=True), start=begin):
+            tokens.append(TextToken(first + step, id, step, probability))
     return tokens
 
 
