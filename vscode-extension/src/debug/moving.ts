@@ -79,9 +79,13 @@ async function showAt(stops: Stops, context: FrameContext | undefined, panel: st
 }
 
 export function registerMoving(context: vscode.ExtensionContext, stops: Stops): void {
-  const ways: readonly Move[] = ["nextLayer", "nextToken", "previousToken"];
+  const ways: readonly (readonly [command: string, way: Move])[] = [
+    ["llm.nextLayer", "nextLayer"],
+    ["llm.nextToken", "nextToken"],
+    ["llm.previousToken", "previousToken"],
+  ];
   context.subscriptions.push(
-    ...ways.map((way) => vscode.commands.registerCommand(`llm.${way}`, () => told(() => move(stops, way)))),
+    ...ways.map(([command, way]) => vscode.commands.registerCommand(command, () => told(() => move(stops, way)))),
     vscode.commands.registerCommand("llm.goToFrame", (_source: unknown, frame?: FrameContext) =>
       told(() => goToFrame(frame)),
     ),
