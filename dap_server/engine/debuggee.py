@@ -60,6 +60,7 @@ class Debuggee:
         self.disassembler = Disassembler(self.anatomy, self.stepper.regions)
         self.inline_values = InlineValues(self.anatomy, self.stepper.stage)
         self.run: Run | None = None
+        self._prepared: Run | None = None  # the one that breakpoints are placed for: it may not have begun
         self.map: MapInUse | None = None
         self._maps = MapChoice(self.anatomy, lambda name: map_of(loaded.model, name, loaded.task), say)
         self.goto_targets: list[Place] = []
@@ -72,16 +73,28 @@ class Debuggee:
     def prepare(self, launch: LaunchArguments) -> Run:
         """A run of a launch configuration. Raises ConfigurationError."""
         kind = PromptRun if self.loaded.task.generates else ForwardRun
-        return kind(self.loaded, launch, self.stepper, self._write)
+        self._prepared = kind(self.loaded, launch, self.stepper, self._write)
+        return self._prepared
 
     def set_breakpoints(self, wanted: list[Wanted]) -> list[Breakpoint]:
         """Replaces all breakpoints by these."""
         breakpoints = [place(one, self.anatomy, self.stepper.regions) for one in wanted]
         for breakpoint in breakpoints:
-            if self.map is not None and breakpoint.is_verified and not breakpoint.operations:
-                breakpoint.problem = self.map.why_never(breakpoint.paths)
+            if breakpoint.is_verified and not breakpoint.operations:
+                breakpoint.problem = self._why_never(breakpoint)
         self.stepper.set_breakpoints(breakpoints)
         return breakpoints
+
+    def place_again(self) -> list[Breakpoint]:
+        """Places the breakpoints for another run; returns those that have become better or worse by it."""
+        before = {b.id: (b.is_verified, b.message) for b in self.stepper.breakpoints.all}
+        placed = self.set_breakpoints([b.wanted for b in self.stepper.breakpoints.all if b.wanted is not None])
+        return [b for b in placed if (b.is_verified, b.message) != before[b.id]]
+
+    def _why_never(self, breakpoint: Breakpoint) -> str | None:
+        if breakpoint.pseudo is not None:
+            return self._prepared.why_never(breakpoint.pseudo) if self._prepared is not None else None
+        return self.map.why_never(breakpoint.paths) if self.map is not None else None
 
     def call_stack(self, stop: Stop, sequence: int) -> CallStack:
         return CallStack(stop, self.stepper, self.vocabulary, sequence, self.map)

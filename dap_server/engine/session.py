@@ -131,9 +131,9 @@ class EngineSession:
             body.source, body.line = Source(name=os.path.basename(source.path), path=source.path), source.line
         self.connection.event("output", body)
 
-    def switched_off(self, breakpoint: PlacedBreakpoint) -> None:
-        """A condition has raised: its breakpoint is no longer in force."""
-        state = Breakpoint(verified=False, id=breakpoint.id, message=breakpoint.problem, reason="failed")
+    def breakpoint_changed(self, breakpoint: PlacedBreakpoint) -> None:
+        """One is no longer in force, as its condition has raised or another run begins; or it is again."""
+        state = Breakpoint(verified=breakpoint.is_verified, id=breakpoint.id, message=breakpoint.message)
         self.connection.event("breakpoint", BreakpointEventBody(reason="changed", breakpoint=state))
 
     def replaying(self, title: str | None, percentage: float) -> None:

@@ -306,6 +306,32 @@ def test_beam_search_is_stepped_from_outside(run: Run, plain: Plain) -> None:
     assert client.output() == plain.texts(PROMPT, **options)[0] + "\n"
 
 
+def test_token_selection_has_breakpoints_only_where_the_decoding_method_tells_it(run: Run) -> None:
+    few = {"max_new_tokens": 2}
+    client = run(prompt=PROMPT, generation=few, stopOnEntry=True)
+    client.stop()
+    places = ["sample", "logits", "step", "TemperatureLogitsWarper", "*.layers.3"]
+    ids = [state["id"] for state in client.break_at(*places)]
+
+    def told(**generation: int) -> dict[int, tuple[bool, str | None]]:
+        """What a run begins with."""
+        run(*places, prompt=PROMPT, generation={**few, **generation})
+        changes = []
+        while (body := client.event("breakpoint", "stopped"))["event"] == "breakpoint":
+            changes.append((body["reason"], body["breakpoint"]))
+        assert {reason for reason, _ in changes} <= {"changed"}
+        return {state["id"]: (state["verified"], state.get("message")) for _, state in changes}
+
+    why = "this decoding method does not tell when it is at '{}': set the breakpoint on a module"
+    assert told(num_beams=2) == {id: (False, why.format(place)) for id, place in zip(ids[:4], places[:4], strict=True)}
+    assert client.place() == "model.layers.3 (before)"
+    assert client.break_at(*places)[0]["message"] == why.format("sample"), "also when it is set in the run"
+    assert told(num_beams=2) == {}, "nothing new"
+    assert told() == dict.fromkeys(ids[:4], (True, None))
+    assert client.place() == "step 0 (prefill)"
+    client.break_at()
+
+
 # --- over TCP
 
 

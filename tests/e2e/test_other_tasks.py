@@ -53,6 +53,9 @@ def test_a_masked_language_model_shows_what_it_would_fill_in(spawn: Spawn, tmp_p
     client.move("stepIn")
     client.move("stepOut")
     assert client.place() == "bert.encoder.layer.0 (after)"
+    (chosen,) = client.break_at("sample")
+    why = "BertForMaskedLM does not generate, and is never at 'sample': set the breakpoint on a module"
+    assert (chosen["verified"], chosen["message"]) == (False, why)
     client.break_at()
 
     end = client.move("continue")

@@ -29,6 +29,10 @@ class ForwardRun(Run):
         super().__init__(loaded, launch, stepper, write)
         self._vocabulary = Vocabulary(loaded.tokenizer)
 
+    def why_never(self, name: str) -> str | None:
+        kind = type(self.model).__name__
+        return f"{kind} does not generate, and is never at '{name}': set the breakpoint on a module"
+
     def _begin(self) -> None:
         for i, row in enumerate(self._prompts()):
             self._line(i, self._vocabulary.readable(row))

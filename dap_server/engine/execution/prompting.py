@@ -117,6 +117,10 @@ class Run(ABC):
         """Writes what is known; called before every stop."""
 
     @abstractmethod
+    def why_never(self, name: str) -> str | None:
+        """Why the run does not tell when it is at a place of token selection; None if it does."""
+
+    @abstractmethod
     def _begin(self) -> None:
         """Writes the prompt."""
 
@@ -141,6 +145,11 @@ class PromptRun(Run):
 
     def flush(self) -> None:
         self.transcript.flush()
+
+    def why_never(self, name: str) -> str | None:
+        if self._is_own_loop:
+            return None
+        return f"this decoding method does not tell when it is at '{name}': set the breakpoint on a module"
 
     def _begin(self) -> None:
         self.transcript.begin(next(self._prompts()))

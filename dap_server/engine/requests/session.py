@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import traceback
@@ -59,7 +60,7 @@ def _load(session: EngineSession, args: LaunchArguments) -> None:
     loaded = load(args, session.progress)
     debuggee = Debuggee(loaded, session.stopped, session.output, say=lambda text: session.output(text, "console"))
     debuggee.logged = session.logged
-    debuggee.stepper.judging.switched_off = session.switched_off
+    debuggee.stepper.judging.switched_off = session.breakpoint_changed
     debuggee.stepper.stage.progress.tell = session.replaying
     debuggee.run = debuggee.prepare(args)
     session.debuggee = debuggee
@@ -96,6 +97,8 @@ def restart(session: EngineSession, args: LaunchArguments) -> None:
     debuggee = session.ready
     run = debuggee.prepare(args)
     _announce(session, run)
+    for breakpoint in debuggee.place_again():
+        session.afterwards(functools.partial(session.breakpoint_changed, breakpoint))
     session.afterwards(lambda: debuggee.stepper.interrupt(Restarted(run)))
 
 
