@@ -95,16 +95,27 @@ class MapChoice:
             if is_asked_for:
                 self._say(f"the map of the launch configuration is not used: {error}\n")
             return None
-        found = misfits(file.text, outline(self._anatomy, file.text))
         kind = type(self._anatomy.model).__name__
+        if all(line.kind == "selection" for line in file.text.lines.values()):
+            self._say(f"{file.path} is not used: it is no model map, it has no lines of modules\n")
+            return None
         if not _is_of(file.text, self._anatomy):
             self._say(f"{file.path} is not used: it is the map of another model than this {kind}\n")
             return None
-        if found:
-            shown = [f"{file.path}:{p.line}:{p.column}: {p.message}" for p in found[:MISFITS_SHOWN]]
-            more = [f"… and {len(found) - MISFITS_SHOWN} more"] if len(found) > MISFITS_SHOWN else []
-            self._say("\n".join([f"this map does not fit the {kind} that is loaded:", *shown, *more, ""]))
+        self._say_what_is_wrong(file, kind)
         return MapInUse(file)
+
+    def _say_what_is_wrong(self, file: MapFile, kind: str) -> None:
+        """Line by line, what cannot be read and what does not fit the model."""
+        unread, unfit = file.text.problems, misfits(file.text, outline(self._anatomy, file.text))
+        found = sorted([*unread, *unfit])
+        if not found:
+            return
+        wrong = ["cannot be read as it stands"] if unread else []
+        wrong += [f"does not fit the {kind} that is loaded"] if unfit else []
+        shown = [f"{file.path}:{p.line}:{p.column}: {p.message}" for p in found[:MISFITS_SHOWN]]
+        more = [f"… and {len(found) - MISFITS_SHOWN} more"] if len(found) > MISFITS_SHOWN else []
+        self._say("\n".join([f"this map {' and '.join(wrong)}:", *shown, *more, ""]))
 
     def _keep_new(self, name: str) -> MapInUse | None:
         try:

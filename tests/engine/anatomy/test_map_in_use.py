@@ -87,6 +87,36 @@ def test_the_first_candidate_of_this_model_is_taken(anatomy: Anatomy, tmp_path: 
     assert len(choosing.said) == 1
 
 
+@pytest.mark.parametrize("text", ["", "# llm-dap map 1\n\nstep\nsample\n", "what I thought of\n"])
+def test_a_file_without_lines_of_modules_is_no_map(anatomy: Anatomy, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "empty.llmmap"
+    path.write_text(text, encoding="utf-8")
+    choosing = Choosing(anatomy)
+    map = choosing.choose(str(path), [], "tiny")
+    assert map is not None
+    assert map.name == "tiny.llmmap"
+    assert choosing.said == [f"{path} is not used: it is no model map, it has no lines of modules\n"]
+
+
+def test_lines_that_cannot_be_read_are_told_with_those_that_do_not_fit(anatomy: Anatomy, tmp_path: Path) -> None:
+    path = tmp_path / "mine.llmmap"
+    path.write_text("# llm-dap map 9\n\nmodel.layers.1  LlamaDecoderLayer\nmy own words\n", encoding="utf-8")
+    choosing = Choosing(anatomy)
+    map = choosing.choose(str(path), [], "tiny")
+    assert map is not None
+    assert map.path == str(path)
+    version, words = choosing.said[0].splitlines()[1:]
+    assert choosing.said[0].startswith("this map cannot be read as it stands:\n")
+    assert version == f"{path}:1:15: this map has form 9, of a newer llm-dap; this one reads form 1"
+    assert words.startswith(f"{path}:4:1: this is no place: ")
+    path.write_text("# llm-dap map 1\nmodel.layers.1  Layer\nmy own words\nmodel.norm\n", encoding="utf-8")
+    choosing = Choosing(anatomy)
+    choosing.choose(str(path), [], "tiny")
+    heading, *lines = choosing.said[0].splitlines()
+    assert heading == "this map cannot be read as it stands and does not fit the LlamaForCausalLM that is loaded:"
+    assert [line.split(":")[1] for line in lines] == ["2", "3"], "in the order of the file"
+
+
 def test_parameters_that_differ_are_told(anatomy: Anatomy, tmp_path: Path) -> None:
     path = tmp_path / "wider.llmmap"
     text = write_map(map_of(anatomy.model, "wider"))
