@@ -74,7 +74,9 @@ class Name:
 _ALL = [
     Name("step", "step: int", "generation step; 0 is the prefill, which makes the first token", "integer", EVERYWHERE),
     Name("layer", "layer: int | None", "number of the layer around the place, from 0", "integer", EVERYWHERE),
-    Name("path", "path: str", "path of the module, or the name of the place", "text", EVERYWHERE),
+    Name(
+        "path", "path: str", "path of the module, '.' for the whole model; or the name of the place", "text", EVERYWHERE
+    ),
     Name("phase", "phase: str", "'before' or 'after'", "text", EVERYWHERE),
     Name("rank", "rank: int", "number of the process, 0 when there is one", "integer", EVERYWHERE),
     Name("sequence", "sequence: int", "number of the text in the batch, from 0", "integer", EVERYWHERE, True),

@@ -19,6 +19,7 @@ from dap_server.engine.inspection.forward_locals import ForwardLocals, frame_loc
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.hovering import EvaluationError, look
 from dap_server.engine.inspection.scopes import processor_locals
+from dap_server.modelmap.patterns import WHOLE_MODEL
 from dap_server.protocol.errors import RequestError, did_you_mean
 
 NO_VALUE = object()
@@ -186,7 +187,7 @@ class Evaluator:
         arguments = frame_locals(activation) if frame.kind == "forward" else inputs
         names: dict[str, Any] = {
             "module": activation.module,
-            "path": frame.path,
+            "path": frame.path or WHOLE_MODEL,
             "layer": self._anatomy.layer_of(frame.path or ""),
             "inputs": inputs,
             "input": next(iter(inputs.values()), None),

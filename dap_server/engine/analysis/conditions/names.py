@@ -21,6 +21,7 @@ from dap_server.engine.execution.operations import NOT_RUN
 from dap_server.engine.execution.stops import NOTHING
 from dap_server.engine.inspection.arguments import bound_arguments
 from dap_server.engine.inspection.selection import Stage
+from dap_server.modelmap.patterns import WHOLE_MODEL
 
 
 class PlaceNames(Mapping[str, object]):
@@ -53,7 +54,7 @@ class PlaceNames(Mapping[str, object]):
         return self._anatomy.layer_of(self._candidate.place.path)
 
     def _path(self) -> str:
-        return self._candidate.place.path
+        return self._candidate.place.path or WHOLE_MODEL
 
     def _phase(self) -> str:
         return self._candidate.place.phase
@@ -82,7 +83,7 @@ class PlaceNames(Mapping[str, object]):
     def _residual(self) -> Tensor:
         path = self._candidate.place.path
         if path not in self._anatomy.layer_paths:
-            raise NotKnown(f"the residual stream is known at layers, and '{path}' is none")
+            raise NotKnown(f"the residual stream is known at layers, and '{self._path()}' is none")
         return _known(self._lens.hidden(self._candidate), f"'{path}' does not return a residual stream")
 
     def _norm(self) -> float:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import set_seed
 
+from dap_server.engine.analysis.conditions.at_stops import StopNames
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.tasks import Task
 from dap_server.engine.debuggee import Debuggee
@@ -16,6 +17,8 @@ from dap_server.engine.execution.breakpoints import Wanted
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.execution.stops import Failure
 from dap_server.engine.execution.travel import Destination, Traveller
+from dap_server.engine.inspection.evaluation import Evaluator
+from dap_server.engine.inspection.frames import CallStack
 from dap_server.modelmap.places import Place
 from dap_server.protocol.launch import LaunchArguments
 from tests.engine.execution.test_fidelity import equal
@@ -55,6 +58,21 @@ def test_a_condition_stops_where_it_is_true() -> None:
 def test_its_names_decide_the_phase() -> None:
     assert places(run(on("*.layers.0", "output is not None and step == 2"))) == ["after model.layers.0 in step 2"]
     assert places(run(on("sample", "token >= 0 and step == 2"))) == ["after sample in step 2"]
+
+
+def test_the_path_of_the_whole_model_is_what_maps_call_it() -> None:
+    seen: list[str] = []
+
+    def decide(stop: Stop) -> Motion:
+        (frame,) = CallStack(stop, walk.stepper, walk.vocabulary, 0).page(0, 1)
+        evaluator = Evaluator(walk.anatomy, None, walk.scopes.locals)
+        seen.extend([str(StopNames(frame, walk.anatomy, walk.vocabulary)["path"]), evaluator.evaluate("path", frame)])
+        return Motion.RUN
+
+    walk = Walk(Loaded(tiny_model("llama"), tiny_tokenizer()), decide, [on(".", "path == '.' and step == 1")])
+    walk.generate(input_ids=PROMPTS[:1], **LONG)
+    assert places(walk) == ["before the model in step 1"]
+    assert seen == [".", "."]
 
 
 def test_the_stop_is_in_the_first_sequence_for_which_it_is_true() -> None:
