@@ -40,7 +40,7 @@ def test_conditions_stop_log_points_write_and_what_raises_is_told(example_model:
         "stopped after model.layers.1 · step 2 · function breakpoint after:model.layers.1",
         "1  sample log {step}: {text!r} {prob > 0.5}",
         "2  model.layers.2 if 1 / (step - 2) > 2",
-        f"stopped before model.layers.2 · step 2 · the condition '1 / (step - 2) > 2' raised: {raised}",
+        f"stopped before model.layers.2 · step 2 · the condition '1 / (step - 2) > 2' raised, {raised}",
         "2: ' The' True",
         "… The",
         "3: ' currency' True",
