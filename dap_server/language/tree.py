@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from dap_server.modelmap.text import MapLine, MapText
 
+MAX_NESTING = 100
+"""Deeper than any model. What lies deeper still stands side by side: an outline is made, and sent, by recursion."""
+
 
 @dataclass
 class Node:
@@ -31,7 +34,7 @@ def tree(text: MapText) -> list[Node]:
     for number, line in text.lines.items():
         while around and not _is_inside(line, around[-1].line):
             around.pop()
-        parent = around[-1] if around else None
+        parent = around[:MAX_NESTING][-1] if around else None
         name = line.path[len(parent.line.path) :].lstrip(".") if parent else line.place_name
         node = Node(number, line, number, name)
         (parent.children if parent else roots).append(node)

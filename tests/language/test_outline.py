@@ -56,6 +56,19 @@ def test_the_outline_follows_an_edit_that_takes_out_a_line_around_others(editor:
     assert list(paths(outline(editor))) == ["model.layers.0", "model.layers.0 > mlp", "sample"]
 
 
+def test_a_map_that_is_nested_without_end_has_an_outline(editor: Editor) -> None:
+    deep = [".".join(["a"] * depth) for depth in range(1, 1501)]
+    editor.change(2, types.TextDocumentContentChangeWholeDocument("\n".join([*deep, "sample\n"])))
+    nested, sample = outline(editor)
+    found = list(paths([nested]))
+    assert (len(found), sample.name) == (1500, "sample")
+    assert max(path.count(" > ") for path in found) == 100
+    assert found[-1].replace(" > ", ".") == deep[-1]
+    params = types.FoldingRangeParams(DOCUMENT)
+    ranges = editor.wait(editor.client.text_document_folding_range_async(params)) or ()
+    assert (ranges[0].start_line, ranges[0].end_line) == (0, 1499)
+
+
 def test_modules_and_blocks_of_comments_fold(editor: Editor) -> None:
     params = types.FoldingRangeParams(DOCUMENT)
     ranges = editor.wait(editor.client.text_document_folding_range_async(params)) or ()
