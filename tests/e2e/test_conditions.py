@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import Run, Spawn
 from tests.e2e.raw_client import Json, RawClient, Refused
 
 PROMPT = "The capital of France is"
@@ -194,3 +194,16 @@ def test_a_wrong_condition_is_told_with_its_column(begin: Any) -> None:
     for breakpoint in client.ask("setFunctionBreakpoints", breakpoints=wanted)["breakpoints"]:
         assert not breakpoint["verified"]
         assert "(column " in breakpoint["message"]
+
+
+def test_a_condition_without_an_end_holds_the_run_until_it_is_terminated(spawn: Spawn, example_model: Path) -> None:
+    client = spawn()
+    client.response(client.begin(model=str(example_model), prompt=PROMPT, stopOnEntry=True))
+    client.stop()
+    endless = {"name": "*.layers.0", "condition": "sum(1 for _ in range(10**12)) > 0"}
+    client.ask("setFunctionBreakpoints", breakpoints=[endless])
+    client.ask("continue", threadId=1)
+    client.ask("pause", threadId=1)
+    client.ask("terminate")
+    assert client.event("stopped", "exited")["event"] == "exited", "the pause has waited"
+    assert "the model did not end within 3 s: its process is killed" in client.output("console")
