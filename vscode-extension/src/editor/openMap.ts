@@ -36,15 +36,26 @@ async function openMapOf(session: vscode.DebugSession, stops: Stops): Promise<vo
     return;
   }
   const editor = await vscode.window.showTextDocument(map);
+  const at = await lineOfStop(session, stops, map);
+  if (at !== undefined) {
+    const line = new vscode.Range(at - 1, 0, at - 1, 0);
+    editor.selection = new vscode.Selection(line.start, line.start);
+    editor.revealRange(line, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
+  }
+}
+
+/** Where in the map the run stands, from 1; nowhere when it has gone on, or ended, while that was asked. */
+async function lineOfStop(session: vscode.DebugSession, stops: Stops, map: vscode.Uri): Promise<number | undefined> {
   const stop = stops.stop;
-  if (stop?.session === session) {
+  if (stop?.session !== session) {
+    return undefined;
+  }
+  try {
     const { stackFrames } = await ask(session, "stackTrace", { threadId: stop.threadId, levels: 20 });
     const frame = stackFrames.find((each) => each.id === stop.frameId) ?? stackFrames[0];
-    if (frame?.source?.path && fileOf(frame.source.path).path === map.path) {
-      const line = new vscode.Range(frame.line - 1, 0, frame.line - 1, 0);
-      editor.selection = new vscode.Selection(line.start, line.start);
-      editor.revealRange(line, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
-    }
+    return frame?.source?.path && fileOf(frame.source.path).path === map.path ? frame.line : undefined;
+  } catch {
+    return undefined;
   }
 }
 
