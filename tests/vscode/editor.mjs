@@ -410,21 +410,22 @@ export class Editor {
     }, `the menu to take ${item}`);
   }
 
-  /** Shows a frame of the history, which the editor folds up. */
-  async history(label) {
-    const more = this.page.locator(".debug-call-stack .monaco-list-row").filter({ hasText: /Show \d+ More/ });
-    await until(async () => {
-      if ((await this.stack()).some((frame) => frame.includes(label))) {
-        return true;
-      }
-      await more.first().click({ timeout: 1000 });
-      return false;
-    }, `${label} in the history`);
+  /** The row of a frame of the call stack, by its name. */
+  frameRow(name) {
+    const rows = this.page.locator(".debug-call-stack .monaco-list-row");
+    return rows.filter({ has: this.page.getByText(name, { exact: true }) });
   }
 
-  /** A row of the call stack that shows `label`. */
-  frameRow(label) {
-    return this.page.locator(".debug-call-stack .monaco-list-row").filter({ hasText: label }).first();
+  /** The row of a frame of the history, which the editor folds up behind "Show 3 More". */
+  async pastFrame(name) {
+    const row = this.frameRow(name);
+    const more = this.page.locator(".debug-call-stack .monaco-list-row").filter({ hasText: /Show \d+ More/ });
+    await row.or(more).first().waitFor();
+    if (await more.isVisible()) {
+      await more.click();
+    }
+    await row.waitFor();
+    return row;
   }
 
   threads() {

@@ -5,6 +5,8 @@ import { lineOf } from "../workspace.mjs";
 
 export const title = "the debug view: motions, menus, modules, status bar";
 
+const GO = "Go to This Step or Layer";
+
 export default async function ({ editor, folder, step, measure }) {
   const line = await lineOf(join(folder, "atlas.llmmap"), /^\s*model\.layers\.1\s/);
 
@@ -72,6 +74,7 @@ export default async function ({ editor, folder, step, measure }) {
     await modules.locator(".monaco-list-row").filter({ hasText: "post_attention_layernorm" }).waitFor();
     await modules.locator(".monaco-list-row.selected").filter({ hasText: "self_attn" }).waitFor();
     await editor.page.setViewportSize({ width: 900, height: 560 });
+    await editor.focusFrame("self_attn (before)"); // its line is in sight again
     await editor.picture("debug-view");
     await editor.picture("modules", modules);
     await editor.page.setViewportSize(WINDOW);
@@ -92,5 +95,45 @@ export default async function ({ editor, folder, step, measure }) {
     const row = modules.locator(".monaco-list-row").filter({ hasText: "input_layernorm" }).first();
     await editor.moving(() => editor.chooseFromMenu(row, "Run to This Module"));
     await editor.stoppedAt("model.layers.2.input_layernorm");
+    await modules.locator(".monaco-list-row.selected").filter({ hasText: "input_layernorm" }).waitFor();
+  });
+
+  await step("the menu of a frame of the history shows the attention there, and the run stays", async () => {
+    await editor.section("Modules", false);
+    await editor.toolbar("Next Token");
+    await editor.stoppedAt("model.layers.2.input_layernorm");
+    await editor.frame("step 1");
+    await editor.chooseFromMenu(await editor.pastFrame(/^step 0/), "Attention Here");
+    const page = await editor.panel("Attention");
+    await page.getByText(/^Step 0 · 6 layers × 6 heads .* 6 × 6 tokens/).waitFor();
+    await editor.frame("step 1");
+    await editor.close("Attention");
+  });
+
+  await step("the menu of a frame that is running goes to its beginning", async () => {
+    await editor.moving(() => editor.chooseFromMenu(editor.frameRow("model.layers.2"), GO));
+    await editor.stoppedAt(/^model\.layers\.2 /);
+  });
+
+  await step("the menu of a frame of the history goes back there", async () => {
+    const row = await editor.pastFrame("model.layers.0 (done)");
+    await editor.moving(() => editor.chooseFromMenu(row, GO));
+    await editor.stoppedAt(/^model\.layers\.0 /);
+  });
+
+  await step("by keys: the motions in the palette, and the tree of the modules", async () => {
+    await editor.moving(() => editor.command("LLM: Next Layer"));
+    await editor.stoppedAt(/^model\.layers\.1 /);
+    await editor.command("Focus on Modules View");
+    await modules.locator(".monaco-list-row.selected").filter({ hasText: "LlamaDecoderLayer" }).waitFor();
+    await editor.page.keyboard.press("Home");
+    await modules.locator(".monaco-list-row.focused").filter({ hasText: "LlamaForCausalLM" }).waitFor();
+  });
+
+  await step("stopping ends the session, and nothing of it stays", async () => {
+    await editor.press("stop");
+    await editor.ended();
+    await editor.page.locator("[id$='llm.status']").waitFor({ state: "hidden" });
+    await modules.waitFor({ state: "hidden" });
   });
 }

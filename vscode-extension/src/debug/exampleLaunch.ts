@@ -3,7 +3,7 @@
 /** Small enough for any machine, and public. */
 export const SMALL_MODEL = {
   id: "HuggingFaceTB/SmolLM2-135M",
-  said: "from the Hugging Face hub, about 270 MB, downloaded at the first start",
+  said: "from the Hugging Face hub, 135 million parameters, downloaded at the first start",
 };
 
 export function exampleLaunch(model: string): string {
