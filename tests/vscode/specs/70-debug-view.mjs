@@ -107,7 +107,6 @@ export default async function ({ editor, folder, step, measure }) {
     const page = await editor.panel("Attention");
     await page.getByText(/^Step 0 · 6 layers × 6 heads .* 6 × 6 tokens/).waitFor();
     await editor.frame("step 1");
-    await editor.close("Attention");
   });
 
   await step("the menu of a frame that is running goes to its beginning", async () => {
