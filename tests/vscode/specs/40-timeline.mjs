@@ -56,7 +56,7 @@ export default async function ({ editor, step, measure }) {
   });
 
   await step("of a whole run every step can be travelled to", async () => {
-    await editor.page.locator(".debug-breakpoints .monaco-list-row input[type=checkbox]").first().uncheck();
+    await editor.switchBreakpointOff();
     await editor.press("continue");
     await until(async () => (await value(steps)) === 39, "the last step");
     await page.getByText("at the end").waitFor();
