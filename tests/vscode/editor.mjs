@@ -406,7 +406,10 @@ export class Editor {
 
   /** Chooses from the menu of a row, such as of a frame or a module; found by what the row shows. */
   async chooseFromMenu(row, item) {
-    await row.click({ button: "right" });
+    await row.waitFor();
+    const { x, y, width, height } = await row.boundingBox();
+    // Not by the mouse: the headings of a tree stick to its top, over rows.
+    await row.dispatchEvent("contextmenu", { button: 2, clientX: x + width / 2, clientY: y + height / 2 });
     const found = this.page.locator(".monaco-menu .action-label").filter({ hasText: item }).first();
     await found.waitFor();
     // A menu does not listen to the mouse at once.
