@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from importlib.metadata import PackageNotFoundError, version
 
@@ -54,6 +55,7 @@ def _module(session: EngineSession, path: str) -> ModelModule:
     )
 
 
+@functools.cache
 def _version(library: str) -> str | None:
     """Of the package that a class comes from."""
     if library not in LIBRARIES:
