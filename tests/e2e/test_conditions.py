@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -196,13 +197,20 @@ def test_a_wrong_condition_is_told_with_its_column(begin: Any) -> None:
         assert "(column " in breakpoint["message"]
 
 
-def test_a_condition_without_an_end_holds_the_run_until_it_is_terminated(spawn: Spawn, example_model: Path) -> None:
+def test_a_condition_without_an_end_holds_the_run_until_it_is_terminated(
+    spawn: Spawn, example_model: Path, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
     client = spawn()
     client.response(client.begin(model=str(example_model), prompt=PROMPT, stopOnEntry=True))
     client.stop()
-    endless = {"name": "*.layers.0", "condition": "sum(1 for _ in range(10**12)) > 0"}
-    client.ask("setFunctionBreakpoints", breakpoints=[endless])
+    says_so = f"torch.save(step, {str(begun)!r}, _use_new_zipfile_serialization=False)"
+    endless = {"name": "*.layers.0", "condition": f"{says_so} or sum(1 for _ in range(10**12)) > 0"}
+    (answer,) = client.ask("setFunctionBreakpoints", breakpoints=[endless])["breakpoints"]
+    assert answer["verified"], answer
     client.ask("continue", threadId=1)
+    assert begun.read_bytes(), "the condition is being judged"
     client.ask("pause", threadId=1)
     client.ask("terminate")
     assert client.event("stopped", "exited")["event"] == "exited", "the pause has waited"
