@@ -224,7 +224,7 @@ def breakpoint_locations(
     text = _read_map(session, os.path.abspath(path))[0] if is_map(path) else None
     start = (args.line, args.column or 0)
     end = (args.end_line or args.line, args.end_column or sys.maxsize)
-    locations = [] if text is None else wanted.locations(text, start, end)
+    locations = [] if text is None else text.stops(start, end)
     return BreakpointLocationsResponseBody(
         breakpoints=[BreakpointLocation(line=line, column=column) for line, column in locations]
     )

@@ -117,7 +117,7 @@ def of_instruction(breakpoint: InstructionBreakpoint) -> Wanted:
 def of_line(breakpoint: SourceBreakpoint, file: str, text: MapText | None, problem: str | None = None) -> Wanted:
     """On a line of a map; one that says nothing moves to the next place. `text` is None if it cannot be read."""
     identity = f"{breakpoint.line}:{breakpoint.column or ''}"
-    line = None if text is None else place_line(text, breakpoint.line)
+    line = None if text is None else text.place_line(breakpoint.line)
     if text is None or line is None:
         problem = problem or _nothing_on(breakpoint.line, text)
         return Wanted("line", identity, "", file=file, line=breakpoint.line, column=breakpoint.column, problem=problem)
@@ -145,27 +145,12 @@ def of_line(breakpoint: SourceBreakpoint, file: str, text: MapText | None, probl
     )
 
 
-def place_line(text: MapText, line: int) -> int | None:
-    """The line itself if it says something, else that of the next place where a run can stop."""
-    if text.at(line) is not None:
-        return line
-    if any(problem.line == line for problem in text.problems):
-        return None
-    return min((number for number, place in text.lines.items() if number > line and place.can_stop), default=None)
-
-
 def phase_at(text: MapText, line: int, column: int | None) -> Phase | None:
     """What a column of a place means: the nearer of its two."""
     if column is None:
         return None
     before, after = text.columns(line)
     return "before" if abs(column - before) <= abs(column - after) else "after"
-
-
-def locations(text: MapText, start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
-    """Lines and columns, from `start` to `end`, where breakpoints can be: before and after each place."""
-    lines = [number for number, place in text.lines.items() if place.can_stop and start[0] <= number <= end[0]]
-    return [(number, column) for number in lines for column in text.columns(number) if start <= (number, column) <= end]
 
 
 def map_source(file: str) -> Source:

@@ -81,9 +81,8 @@ def _place(documents: Documents, asked: ConditionArguments) -> tuple[PlaceKind |
     """What the breakpoint stands on, None where that is not known, and the phase that is asked for."""
     if asked.uri is not None and asked.line is not None:
         text = documents.get(asked.uri).map
-        below = (line for number, line in text.lines.items() if number > asked.line and line.can_stop)
-        line = text.at(asked.line + 1) or next(below, None)  # where the breakpoint moves to
-        return (place_kind(line) if line else None), asked.phase
+        number = text.place_line(asked.line + 1)
+        return (None if number is None else place_kind(text.lines[number])), asked.phase
     if asked.path is None:
         return None, asked.phase
     try:

@@ -158,3 +158,19 @@ class MapText(Header):
             KeyError: there is no place on the line.
         """
         return self.spans[line]["path"].start, self.lengths[line - 1] + 1
+
+    def place_line(self, line: int) -> int | None:
+        """Where a breakpoint of a line stands: on it if it says something, else on the next place that a run comes to.
+
+        None where there is none, and where the line cannot be read.
+        """
+        if self.at(line) is not None:
+            return line
+        if any(problem.line == line for problem in self.problems):
+            return None
+        return min((number for number, place in self.lines.items() if number > line and place.can_stop), default=None)
+
+    def stops(self, start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
+        """Lines and columns, from `start` to `end`, where breakpoints can be: before and after each place."""
+        lines = [number for number, place in self.lines.items() if place.can_stop and start[0] <= number <= end[0]]
+        return [(n, column) for n in lines for column in self.columns(n) if start <= (n, column) <= end]

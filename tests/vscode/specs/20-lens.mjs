@@ -57,6 +57,7 @@ export default async function ({ editor, step, measure }) {
   await step("a token is watched over the layers", async () => {
     await page.getByLabel("Watch a token").fill(" Paris");
     await page.getByLabel("Watch a token").press("Enter");
+    await page.getByLabel("Watch a token").fill("nosuchtokenatall"); // while the first one is on its way
     await page.getByRole("button", { name: "Stop watching" }).waitFor();
     await page.locator(".curves canvas").nth(1).waitFor();
     const ranks = await until(async () => {
@@ -69,7 +70,6 @@ export default async function ({ editor, step, measure }) {
   });
 
   await step("what is no token is said", async () => {
-    await page.getByLabel("Watch a token").fill("nosuchtokenatall");
     await page.getByLabel("Watch a token").press("Enter");
     await until(async () => (await page.locator(".watching .message").innerText()) !== "", "a word about it");
     assert.equal(await page.getByRole("button", { name: "Stop watching" }).count(), 1);
@@ -79,6 +79,7 @@ export default async function ({ editor, step, measure }) {
       async () => (await page.getByRole("button", { name: "Stop watching" }).count()) === 2,
       "a second token",
     );
+    await until(async () => (await page.getByLabel("Watch a token").inputValue()) === "", "an empty input");
     await page.getByLabel("Of which token").selectOption("1");
     await page.getByLabel("Colours").selectOption("probability");
     await editor.dismiss();

@@ -4,8 +4,8 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { basename, dirname, isAbsolute, join, relative } from "node:path";
 import * as vscode from "vscode";
-import { ask } from "../debug/asking";
 import { OUR_TYPE } from "../debug/configuration";
+import { frameOf } from "../debug/frames";
 import { isHubId, locate } from "../debug/models";
 import { pickModel } from "../debug/picking";
 import { readyPython } from "../debug/python";
@@ -36,7 +36,7 @@ async function openMapOf(session: vscode.DebugSession, stops: Stops): Promise<vo
     return;
   }
   const editor = await vscode.window.showTextDocument(map);
-  const at = await lineOfStop(session, stops, map);
+  const at = lineOfStop(session, stops, map);
   if (at !== undefined) {
     const line = new vscode.Range(at - 1, 0, at - 1, 0);
     editor.selection = new vscode.Selection(line.start, line.start);
@@ -44,19 +44,11 @@ async function openMapOf(session: vscode.DebugSession, stops: Stops): Promise<vo
   }
 }
 
-/** Where in the map the run stands, from 1; nowhere when it has gone on, or ended, while that was asked. */
-async function lineOfStop(session: vscode.DebugSession, stops: Stops, map: vscode.Uri): Promise<number | undefined> {
+/** Where in the map the run stands, from 1; nowhere when it has gone on, or ended, while the map was opened. */
+function lineOfStop(session: vscode.DebugSession, stops: Stops, map: vscode.Uri): number | undefined {
   const stop = stops.stop;
-  if (stop?.session !== session) {
-    return undefined;
-  }
-  try {
-    const { stackFrames } = await ask(session, "stackTrace", { threadId: stop.threadId, levels: 20 });
-    const frame = stackFrames.find((each) => each.id === stop.frameId) ?? stackFrames[0];
-    return frame?.source?.path && fileOf(frame.source.path).path === map.path ? frame.line : undefined;
-  } catch {
-    return undefined;
-  }
+  const frame = stop?.session === session ? frameOf(session, stop.frameId) : undefined;
+  return frame?.source?.path && fileOf(frame.source.path).path === map.path ? frame.line : undefined;
 }
 
 /** A map that is there already and names the model. */

@@ -215,17 +215,17 @@ async function settle(done: Promise<void>): Promise<void> {
 // --------------------------------------------------------------------------------------------------- what a person does
 
 async function watch(text: string): Promise<void> {
-  const before = kept.watch;
-  if (before.includes(text)) {
-    watching.accepted();
+  watching.complain("");
+  if (kept.watch.includes(text)) {
+    watching.accepted(text);
     return;
   }
-  choose({ watch: [...before, text] });
+  choose({ watch: [...kept.watch, text] });
   try {
     await again();
-    watching.accepted();
+    watching.accepted(text);
   } catch (error) {
-    choose({ watch: before });
+    choose({ watch: kept.watch.filter((each) => each !== text) });
     view.outdated(false);
     if (!(error instanceof Cancelled)) {
       watching.complain(error instanceof Error ? error.message : String(error));

@@ -42,9 +42,12 @@ export class Watching {
     fill(this.#chips, ...watched.map(chip));
   }
 
-  accepted(): void {
-    this.#input.value = "";
-    this.#message.textContent = "";
+  /** Is watched now. What has been typed meanwhile, and said of it, stays. */
+  accepted(text: string): void {
+    if (this.#input.value === text) {
+      this.complain("");
+      this.#input.value = "";
+    }
   }
 
   complain(message: string): void {
