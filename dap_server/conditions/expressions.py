@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import CodeType
+from typing import TypeVar
 
+from dap_server.conditions.deferring import Logic, deferred_code
 from dap_server.conditions.errors import ConditionError, Problem, TextKind, error_of
 from dap_server.conditions.mistakes import explain, unreadable, warned
 from dap_server.conditions.names import BUILTINS, LIBRARIES, NAMES
 from dap_server.conditions.positions import Positions, Span
+from dap_server.conditions.reserved import FILE, LOGIC, PLACE
 from dap_server.conditions.rules import Reader, Use
 
-_FILE = "<condition>"
-_PLACE = ".place"
-"""The variable of the compiled code that has the names' values. No text can name it."""
+Truth = TypeVar("Truth")
 
 _MAX_RAISED = 500
 """Characters that are shown of what was raised."""
@@ -37,6 +38,7 @@ class Condition:
         source: what somebody typed, of which it is a part.
         kind: whether that is a condition or a log message.
         code: to evaluate with; see `value`.
+        tree: of the code, in which a name of the place is a look into `PLACE`.
         uses: where which name of the place stands.
     """
 
@@ -46,6 +48,7 @@ class Condition:
     code: CodeType
     uses: tuple[Use, ...]
     positions: Positions
+    tree: ast.Expression = field(repr=False, compare=False)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -68,7 +71,17 @@ class Condition:
         A name's value is asked for when the expression comes to it: what `step == 3 and norm > 100` does not need is
         not computed. Whatever the expression raises comes out; `blame` says where it was raised.
         """
-        return eval(self.code, {"__builtins__": _BUILTINS, **LIBRARIES, _PLACE: names})
+        return eval(self.code, {"__builtins__": _BUILTINS, **LIBRARIES, PLACE: names})
+
+    def flag(self, names: Mapping[str, object], logic: Logic[Truth]) -> Truth:
+        """Whether the expression is true, by a logic that can leave the answer on the device; see `why_at_once`."""
+        value = eval(self.deferred, {"__builtins__": _BUILTINS, **LIBRARIES, PLACE: names, LOGIC: logic})
+        return logic.truth(value)
+
+    @cached_property
+    def deferred(self) -> CodeType:
+        """The code of `flag`."""
+        return deferred_code(self)
 
     def blame(self, error: BaseException) -> ConditionError:
         """An error that `value` raised, as one of the text: with the columns of the part that raised it."""
@@ -76,7 +89,7 @@ class Condition:
         traceback = error.__traceback__
         while traceback is not None:
             code = traceback.tb_frame.f_code
-            if code.co_filename == _FILE:
+            if code.co_filename == FILE:
                 line, end_line, start, end = [*code.co_positions()][traceback.tb_lasti // 2]
                 if line is not None and end_line is not None and start is not None and end is not None:
                     span = self.positions.of_bytes(line, start, end_line, end)
@@ -108,12 +121,13 @@ def read_expression(text: str, start: int, end: int, kind: TextKind) -> tuple[Co
     source, offset = inner.strip(), start + len(inner) - len(inner.lstrip())
     positions = Positions(source, offset)
     try:
-        tree = ast.parse(source, _FILE, "eval")
+        tree = ast.parse(source, FILE, "eval")
         reader = Reader(positions)
         reader.read(tree.body, is_test=kind == "condition")
         if reader.problems:
             return None, sorted(reader.problems)
-        code = compile(ast.fix_missing_locations(_Lookups(reader.free).visit(tree)), _FILE, "eval")
+        tree = ast.fix_missing_locations(_Lookups(reader.free).visit(tree))
+        code = compile(tree, FILE, "eval")
     except SyntaxError as error:
         found = explain(text, start, end)
         span = positions.of_error(error)
@@ -122,7 +136,7 @@ def read_expression(text: str, start: int, end: int, kind: TextKind) -> tuple[Co
         return None, [Problem(positions.first, positions.last, _TOO_DEEP)]
     except (ValueError, OverflowError) as error:
         return None, [Problem(positions.first, positions.last, f"not an expression: {error}")]
-    return Condition(source, text, kind, code, tuple(reader.uses), positions), []
+    return Condition(source, text, kind, code, tuple(reader.uses), positions, tree), []
 
 
 def raised(error: BaseException) -> str:
@@ -150,5 +164,5 @@ class _Lookups(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node not in self._names or node.id in LIBRARIES:
             return node
-        lookup = ast.Subscript(ast.Name(_PLACE, ast.Load()), ast.Constant(node.id), ast.Load())
+        lookup = ast.Subscript(ast.Name(PLACE, ast.Load()), ast.Constant(node.id), ast.Load())
         return ast.fix_missing_locations(ast.copy_location(lookup, node))

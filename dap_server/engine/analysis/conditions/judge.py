@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from dap_server.conditions import BUILTINS, Condition, ConditionError, LogMessage
+from dap_server.conditions.device_calls import COMPUTED
 from dap_server.conditions.names import LIBRARIES
 from dap_server.engine.analysis.answers import Answers
 from dap_server.engine.analysis.conditions.attending import PassingAttention
+from dap_server.engine.analysis.conditions.logic import is_true
 from dap_server.engine.analysis.conditions.names import PlaceNames
 from dap_server.engine.analysis.conditions.saying import PassingLens
 from dap_server.engine.anatomy.modules import Anatomy
@@ -96,14 +98,6 @@ class _Copies(Mapping[str, object]):
         return len(self._names)
 
 
-def is_true(value: object) -> bool:
-    """As Python has it. Raises ValueError: it is a tensor of several elements."""
-    if isinstance(value, Tensor) and value.numel() != 1:
-        shape = tuple(value.shape)
-        raise ValueError(f"a tensor of shape {shape} is neither true nor false: use .any() or .all()")
-    return bool(value)
-
-
 def _going_on(candidate: Candidate) -> list[int]:
     generation = candidate.generation
     if generation.sequences == 1 or generation.unfinished is None:
@@ -112,18 +106,12 @@ def _going_on(candidate: Candidate) -> list[int]:
 
 
 _HARMLESS = """
-abs add all amax amin any argmax argmin argsort bool ceil clamp contiguous cos count count_nonzero cpu cumsum
-detach device diff dim div dot double dtype endswith eq erf exp expm1 fabs find flatten float floor fmod ge get
-gt half hypot index indices inf int is_cuda isclose isfinite isinf isnan isneginf isposinf item items join keys
-kurtosis ldexp le log log10 log1p log2 log_softmax logsumexp long lower lstrip lt matmul max mean median min
-movedim mT mul nan nan_to_num narrow ndim ne neg nonzero norm numel permute pi pow prod quantile reciprocal
-replace reshape round rstrip select shape sigmoid sign sin size softmax sort split sqrt square squeeze
-startswith std strip sub sum swapaxes T tanh title tolist topk trace transpose trunc unbind unflatten unique
-unsqueeze upper values var view where
+count cpu endswith eps fabs find finfo get iinfo index item items join keys kurtosis lower lstrip median
+nonzero quantile replace rstrip smallest_normal startswith strip tiny title to tolist unflatten unique upper
 """
 """Attributes that neither write into a tensor nor draw at random."""
 
-_ALLOWED = frozenset([*_HARMLESS.split(), *BUILTINS, *LIBRARIES])
+_ALLOWED = frozenset([*_HARMLESS.split(), *COMPUTED, *BUILTINS, *LIBRARIES])
 
 
 def only_looks(code: CodeType) -> bool:
