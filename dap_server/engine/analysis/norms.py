@@ -19,7 +19,13 @@ def first_tensor(value: Any, is_any: bool = False) -> Tensor | None:
 
 
 def last_norm(value: Any, sequence: int, sequences: int = 1) -> float | None:
-    """Euclidean norm of the last position's vector of one of B sequences, in the first tensor (B, T, …, D) or (B, D).
+    """Euclidean norm of the last position's vector of one of B sequences; None where no vectors are."""
+    vector = last_vector(value, sequence, sequences)
+    return None if vector is None else float(vector.double().norm())
+
+
+def last_vector(value: Any, sequence: int, sequences: int = 1) -> Tensor | None:
+    """(D,) of the last position of one of B sequences, in the first tensor (B, T, …, D) or (B, D).
 
     Some modules are given all positions in one row after another, (B · T, D). None without such a tensor.
     """
@@ -34,4 +40,4 @@ def last_norm(value: Any, sequence: int, sequences: int = 1) -> float | None:
     mine = tensor[row]
     while mine.dim() > 1:
         mine = mine[-1]
-    return float(mine.double().norm())
+    return mine

@@ -1,0 +1,96 @@
+"""Where the heads of a module look from the last position: all at one place, or nowhere in particular."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dap_server.engine.analysis.anomalies.passing import Passing, share
+from dap_server.engine.analysis.attention.weights import AttentionCall
+from dap_server.engine.analysis.conditions.attending import PassingAttention
+from dap_server.engine.analysis.conditions.missing import NotKnown
+
+ON_ONE = 0.999
+"""A head that gives one position this much looks at it alone."""
+
+ALIKE = 0.01
+"""A head whose entropy is that close to the greatest possible one, in nats, prefers nothing."""
+
+ENOUGH = 4
+"""Positions that there have to be: of two or three, one is soon the only one, and all are soon alike."""
+
+
+class LastRow(NamedTuple):
+    """Where the heads of one call look.
+
+    Attributes:
+        weights: (H, S), NaN where a head sees nothing.
+        first: key of the first token that is no padding; negative where a window has dropped it.
+    """
+
+    weights: Tensor
+    first: int
+
+    @property
+    def is_long_enough(self) -> bool:
+        return self.weights.shape[-1] - max(self.first, 0) >= ENOUGH
+
+
+def collapsed(passing: Passing) -> Tensor:
+    """() share of the heads that look at one position only, and not at the first, or that see none at all.
+
+    Of several calls of attention in the module, of itself and of another text, the largest share counts.
+
+    To look at the first one is what heads do that have nothing to do (Xiao et al., "Efficient Streaming Language Models
+    with Attention Sinks", 2023).
+    """
+    return _share_of_heads(passing, _is_collapsed)
+
+
+def uniform(passing: Passing) -> Tensor:
+    """() share of the heads that look at all positions alike, as far as they may look."""
+    return _share_of_heads(passing, _is_uniform)
+
+
+def _is_collapsed(row: LastRow) -> Tensor:
+    most, where = row.weights.max(dim=-1)
+    return (most >= ON_ONE) & (where != row.first) | row.weights.isnan().all(dim=-1)
+
+
+def _is_uniform(row: LastRow) -> Tensor:
+    weights = row.weights.double()
+    seen = weights.sum(dim=-1)  # a sink may have the rest
+    shares = weights / seen[:, None]
+    among = (shares > 0).sum(dim=-1)
+    entropy: Tensor = -torch.special.xlogy(shares, shares).sum(dim=-1)
+    return (among.double().log() - entropy < ALIKE) & (among >= ENOUGH) & (seen > 0.5)
+
+
+def _share_of_heads(passing: Passing, finds: Callable[[LastRow], Tensor]) -> Tensor:
+    return torch.stack([share(finds(row) & row.is_long_enough) for row in last_rows(passing)]).amax()
+
+
+def last_rows(passing: Passing) -> list[LastRow]:
+    """Of every call of attention in the module. Raises NotKnown."""
+    candidate, key = passing.candidate, ("last rows", passing.sequence)
+    if key not in candidate.known:
+        calls = candidate.prepared.calls if isinstance(candidate.prepared, PassingAttention) else []
+        if not calls:
+            raise NotKnown(f"'{candidate.place.path}' computes no attention that can be heard of")
+        sequences = candidate.generation.sequences
+        candidate.known[key] = [_last_row(call, passing.sequence, sequences) for call in calls]
+    rows: list[LastRow] = candidate.known[key]
+    return rows
+
+
+def _last_row(call: AttentionCall, sequence: int, sequences: int) -> LastRow:
+    batch, _, queries, _ = call.shape
+    each = batch // sequences  # several of them are beams
+    row = sequence * each if each else min(sequence, batch - 1)
+    weights = call.weights(row, slice(queries - 1, queries))[:, 0]
+    first = call.text.start(row) - call.text.first_key
+    known = call.text.known_keys
+    return LastRow(weights[:, :known] if known else weights, first)

@@ -1,0 +1,57 @@
+"""How large values are: against what their dtype can hold, and against what they were before a layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dap_server.engine.analysis.anomalies.passing import Passing
+from dap_server.engine.analysis.conditions.missing import NotKnown
+from dap_server.engine.analysis.norms import last_vector
+
+
+def peak(passing: Passing) -> Tensor:
+    """() the largest magnitude of what the module returned.
+
+    NaN counts as 0: it says nothing of how close to overflow a value was. Nor does an element that is the very limit of
+    the dtype: no calculation comes out there, it is what masks are filled with.
+    """
+    sizes = passing.output.abs().nan_to_num(nan=0.0, posinf=torch.inf)
+    if not sizes.numel():
+        return sizes.new_zeros(())
+    return torch.where(sizes == torch.finfo(sizes.dtype).max, 0, sizes).amax()
+
+
+def limit(passing: Passing) -> float:
+    """The largest number that the dtype of what the module returned can hold."""
+    return float(torch.finfo(passing.output.dtype).max)
+
+
+def growth(passing: Passing) -> Tensor:
+    """() how many times as large a layer makes the last position's vector of the residual stream.
+
+    The typical element is compared, not the norm: single elements that are a thousand times as large as all others
+    come and go from one layer to the next in healthy models (Sun et al., "Massive Activations in Large Language
+    Models", 2024).
+    """
+    before, after = vectors(passing)
+    return typical(after) / typical(before)
+
+
+def typical(vector: Tensor) -> Tensor:
+    """() the median magnitude of the elements of (D,)."""
+    return vector.float().abs().median()
+
+
+def vectors(passing: Passing) -> tuple[Tensor, Tensor]:
+    """(D,) each: the last position of the residual stream in front of a layer and behind it. Raises NotKnown."""
+    candidate = passing.candidate
+    call, sequences = candidate.call, candidate.generation.sequences
+    if call is None:
+        raise NotKnown("the residual stream is known at layers")
+    given = call.f_locals["kwargs"].get("hidden_states", call.f_locals["args"])
+    before = last_vector(given, passing.sequence, sequences)
+    after = last_vector(candidate.output, passing.sequence, sequences)
+    if before is None or after is None:
+        raise NotKnown(f"'{candidate.place.path}' does not pass on a residual stream")
+    return before.detach(), after.detach()
