@@ -5,17 +5,21 @@ from dap_server.conditions.deferring import Logic, why_at_once
 from dap_server.conditions.diagnosis import diagnose
 from dap_server.conditions.errors import ConditionError, Problem, TextKind
 from dap_server.conditions.expressions import Condition, parse_condition
+from dap_server.conditions.filters import FILTERS, Filter
 from dap_server.conditions.hits import HitCondition, parse_hit_condition
 from dap_server.conditions.log_messages import LogMessage, parse_log_message
-from dap_server.conditions.names import BUILTINS, NAMES, Name, PlaceKind, place_of
+from dap_server.conditions.names import BUILTINS, NAMES, FilterId, Name, PlaceKind, place_of
 from dap_server.conditions.phases import check
 
 __all__ = [
     "BUILTINS",
+    "FILTERS",
     "NAMES",
     "Completion",
     "Condition",
     "ConditionError",
+    "Filter",
+    "FilterId",
     "HitCondition",
     "LogMessage",
     "Logic",

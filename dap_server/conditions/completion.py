@@ -68,7 +68,8 @@ def complete(
 
 
 def _known(place: PlaceKind | None, phase: Phase | None) -> list[str]:
-    return [name for name in NAMES if missing(NAMES[name], place, phase) is None]
+    found = [name for name in NAMES if missing(NAMES[name], place, phase) is None]
+    return found if place is not None else [name for name in found if NAMES[name].is_of_places]
 
 
 def _members(before: list[Token]) -> list[str]:

@@ -11,8 +11,24 @@ from typing import Literal, get_args
 from dap_server.modelmap.patterns import Pattern
 from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Phase
 
-PlaceKind = Literal["step", "module", "operation", "logits", "processor", "sample"]
+BasePlace = Literal["step", "module", "operation", "logits", "processor", "sample"]
 """What a breakpoint may stand on."""
+
+FilterId = Literal[
+    "nonFinite",
+    "nearOverflow",
+    "residual",
+    "deadActivations",
+    "attention",
+    "repetition",
+    "lowConfidence",
+    "padding",
+    "forwardError",
+]
+"""The filters of anomalies: what stands on many places, and has names of its own beside theirs."""
+
+PlaceKind = BasePlace | FilterId | Literal["data"]
+"""What a condition may be of: a place, a filter, or a value that is watched."""
 
 Kind = Literal["integer", "number", "text", "tensor", "list", "function", "module"]
 """What a name is."""
@@ -20,7 +36,7 @@ Kind = Literal["integer", "number", "text", "tensor", "list", "function", "modul
 Where = Mapping[PlaceKind, Phase | None]
 """The places that have a name; with a phase where it is known in that one only."""
 
-PLACES: dict[PlaceKind, str] = {
+PLACES: dict[BasePlace, str] = {
     "step": "a step",
     "module": "a module",
     "operation": "an operation",
@@ -30,10 +46,23 @@ PLACES: dict[PlaceKind, str] = {
 }
 """How a kind of place is called in messages."""
 
-SELECTED: dict[str, PlaceKind] = {STEP: "step", LOGITS: "logits", SAMPLE: "sample"}
+PLACES_OF: dict[PlaceKind, tuple[BasePlace, Phase]] = {
+    "nonFinite": ("module", "after"),
+    "nearOverflow": ("module", "after"),
+    "residual": ("module", "after"),
+    "deadActivations": ("module", "after"),
+    "attention": ("module", "after"),
+    "repetition": ("sample", "after"),
+    "lowConfidence": ("sample", "after"),
+    "padding": ("step", "before"),
+    "forwardError": ("module", "after"),
+}
+"""The places of each filter, whose names its condition may use too."""
+
+SELECTED: dict[str, BasePlace] = {STEP: "step", LOGITS: "logits", SAMPLE: "sample"}
 """The places outside of modules that have a name of their own."""
 
-EVERYWHERE: Where = dict.fromkeys(get_args(PlaceKind))
+EVERYWHERE: Where = dict.fromkeys(get_args(BasePlace))
 MODULES: Where = {"module": None}
 MODULES_AFTER: Where = {"module": "after"}
 INSIDE: Where = {"module": None, "operation": None}
@@ -65,11 +94,54 @@ class Name:
     is_captured: bool = False
 
     @property
+    def filter(self) -> PlaceKind | None:
+        """The filter that it belongs to, if it is no name of places."""
+        return next((place for place in self.where if place in PLACES_OF), None)
+
+    @property
+    def is_of_places(self) -> bool:
+        """Whether some kind of place has it, and not only a filter or a watched value."""
+        return any(place in PLACES for place in self.where)
+
+    @property
     def phase(self) -> Phase | None:
         """The phase that the name means wherever it is known; None when that depends on the place, or on nothing."""
         phases = set(self.where.values())
         return phases.pop() if len(phases) == 1 else None
 
+
+def _own(filter: FilterId, name: str, signature: str, documentation: str, is_per_sequence: bool = False) -> Name:
+    where: Where = {filter: PLACES_OF[filter][1]}
+    return Name(name, signature, documentation, "number", where, is_per_sequence, is_captured=filter == "attention")
+
+
+_OF_FILTERS = [
+    _own("nonFinite", "count", "count: int", "elements that are NaN or infinite"),
+    _own("nonFinite", "nans", "nans: int", "elements that are NaN"),
+    _own("nonFinite", "infinities", "infinities: int", "elements that are infinite"),
+    _own("nearOverflow", "peak", "peak: float", "largest magnitude of the elements"),
+    _own("nearOverflow", "limit", "limit: float", "largest number that the dtype can hold"),
+    _own(
+        "residual", "growth", "growth: float", "norm of the residual stream behind the layer, by that before it", True
+    ),
+    _own("deadActivations", "dead", "dead: float", "share of the activations that are zero, or as good as zero"),
+    _own(
+        "deadActivations", "saturated", "saturated: float", "share of the activations at an end of a bounded function"
+    ),
+    _own(
+        "attention", "collapsed", "collapsed: float", "share of heads that see one position only, not the first", True
+    ),
+    _own("attention", "uniform", "uniform: float", "share of heads that look everywhere alike", True),
+    _own("repetition", "period", "period: int", "tokens after which the end of the text repeats itself", True),
+    _own("repetition", "repeats", "repeats: int", "how often it has come in a row", True),
+    _own("lowConfidence", "uncertainty", "uncertainty: float", "entropy by that of a uniform choice, 0 to 1", True),
+    _own("padding", "attended_padding", "attended_padding: int", "padding that the model is let look at", True),
+    _own("padding", "masked_tokens", "masked_tokens: int", "tokens of the text that are hidden by the mask", True),
+    _own("padding", "right_padding", "right_padding: int", "padding behind the text", True),
+    _own("padding", "tokens", "tokens: int", "tokens of the text, padding not counted", True),
+    Name("error", "error: str", "class of the exception", "text", {"forwardError": "after"}),
+    Name("message", "message: str", "what the exception says", "text", {"forwardError": "after"}),
+]
 
 _ALL = [
     Name("step", "step: int", "generation step; 0 is the prefill, which makes the first token", "integer", EVERYWHERE),
@@ -141,6 +213,7 @@ _ALL = [
     Name("token", "token: int", "id of the token that was chosen", "integer", CHOSEN, True),
     Name("text", "text: str", "text of the token that was chosen, with the space before it", "text", CHOSEN, True),
     Name("prob", "prob: float", "probability of the token that was chosen, from 0 to 1", "number", CHOSEN, True),
+    *_OF_FILTERS,
     Name("torch", "torch", "the library: torch.isnan(output).any()", "module", EVERYWHERE),
     Name("math", "math", "Python's mathematics: math.log(prob)", "module", EVERYWHERE),
 ]
@@ -160,7 +233,7 @@ LIBRARIES: dict[str, object] = {"math": math}
 """The names whose value is the same at every place. `torch` is the engine's to give."""
 
 
-def place_of(pattern: Pattern) -> PlaceKind | None:
+def place_of(pattern: Pattern) -> BasePlace | None:
     """What a breakpoint of this name stands on; None where only the model tells: a class, a path of one segment."""
     if pattern.operation is not None:
         return "operation"

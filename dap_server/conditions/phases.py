@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dap_server.conditions.errors import Problem, error_of
 from dap_server.conditions.expressions import Condition
 from dap_server.conditions.log_messages import LogMessage
-from dap_server.conditions.names import NAMES, PLACES, Name, PlaceKind
+from dap_server.conditions.names import NAMES, PLACES, PLACES_OF, BasePlace, Name, PlaceKind
 from dap_server.conditions.rules import Use
 from dap_server.modelmap.places import Phase
 
@@ -57,11 +57,13 @@ def problems(uses: Iterable[Use], place: PlaceKind | None, phase: Phase | None) 
 
 def missing(name: Name, place: PlaceKind | None, phase: Phase | None) -> str | None:
     """Why a name has no value there, None when it has one."""
-    if place is not None and place not in name.where:
-        return f"`{name.name}` is not known at {PLACES[place]}: {_where_to(name)}"
+    if place is not None and place not in name.where and base_of(place) not in name.where:
+        where = f"at {PLACES[place]}" if place in PLACES else "to this filter"
+        return f"`{name.name}` is not known {where}: {_where_to(name)}"
     known = _phase(name, place)
     if known is None or phase in (None, known):
         return None
+    place = base_of(place)
     what = "the module" if place is None and "module" in name.where else PLACES[place] if place else _places(name)
     return (
         f"`{name.name}` is known {known} {what.replace('a ', 'the ', 1)} only, and the breakpoint asks for {phase}: "
@@ -69,14 +71,27 @@ def missing(name: Name, place: PlaceKind | None, phase: Phase | None) -> str | N
     )
 
 
+def base_of(place: PlaceKind | None) -> BasePlace | None:
+    """The place that a filter stands on; any other place is itself."""
+    found = PLACES_OF.get(place) if place is not None else None
+    return found[0] if found is not None else next((base for base in PLACES if base == place), None)
+
+
 def _phase(name: Name, place: PlaceKind | None) -> Phase | None:
-    return name.phase if place is None else name.where.get(place)
+    if place is None or place in name.where:
+        return name.phase if place is None else name.where[place]
+    base = base_of(place)
+    return None if base is None else name.where.get(base)
 
 
 def _where_to(name: Name) -> str:
+    if name.filter is not None:
+        return f"it belongs to the filter '{name.filter}'"
+    if "data" in name.where:
+        return "it belongs to data breakpoints"
     key = next(key for key in ("logits", "operation", "module", "sample") if key in name.where)
     return _WHERE_TO["token" if key == "sample" else key]
 
 
 def _places(name: Name) -> str:
-    return " or ".join(PLACES[place] for place in name.where)
+    return " or ".join(PLACES[place] for place in name.where if place in PLACES)

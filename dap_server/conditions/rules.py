@@ -33,6 +33,7 @@ _STATEMENT_LIKE: dict[type[ast.AST], str] = {
     ast.Yield: "'yield' has no meaning here: write the value itself",
     ast.YieldFrom: "'yield' has no meaning here: write the value itself",
 }
+_NAMED = [name for name, known in NAMES.items() if known.is_of_places]
 _LITERALS = (ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.JoinedStr)
 _CONTAINERS = (*_LITERALS, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -85,7 +86,7 @@ class Reader(ast.NodeVisitor):
             self._refuse(node, _REFUSED[name])
         elif name not in BUILTINS:
             hint = did_you_mean(name, [*NAMES, *BUILTINS])
-            self._refuse(node, f"no name '{name}' here{hint or ': the names are ' + ', '.join(NAMES)}")
+            self._refuse(node, f"no name '{name}' here{hint or ': the names are ' + ', '.join(_NAMED)}")
 
     def visit_Call(self, node: ast.Call) -> None:
         name = self._name_of(node.func)

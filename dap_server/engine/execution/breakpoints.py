@@ -9,8 +9,10 @@ from torch import nn
 from transformers.generation import logits_process
 
 from dap_server.conditions import (
+    FILTERS,
     Condition,
     ConditionError,
+    Filter,
     LogMessage,
     PlaceKind,
     check,
@@ -18,20 +20,30 @@ from dap_server.conditions import (
     parse_hit_condition,
     parse_log_message,
 )
+from dap_server.conditions.names import PLACES_OF, BasePlace
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.regions import Regions
 from dap_server.engine.execution.hit_log import HitLog
 from dap_server.engine.execution.known_operations import find_operations
-from dap_server.engine.execution.motions import HIT, INSTRUCTION_HIT, LINE_HIT
-from dap_server.engine.execution.operations import Site
+from dap_server.engine.execution.motions import DATA_HIT, HIT, INSTRUCTION_HIT, LINE_HIT, RAISED
 from dap_server.modelmap.addresses import AddressError, parse_address
 from dap_server.modelmap.patterns import WHOLE_MODEL, Pattern, PatternError, parse_pattern
 from dap_server.modelmap.places import LOGITS, PSEUDO_MODULES, SAMPLE, STEP, Phase
 from dap_server.protocol.errors import did_you_mean
 
-Kind = Literal["function", "line", "instruction"]
-PSEUDO_KINDS: dict[str, PlaceKind] = {STEP: "step", LOGITS: "logits", SAMPLE: "sample"}
-REASONS: dict[Kind, str] = {"function": HIT, "line": LINE_HIT, "instruction": INSTRUCTION_HIT}
+Kind = Literal["function", "line", "instruction", "exception", "data"]
+PSEUDO_KINDS: dict[str, BasePlace] = {STEP: "step", LOGITS: "logits", SAMPLE: "sample"}
+REASONS: dict[Kind, str] = {
+    "function": HIT,
+    "line": LINE_HIT,
+    "instruction": INSTRUCTION_HIT,
+    "exception": RAISED,
+    "data": DATA_HIT,
+}
+
+
+FOUND_LATE = ("nonFinite", "forwardError")
+"""Filters that are never judged where a run passes: that would cost more than the whole model."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class Wanted:
     """A breakpoint as its client describes it.
 
     Attributes:
-        name: a pattern, what a line of a map names, or an address.
+        name: a pattern, what a line of a map names, an address, or the id of a filter.
         phase: what its column or mode asks for; None leaves it to its condition, and else it is `before`.
         class_name: what the line of a map says of the module; None where it names token selection.
     """
@@ -66,7 +78,9 @@ class Breakpoint:
         kind: how it was set.
         condition, log_message: of whose names a `Judge` knows the values.
         hits: counted for its hit condition; None without one.
+        filter: of anomalies, that it is.
         is_off: whether its condition has raised.
+        is_deferred: whether a flag on the device tells, once a step, if it has been hit; else it is judged at once.
         note: what else there is to say of it.
         problem: why it cannot be hit; None when it can.
     """
@@ -82,7 +96,9 @@ class Breakpoint:
     condition: Condition | None = None
     log_message: LogMessage | None = None
     hits: HitLog | None = None
+    filter: Filter | None = None
     is_off: bool = False
+    is_deferred: bool = False
     wanted: Wanted | None = None
     note: str | None = None
     problem: str | None = None
@@ -94,11 +110,16 @@ class Breakpoint:
     @property
     def is_plain(self) -> bool:
         """Whether it stops the run whenever it is hit."""
-        return self.condition is None and self.log_message is None and self.hits is None
+        return self.condition is None and self.log_message is None and self.hits is None and self.filter is None
 
     def uses(self, name: str) -> bool:
         """Whether its condition or log message has a name."""
         return any(name in read.names for read in (self.condition, self.log_message) if read is not None)
+
+    @property
+    def hears_calls(self) -> bool:
+        """Whether what its texts name is heard from the beginning of a module call."""
+        return any(read.needs for read in (self.condition, self.log_message) if read is not None)
 
     @property
     def message(self) -> str | None:
@@ -114,9 +135,12 @@ def place(wanted: Wanted, anatomy: Anatomy, regions: Regions) -> Breakpoint:
         breakpoint = resolve_address(wanted.id, wanted.name, regions)
     elif wanted.kind == "line":
         breakpoint = resolve_line(wanted, anatomy)
+    elif wanted.kind == "exception":
+        breakpoint = resolve_filter(wanted, anatomy)
     else:
         breakpoint = resolve(wanted.id, wanted.name, anatomy)
     breakpoint.wanted = wanted
+    breakpoint.is_deferred = breakpoint.filter is not None and breakpoint.filter.id in FOUND_LATE
     if breakpoint.is_verified:
         _read_conditions(breakpoint, wanted, anatomy)
     return breakpoint
@@ -127,10 +151,11 @@ def _read_conditions(breakpoint: Breakpoint, wanted: Wanted, anatomy: Anatomy) -
     asked: Phase | None = wanted.phase
     if wanted.kind == "function":
         asked = parse_pattern(wanted.name).phase or asked
-    elif wanted.kind == "instruction":
+    elif wanted.kind in ("instruction", "exception"):
         asked = breakpoint.phase
     try:
-        if (text := wanted.condition) and text.strip():
+        default = breakpoint.filter.condition if breakpoint.filter is not None else None
+        if (text := wanted.condition or default) and text.strip():
             breakpoint.condition = parse_condition(text)
         if (text := wanted.log_message) and text.strip():
             breakpoint.log_message = parse_log_message(text)
@@ -147,11 +172,47 @@ def _read_conditions(breakpoint: Breakpoint, wanted: Wanted, anatomy: Anatomy) -
 
 
 def _place_kind(breakpoint: Breakpoint) -> PlaceKind:
+    if breakpoint.filter is not None:
+        return breakpoint.filter.id
     if breakpoint.operations or breakpoint.address:
         return "operation"
     if breakpoint.pseudo is None:
         return "module"
     return PSEUDO_KINDS.get(breakpoint.pseudo, "processor")
+
+
+def resolve_filter(wanted: Wanted, anatomy: Anatomy) -> Breakpoint:
+    """Finds the places of a filter of anomalies."""
+    filter = FILTERS.get(wanted.name)
+    if filter is None:
+        return Breakpoint(wanted.id, wanted.name, kind="exception", problem=f"no filter '{wanted.name}'")
+    base, phase = PLACES_OF[filter.id]
+    breakpoint = Breakpoint(wanted.id, filter.label, phase, kind="exception", filter=filter)
+    if filter.id == "forwardError":
+        return breakpoint
+    if base != "module":
+        breakpoint.pseudo = base
+        return breakpoint
+    called = [path for path, module in anatomy.modules.items() if is_called(module)]
+    if filter.id in ("residual", "attention"):
+        breakpoint.paths, what = list(anatomy.layer_paths), "no layers"
+    elif filter.id == "deadActivations":
+        breakpoint.paths = [path for path in called if is_activation(anatomy.modules[path])]
+        what = "no activation functions that are modules"
+    else:
+        breakpoint.paths, what = called, "no modules"
+        breakpoint.pseudo = SAMPLE if filter.id == "nonFinite" else None
+    if not breakpoint.paths:
+        breakpoint.problem = f"{type(anatomy.model).__name__} has {what}"
+    return breakpoint
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether a module is an activation function: torch's own, or one of transformers'."""
+    if list(module.children()):
+        return False
+    owner = type(module).__module__
+    return owner == "transformers.activations" or owner == nn.ReLU.__module__
 
 
 def resolve_line(wanted: Wanted, anatomy: Anatomy) -> Breakpoint:
@@ -269,98 +330,3 @@ def _nothing_found(pattern: Pattern, anatomy: Anatomy) -> str:
     known = [path for path in anatomy.modules if path] + sorted(classes) + list(PSEUDO_MODULES)
     name = type(anatomy.model).__name__
     return f"no module or class of {name} matches '{pattern.text}'{did_you_mean(pattern.text, known)}"
-
-
-class BreakpointSet:
-    """The breakpoints in force, by where they stand."""
-
-    def __init__(self) -> None:
-        self.all: list[Breakpoint] = []
-        self.by_id: dict[int, Breakpoint] = {}
-        """Those that can be hit."""
-        self._prepared: set[nn.Module] = set()
-        self._modules: dict[tuple[nn.Module, Phase], list[int]] = {}
-        self._pseudo: dict[tuple[str, Phase], list[int]] = {}
-        self._operations: list[Breakpoint] = []
-        self._kinds: dict[int, Kind] = {}
-
-    def replace(self, breakpoints: list[Breakpoint], anatomy: Anatomy) -> None:
-        """One that is as it was before goes on counting its hits, and stays off if it was."""
-        before = {b.id: b for b in self.all if b.wanted is not None}
-        for breakpoint in breakpoints:
-            known = before.get(breakpoint.id)
-            if known is not None and known.wanted == breakpoint.wanted:
-                breakpoint.hits, breakpoint.is_off = known.hits, known.is_off
-                breakpoint.problem = known.problem if known.is_off else breakpoint.problem
-        self._place(breakpoints, anatomy)
-
-    def switch_off(self, breakpoint: Breakpoint, why: str, anatomy: Anatomy) -> None:
-        """Until it is set in another way."""
-        breakpoint.is_off, breakpoint.problem = True, why
-        self._place(self.all, anatomy)
-
-    def take_hits_back(self, step: int) -> None:
-        """The run goes back to the start of a step."""
-        for breakpoint in self.by_id.values():
-            if breakpoint.hits is not None:
-                breakpoint.hits.take_back(step)
-
-    def _place(self, breakpoints: list[Breakpoint], anatomy: Anatomy) -> None:
-        self.all = breakpoints
-        verified = [breakpoint for breakpoint in breakpoints if breakpoint.is_verified]
-        modules: dict[tuple[nn.Module, Phase], list[int]] = {}
-        pseudo: dict[tuple[str, Phase], list[int]] = {}
-        for breakpoint in verified:
-            if breakpoint.pseudo:
-                pseudo.setdefault((breakpoint.pseudo, breakpoint.phase), []).append(breakpoint.id)
-            for path in [] if breakpoint.operations else breakpoint.paths:
-                modules.setdefault((anatomy.modules[path], breakpoint.phase), []).append(breakpoint.id)
-        self._modules, self._pseudo = modules, pseudo
-        self._prepared = {
-            anatomy.modules[path] for b in verified if b.uses("attention") and not b.operations for path in b.paths
-        }
-        self.by_id = {b.id: b for b in verified}
-        self._operations = [b for b in verified if b.operations or b.address]
-        self._kinds = {b.id: b.kind for b in verified}
-
-    @property
-    def modules(self) -> list[tuple[nn.Module, Phase]]:
-        """Where hooks are needed."""
-        return list(self._modules)
-
-    @property
-    def has_pseudo(self) -> bool:
-        return bool(self._pseudo)
-
-    @property
-    def has_operations(self) -> bool:
-        return bool(self._operations)
-
-    @property
-    def are_all_plain(self) -> bool:
-        return all(b.is_plain for b in self.by_id.values())
-
-    def prepares(self, module: nn.Module) -> bool:
-        """Whether a condition at the end of a module's calls has to hear of them from their beginning."""
-        return module in self._prepared
-
-    def at_module(self, module: nn.Module, phase: Phase) -> list[int]:
-        return self._modules.get((module, phase), [])
-
-    def at_pseudo(self, name: str, phase: Phase) -> list[int]:
-        return self._pseudo.get((name, phase), [])
-
-    def at_operation(self, name: str, full_name: str, site: Site, phase: Phase) -> list[int]:
-        """`name` without, `full_name` with the overload."""
-        return [
-            b.id
-            for b in self._operations
-            if b.phase == phase
-            and (b.address == site.address if b.address else name in b.operations or full_name in b.operations)
-            and (not b.paths or any(path in b.paths for path in site.modules))
-        ]
-
-    def reason_of(self, hits: list[int]) -> str:
-        """Of a stop at these breakpoints, in DAP's words."""
-        kinds = {self._kinds.get(id, "function") for id in hits}
-        return REASONS[kinds.pop()] if len(kinds) == 1 else HIT

@@ -94,6 +94,7 @@ class SamplingLoop:
             unfinished=self.unfinished,
             tape=self,
             is_own_loop=True,
+            has_flags=True,
             encoded=None if stepper.generation.is_own_loop or not self._is_encoder_decoder else stepper.generation,
         )
 
@@ -115,7 +116,7 @@ class SamplingLoop:
     def _run_to_the_end(self) -> None:
         generation = self.generation
         while not generation.is_over:
-            generation.is_over = self._step()
+            generation.is_over = self._step_reported()
             generation.step += not generation.is_over
         self.listener.finished(generation)
 
@@ -127,13 +128,23 @@ class SamplingLoop:
 
     def _draw(self, scores: Tensor) -> Tensor:
         if self.config.do_sample:
-            tokens = torch.multinomial(torch.softmax(scores, dim=-1), num_samples=1).squeeze(1)
+            probs = torch.softmax(scores, dim=-1)
+            if self._watcher is self.stepper and self.stepper.listens:
+                probs = self.stepper.alarms.guarded(probs)
+            tokens = torch.multinomial(probs, num_samples=1).squeeze(1)
         else:
             tokens = torch.argmax(scores, dim=-1)
         if self._has_eos:
             padding = self.config._pad_token_tensor.to(tokens.device)
             tokens = tokens * self.unfinished + padding * (1 - self.unfinished)
         return tokens
+
+    def _step_reported(self) -> bool:
+        try:
+            return self._step()
+        except Exception as error:
+            self.stepper.raised(error)
+            raise
 
     def _step(self) -> bool:
         """One forward and one token; returns whether it was the last."""
@@ -152,6 +163,8 @@ class SamplingLoop:
         waiting = len(self.logits_processor)
         selection = Selection(logits, logits, waiting=waiting, unfinished=self.unfinished)
         self.generation.selection = selection
+        if self._watcher is self.stepper and self.stepper.listens:
+            self.stepper.alarms.hear(logits)
         with self._reported(LOGITS):
             pass
         self._process(selection)
@@ -219,21 +232,36 @@ class SamplingLoop:
     def _append(self, selection: Selection) -> bool:
         generation, step, tokens = self.generation, self.generation.step, selection.tokens
         assert tokens is not None
+        alarm = self.stepper.alarm()
         self.input_ids = generation.input_ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
         self._keep_record(step, StepRecord(tokens, _probability(selection.scores, tokens)))
         self._subtract_stops()
         generation.seconds = self.timeline.ends[step]
         ended = self.stopping_criteria(self.input_ids, self.collected.scores)
         self.unfinished = generation.unfinished = self.unfinished & ~ended
+        is_over = self._is_over(alarm)
         is_new = step == self._heard
         if is_new and self.streamer is not None:
             self.streamer.put(tokens.cpu())
-        is_over = bool(self.unfinished.max() == 0)
         if is_new:
             self._heard += 1
             self.listener.token(tokens)
         generation.selection = None
         return is_over
+
+    def _is_over(self, alarm: Tensor | None) -> bool:
+        """Whether every sequence has ended. The one moment of a step in which the device is waited for.
+
+        Nobody has seen the token yet: if the alarm has been raised, the step is unwound.
+        """
+        is_over = self.unfinished.max() == 0
+        if alarm is None:
+            return bool(is_over)
+        over, is_hit = torch.stack([is_over, alarm]).tolist()
+        if is_hit:
+            del self.generation.records[self.generation.step :]
+        self.stepper.heard(is_hit)
+        return bool(over)
 
     def _keep_record(self, step: int, record: StepRecord) -> None:
         """A step that runs again has to choose what it chose; if it does not, the run does not repeat itself."""

@@ -138,6 +138,7 @@ class Generation:
         tape: runs steps again; None while there is nothing to run.
         encoder: runs the encoder of an encoder–decoder model again; None without one.
         is_own_loop: whether our loop decodes, and tells its places.
+        has_flags: whether somebody reads, once a step, what was found out late.
         encoded: what an encoder has read, where this is the text of a decoder.
         is_forward: whether it is one forward of a model that does not generate.
         answers: what such a model says about each sequence, when it is over.
@@ -156,12 +157,18 @@ class Generation:
     tape: Tape | None = None
     encoder: EncoderCall | None = None
     is_own_loop: bool = False
+    has_flags: bool = False
     encoded: Generation | None = None
     is_forward: bool = False
     is_over: bool = False
     answers: list[list[Answer]] = field(default_factory=list)
     seconds: float = 0.0
     diverged_at: int | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Of its tokens."""
+        return torch.device("cpu") if self.input_ids is None else self.input_ids.device
 
     @property
     def sequences(self) -> int:

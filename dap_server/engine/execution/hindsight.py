@@ -29,23 +29,23 @@ class Hindsight:
         self._preparations = Preparations(judging, lambda: trace.is_deaf)
 
     def begins(self, index: int, event: Event, module: nn.Module, call: FrameType) -> None:
-        ids = self._judging.breakpoints.at_module(module, "before")
+        ids = self._judging.breakpoints.everywhere.at_module(module, "before")
         self._look(index, ids, Candidate(self._place(event), self._trace.generation, call))
         self._preparations.begins(event.path, module, call)
 
     def ends(self, index: int, event: Event, module: nn.Module, call: FrameType, output: Any) -> None:
         prepared = self._preparations.ends(call)
-        ids = self._judging.breakpoints.at_module(module, "after")
+        ids = self._judging.breakpoints.everywhere.at_module(module, "after")
         candidate = Candidate(self._place(event), self._trace.generation, call, output, prepared=prepared)
         self._look(index, ids, candidate)
 
     def at(self, index: int, event: Event) -> None:
-        ids = self._judging.breakpoints.at_pseudo(event.path, event.phase)
+        ids = self._judging.breakpoints.everywhere.at_pseudo(event.path, event.phase)
         self._look(index, ids, Candidate(self._place(event), self._trace.generation))
 
     def operation(self, operation: Operation, traced: Traced, phase: Phase) -> None:
         site = operation.site
-        if ids := self._judging.breakpoints.at_operation(operation.name, operation.full_name, site, phase):
+        if ids := self._judging.breakpoints.everywhere.at_operation(operation.name, operation.full_name, site, phase):
             place = Place(self._step, site.path, phase, traced.occurrence, operation.full_name)
             if self._judging.held(ids, Candidate(place, self._trace.generation, operation=operation)):
                 self.operations.add((site.ordinal, phase))

@@ -15,7 +15,8 @@ from torch import nn
 
 from dap_server.conditions import Condition, ConditionError, LogMessage
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.breakpoints import Breakpoint, BreakpointSet
+from dap_server.engine.execution.breakpoint_set import BreakpointSet
+from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.stops import NOTHING, Failure
@@ -39,6 +40,7 @@ class Candidate:
         call: frame of the module call, whose `args` and `kwargs` are what it was given; None in token selection.
         output: what the module returned, at phase `after`.
         prepared: what was heard of the module call, where a condition at its end needs that.
+        error: what the module has raised.
         known: what was worked out for one condition, for the next one.
     """
 
@@ -48,6 +50,7 @@ class Candidate:
     output: Any = NOTHING
     operation: Operation | None = None
     prepared: Prepared | None = None
+    error: Exception | None = None
     known: dict[Any, Any] = field(default_factory=dict)
 
     @property
@@ -106,7 +109,7 @@ class Preparations:
 
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
         judge = self._judging.judge
-        if judge is not None and self._judging.breakpoints.prepares(module):
+        if judge is not None and self._judging.breakpoints.everywhere.prepares(module):
             self._open[call] = judge.prepare(path, module, call, self._is_aside)
 
     def ends(self, call: FrameType) -> Prepared | None:

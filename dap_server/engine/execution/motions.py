@@ -17,6 +17,7 @@ HIT = "function breakpoint"
 """The reason of a stop at a breakpoint, in DAP's words."""
 INSTRUCTION_HIT = "instruction breakpoint"
 LINE_HIT = "breakpoint"
+DATA_HIT = "data breakpoint"
 RAISED = "exception"
 
 

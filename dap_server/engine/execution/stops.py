@@ -45,6 +45,7 @@ class Stop:
         operation: that the run stands at, inside that module.
         sequence: of the batch, that the stop is about.
         failure: the condition that stopped it by raising.
+        error: what the module of the place has raised; its call is over, and its frames are those of the traceback.
     """
 
     place: Place
@@ -57,6 +58,7 @@ class Stop:
     operation: Operation | None = None
     sequence: int = 0
     failure: Failure | None = None
+    error: Exception | None = None
 
 
 class Interruption(BaseException):
@@ -66,7 +68,10 @@ class Interruption(BaseException):
 class Rewind(Interruption):
     """Unwinds the model thread to the owner of the call, which starts again from an earlier step."""
 
-    def __init__(self, place: Place, reason: str, ordinal: int = 0) -> None:
-        """`ordinal`: of the operation in its step, when the place is one."""
+    def __init__(self, place: Place, reason: str, ordinal: int = 0, is_second_look: bool = False) -> None:
+        """`ordinal`: of the operation in its step, when the place is one.
+
+        `is_second_look`: the step of the place runs again because something in it was found out late.
+        """
         super().__init__(f"back to {place}")
-        self.place, self.reason, self.ordinal = place, reason, ordinal
+        self.place, self.reason, self.ordinal, self.is_second_look = place, reason, ordinal, is_second_look

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dap_server.engine.execution.activations import Activation
-from dap_server.engine.execution.breakpoints import BreakpointSet
+from dap_server.engine.execution.breakpoint_set import Places
 from dap_server.engine.execution.hindsight import Hindsight
 from dap_server.engine.execution.operation_trace import OperationTrace, Traced
 from dap_server.engine.execution.probes import STEP_LEVEL, Event, TraceProbe
@@ -109,9 +109,9 @@ class Traveller:
 
     def last_hit(self) -> Destination:
         """The last place before this one with a breakpoint; the beginning of the call when there is none."""
-        breakpoints = self._stepper.breakpoints
-        self._judges = not breakpoints.are_all_plain
-        if breakpoints.modules or breakpoints.has_pseudo or breakpoints.has_operations:
+        places = self._stepper.breakpoints.everywhere
+        self._judges = not places.are_all_plain
+        if not places.are_none:
             for hits in self._hits_before():
                 if hits:
                     return hits[-1]
@@ -228,7 +228,7 @@ class Traveller:
         """The places with a breakpoint before this one, in order, step by step, the nearest step first."""
         now, progress = self._stop.place, self._stepper.stage.progress
         if now.path != STEP:
-            operations = self._operations_before() if self._stepper.breakpoints.has_operations else []
+            operations = self._operations_before() if self._stepper.breakpoints.everywhere.has_operations else []
             yield self._hits(now.step, self._position().passed, operations)
         for step in range(now.step - 1, -1, -1):
             with progress.part(now.step - 1 - step, now.step):
@@ -239,27 +239,27 @@ class Traveller:
     def _hits_in(self, step: int) -> list[Destination]:
         """Of a whole step."""
         operations: list[tuple[Traced, Phase]] = []
-        if self._stepper.breakpoints.has_operations:
+        if self._stepper.breakpoints.everywhere.has_operations:
             operations = [(traced, phase) for traced in self.operations(step).operations for phase in PHASES]
         return self._hits(step, len(self.trace(step)), operations)
 
     def _hits(self, step: int, passed: int, operations: list[tuple[Traced, Phase]]) -> list[Destination]:
         """Of the first places of a step and of the operations between them."""
-        trace, breakpoints = self.trace(step), self._stepper.breakpoints
+        trace, places = self.trace(step), self._stepper.breakpoints.everywhere
         found: list[tuple[int, Destination]] = []
         hindsight = self._hindsight.get(step) if self._judges else None
         for i, event in enumerate(trace[:passed]):
             place = self._place(event, step)
-            if self._is_hit(place, breakpoints) if hindsight is None else i in hindsight.events:
+            if self._is_hit(place, places) if hindsight is None else i in hindsight.events:
                 found.append((2 * i + 1, Destination(place, HIT)))
         for traced, phase in operations:
-            ids = breakpoints.at_operation(traced.name, traced.full_name, traced.site, phase)
+            ids = places.at_operation(traced.name, traced.full_name, traced.site, phase)
             if ids if hindsight is None else (traced.site.ordinal, phase) in hindsight.operations:
                 found.append((2 * traced.events, self._at_operation(traced, step, phase, HIT)))
         return [destination for _, destination in sorted(found, key=lambda item: item[0])]
 
-    def _is_hit(self, place: Place, breakpoints: BreakpointSet) -> bool:
+    def _is_hit(self, place: Place, places: Places) -> bool:
         module = self._stepper.anatomy.modules.get(place.path)
         if module is not None:
-            return bool(breakpoints.at_module(module, place.phase))
-        return bool(breakpoints.at_pseudo(place.path, place.phase))
+            return bool(places.at_module(module, place.phase))
+        return bool(places.at_pseudo(place.path, place.phase))

@@ -48,12 +48,14 @@ class WholeCall(Generic[T]):
     def run(self) -> T:
         """Runs it; again from the start whenever somebody goes back."""
         self._generation.tape = self
+        self._generation.has_flags = self._counts
+        self._stepper.begin(self._generation)
         handles = self._count_calls() if self._counts else []
         self._generation.step = self._generation.calls = 0
         try:
             while True:
                 try:
-                    result = self._call()
+                    result = self._call_reported()
                     self._finish(result)
                     return result
                 except Rewind as rewind:
@@ -62,6 +64,13 @@ class WholeCall(Generic[T]):
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _call_reported(self) -> T:
+        try:
+            return self._call()
+        except Exception as error:
+            self._stepper.raised(error)
+            raise
 
     def _count_calls(self) -> list[RemovableHandle]:
         model, stepper = self._stepper.anatomy.model, self._stepper

@@ -6,7 +6,7 @@ from typing import Literal
 
 from dap_server.protocol.messages import Struct
 
-BreakpointKind = Literal["function", "line", "instruction"]
+BreakpointKind = Literal["function", "line", "instruction", "exception", "data"]
 
 
 class PlaceBreakpoint(Struct):

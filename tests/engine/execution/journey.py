@@ -176,7 +176,7 @@ class Journey:
             assert self._has_breakpoint(there) or there.step == 0
 
     def _has_breakpoint(self, place: Place) -> bool:
-        return bool(self.stepper.breakpoints.at_module(self.anatomy.modules[place.path], place.phase))
+        return bool(self.stepper.breakpoints.everywhere.at_module(self.anatomy.modules[place.path], place.phase))
 
     def check(self, stop: Stop) -> None:
         """Holds what can be seen at a stop against the straight run."""

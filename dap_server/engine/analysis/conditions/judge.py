@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dap_server.conditions import BUILTINS, Condition, ConditionError, LogMessage
 from dap_server.conditions.device_calls import COMPUTED
 from dap_server.conditions.names import LIBRARIES
+from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.answers import Answers
 from dap_server.engine.analysis.conditions.attending import PassingAttention
 from dap_server.engine.analysis.conditions.logic import is_true
@@ -31,6 +32,7 @@ class ConditionJudge:
     def __init__(self, anatomy: Anatomy, vocabulary: Vocabulary) -> None:
         self._anatomy, self._vocabulary = anatomy, vocabulary
         self._lens = PassingLens(anatomy, Answers(anatomy, vocabulary))
+        self._measures = Measures()
         self._device = next((p.device for p in anatomy.model.parameters()), torch.device("cpu"))
         self._only_looks: dict[str, bool] = {}  # by text
 
@@ -71,7 +73,7 @@ class ConditionJudge:
             raise condition.blame(error) from error
 
     def _value(self, condition: Condition, candidate: Candidate, sequence: int) -> object:
-        names = PlaceNames(candidate, sequence, self._anatomy, self._vocabulary, self._lens)
+        names = PlaceNames(candidate, sequence, self._anatomy, self._vocabulary, self._lens, self._measures)
         harmless = self._only_looks.get(condition.text)
         if harmless is None:
             harmless = self._only_looks[condition.text] = only_looks(condition.code)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dap_server.conditions import NAMES
+from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.conditions.attending import PassingAttention, last_row
 from dap_server.engine.analysis.conditions.missing import NotKnown
 from dap_server.engine.analysis.conditions.saying import PassingLens
@@ -28,13 +29,22 @@ class PlaceNames(Mapping[str, object]):
     """The names of one candidate, for one sequence of the batch."""
 
     def __init__(
-        self, candidate: Candidate, sequence: int, anatomy: Anatomy, vocabulary: Vocabulary, lens: PassingLens
+        self,
+        candidate: Candidate,
+        sequence: int,
+        anatomy: Anatomy,
+        vocabulary: Vocabulary,
+        lens: PassingLens,
+        measures: Measures | None = None,
     ) -> None:
-        self._candidate, self._sequence = candidate, sequence
+        """`measures` has the names of filters, where one is meant."""
+        self._candidate, self._sequence, self._measures = candidate, sequence, measures
         self._anatomy, self._vocabulary, self._lens = anatomy, vocabulary, lens
 
     def __getitem__(self, name: str) -> object:
-        return _VALUES[name](self)
+        if name in _VALUES or self._measures is None:
+            return _VALUES[name](self)
+        return self._measures.value(name, self._candidate, self._sequence)
 
     def __contains__(self, name: object) -> bool:
         return name in _VALUES
@@ -176,4 +186,4 @@ _VALUES: dict[str, Callable[[PlaceNames], object]] = {
     "text": PlaceNames._text,
     "prob": PlaceNames._prob,
 }
-assert _VALUES.keys() | {"math"} == NAMES.keys()
+assert _VALUES.keys() | {"math"} == {name for name, known in NAMES.items() if known.is_of_places}

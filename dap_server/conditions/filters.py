@@ -1,0 +1,77 @@
+"""The anomalies that a run can be stopped at: what each is called, and from where on it is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dap_server.conditions.names import FilterId
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One kind of anomaly.
+
+    Attributes:
+        description: one line.
+        condition: its threshold, where nobody gives another; None says that every one counts.
+        is_on: whether editors switch it on by themselves.
+    """
+
+    id: FilterId
+    label: str
+    description: str
+    condition: str | None
+    is_on: bool = False
+
+
+_ALL = [
+    Filter(
+        "nonFinite",
+        "Non-finite values",
+        "NaN or infinity in what a module returns, where it comes into being",
+        "count > 0",
+        True,
+    ),
+    Filter("forwardError", "Python exceptions in a forward", "an exception that a module's forward raises", None, True),
+    Filter(
+        "nearOverflow",
+        "Values close to overflow",
+        "values close to the largest number that their dtype can hold",
+        "peak > 0.5 * limit",
+    ),
+    Filter(
+        "residual",
+        "Residual stream explodes or collapses",
+        "a layer makes the residual stream many times longer or shorter",
+        "growth > 50 or growth < 0.02",
+    ),
+    Filter(
+        "deadActivations",
+        "Dead or saturated activations",
+        "nearly all activations of a layer are zero, or at the end of their range",
+        "dead > 0.98 or saturated > 0.98",
+    ),
+    Filter(
+        "attention",
+        "Attention collapsed or uniform",
+        "the heads of a layer see one position only, or all of them alike",
+        "collapsed == 1 or uniform == 1",
+    ),
+    Filter(
+        "repetition", "Repetition loop", "the text goes round in circles", "repeats >= 4 and period * repeats >= 12"
+    ),
+    Filter(
+        "lowConfidence",
+        "Low confidence",
+        "an unlikely token is chosen while the model hardly knows",
+        "prob < 0.1 and uncertainty > 0.6",
+    ),
+    Filter(
+        "padding",
+        "Padding that is wrong",
+        "padding that the model looks at, that stands behind the text, or nothing but padding",
+        "attended_padding > 0 or masked_tokens > 0 or right_padding > 0 or tokens == 0",
+    ),
+]
+
+FILTERS: dict[str, Filter] = {filter.id: filter for filter in _ALL}

@@ -1,0 +1,159 @@
+"""What is found out late stops the run exactly where it happened, and nobody has seen the token yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.execution.breakpoints import Wanted
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.stepping import Motion, Stop
+from dap_server.engine.execution.whole_call import WholeCall
+from tests.engine.walk import GREEDY, PROMPTS, Walk
+from tests.models.tiny import tiny_model
+
+NON_FINITE = Wanted(0, "nonFinite", "exception")
+RAISES = Wanted(0, "forwardError", "exception")
+SAMPLED: dict[str, Any] = {"max_new_tokens": 5, "do_sample": True, "disable_compile": True}
+
+
+def poisoned(token: int | None = None) -> Any:
+    """A model with NaN in one weight, or in the embedding of one token."""
+    model: Any = tiny_model("llama")
+    with torch.no_grad():
+        if token is None:
+            model.model.layers[1].mlp.down_proj.weight[3, 5] = torch.nan
+        else:
+            model.model.embed_tokens.weight[token, 2] = torch.nan
+    return model
+
+
+def plain(model: Any, **options: Any) -> Tensor:
+    torch.manual_seed(0)
+    tokens: Tensor = model.generate(input_ids=PROMPTS, **options)
+    return tokens
+
+
+@pytest.mark.parametrize("options", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_a_healthy_run_never_stops_and_is_the_same_to_the_last_bit(options: dict[str, Any]) -> None:
+    model = tiny_model("llama")
+    expected = plain(model, **options)
+    walk = Walk(Loaded(model, None), breakpoints=[NON_FINITE, RAISES])
+    torch.manual_seed(0)
+    assert torch.equal(walk.generate(input_ids=PROMPTS, **options), expected)
+    assert walk.stops == []
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("options", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_nan_in_a_weight_stops_at_its_module_before_anybody_sees_the_token(options: dict[str, Any]) -> None:
+    model = poisoned()
+    seen: list[int] = []
+
+    def decide(stop: Stop) -> Motion:
+        seen.append(len(walk.heard))
+        walk.place()
+        return Motion.RUN
+
+    walk = Walk(Loaded(model, None), decide, [NON_FINITE])
+    if options is GREEDY:
+        assert torch.equal(walk.generate(input_ids=PROMPTS, **options), plain(model, **options))
+    else:
+        with pytest.raises(RuntimeError, match="probability tensor contains"):  # as it does without the debugger
+            walk.generate(input_ids=PROMPTS, **options)
+    assert walk.stops == ["exception: after model.layers.1.mlp.down_proj in step 0"]
+    assert seen == [0]
+
+
+def test_what_only_a_later_step_makes_stops_in_that_step() -> None:
+    healthy = tiny_model("llama")
+    token = int(plain(healthy, **GREEDY)[1, PROMPTS.shape[1] + 1])
+    walk = Walk(Loaded(poisoned(token), None), breakpoints=[NON_FINITE])
+    walk.generate(input_ids=PROMPTS[1:], **GREEDY)
+    assert walk.stops[0] == "exception: after model.embed_tokens in step 2"
+
+
+def test_it_stops_once_a_step_where_it_is_born_and_not_where_it_goes() -> None:
+    walk = Walk(Loaded(poisoned(), None), breakpoints=[NON_FINITE])
+    walk.generate(input_ids=PROMPTS, **GREEDY)
+    assert walk.stops == [f"exception: after model.layers.1.mlp.down_proj in step {step}" for step in range(4)]
+
+
+def test_a_stop_behind_it_waits_until_it_is_told() -> None:
+    walk = Walk(Loaded(poisoned(), None), breakpoints=[NON_FINITE, "model.layers.0", "model.norm", "logits"])
+    walk.generate(input_ids=PROMPTS, **{**GREEDY, "max_new_tokens": 1})
+    assert walk.stops == [
+        "function breakpoint: before model.layers.0 in step 0",
+        "exception: after model.layers.1.mlp.down_proj in step 0",
+        "function breakpoint: before model.norm in step 0",
+        "function breakpoint: before logits in step 0",
+    ]
+
+
+def test_a_step_over_it_ends_where_it_happened() -> None:
+    motions = iter([Motion.NEXT, Motion.RUN])
+    walk = Walk(Loaded(poisoned(), None), lambda _stop: next(motions), [NON_FINITE, "model.layers.1"])
+    walk.generate(input_ids=PROMPTS, **{**GREEDY, "max_new_tokens": 1})
+    assert walk.stops == [
+        "function breakpoint: before model.layers.1 in step 0",
+        "exception: after model.layers.1.mlp.down_proj in step 0",
+    ]
+
+
+def test_hits_of_others_are_counted_once_though_the_step_ran_twice() -> None:
+    counted = Wanted(0, "*.layers.*", hit_condition="5")
+    walk = Walk(Loaded(poisoned(), None), breakpoints=[NON_FINITE, counted])
+    walk.generate(input_ids=PROMPTS, **{**GREEDY, "max_new_tokens": 3})
+    assert "function breakpoint: before model.layers.0 in step 2" in walk.stops
+
+
+def test_in_beam_search_it_stops_where_it_happened() -> None:
+    walk = Walk(Loaded(poisoned(), None), breakpoints=[NON_FINITE])
+    options = {"num_beams": 2, "max_new_tokens": 2, "disable_compile": True}
+    call = WholeCall(
+        walk.stepper,
+        Generation(),
+        torch.device("cpu"),
+        lambda: walk.loaded.model.generate(input_ids=PROMPTS, **options),
+    )
+    call.run()
+    walk.stepper.end()
+    assert walk.stops[0] == "exception: after model.layers.1.mlp.down_proj in step 0"
+
+
+class Brittle(nn.Module):
+    """Raises in its third call."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.calls = inner, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] == 1 and bool((x.abs().sum() > 0).all()):
+            width = x.shape[-1] + 1
+            return x.reshape(-1, width)
+        return self.inner(x)  # type: ignore[no-any-return]
+
+
+def test_an_exception_in_a_forward_stops_where_it_is_raised_and_then_ends_the_run() -> None:
+    model: Any = tiny_model("llama")
+    model.model.layers[0].mlp.act_fn = Brittle(model.model.layers[0].mlp.act_fn)
+    seen: list[Stop] = []
+
+    def decide(stop: Stop) -> Motion:
+        seen.append(stop)
+        forward = stop.activations[0].forward
+        assert forward is not None
+        assert forward.f_locals["width"] == stop.activations[0].args[0].shape[-1] + 1
+        return Motion.RUN
+
+    walk = Walk(Loaded(model, None), decide, [RAISES])
+    with pytest.raises(RuntimeError, match="invalid for input"):
+        walk.generate(input_ids=PROMPTS, **GREEDY)
+    assert walk.stops == ["exception: before model.layers.0.mlp.act_fn in step 1"]
+    assert isinstance(seen[0].error, RuntimeError)
+    assert [type(a.module).__name__ for a in seen[0].activations[:3]] == ["Brittle", "LlamaMLP", "LlamaDecoderLayer"]
