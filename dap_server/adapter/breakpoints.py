@@ -15,11 +15,14 @@ OFF = "not placed: this run is without debugging"
 
 FUNCTIONS = "functions"
 INSTRUCTIONS = "instructions"
+EXCEPTIONS = "exceptions"
+DATA = "data"
+LISTS = (FUNCTIONS, INSTRUCTIONS, EXCEPTIONS, DATA)
 """The lists that are no file's: each request replaces one list."""
 
 
 class Breakpoints:
-    """All breakpoints of a session, in lists: of functions, of instructions, and one for each map, by its path.
+    """All breakpoints of a session, in lists: one for each kind that is no file's, and one for each map, by its path.
 
     A breakpoint that is set again keeps its number.
     """
@@ -34,7 +37,7 @@ class Breakpoints:
     @property
     def maps(self) -> list[str]:
         """The map files with breakpoints, in the order in which they came."""
-        return [name for name, wanted in self._lists.items() if wanted and name not in (FUNCTIONS, INSTRUCTIONS)]
+        return [name for name, wanted in self._lists.items() if wanted and name not in LISTS]
 
     @property
     def states(self) -> list[Breakpoint]:

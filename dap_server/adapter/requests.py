@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from dap_server.adapter import wanted
-from dap_server.adapter.breakpoints import FUNCTIONS, INSTRUCTIONS, LOADING
+from dap_server.adapter.breakpoints import EXCEPTIONS, FUNCTIONS, INSTRUCTIONS, LOADING
 from dap_server.adapter.session import AdapterSession
+from dap_server.conditions import FILTERS, NAMES, Filter
 from dap_server.modelmap.addresses import address_text
 from dap_server.modelmap.files import UnreadableMap, is_map, local_path
 from dap_server.modelmap.text import MapText
-from dap_server.protocol.capabilities import BreakpointMode, Capabilities, ColumnDescriptor
+from dap_server.protocol.capabilities import BreakpointMode, Capabilities, ColumnDescriptor, ExceptionBreakpointsFilter
 from dap_server.protocol.errors import InvalidArguments, RequestError, Unauthorized
 from dap_server.protocol.launch import parse_launch
 from dap_server.protocol.llm.tables import LLM_REQUESTS
@@ -35,6 +36,8 @@ from dap_server.protocol.requests import (
     RestartArguments,
     SetBreakpointsArguments,
     SetBreakpointsResponseBody,
+    SetExceptionBreakpointsArguments,
+    SetExceptionBreakpointsResponseBody,
     SetFunctionBreakpointsArguments,
     SetFunctionBreakpointsResponseBody,
     SetInstructionBreakpointsArguments,
@@ -257,6 +260,40 @@ def set_function_breakpoints(
     breakpoints = session.breakpoints
     breakpoints.replace(FUNCTIONS, [wanted.of_function(b) for b in args.breakpoints])
     return _placed(session, lambda: SetFunctionBreakpointsResponseBody(breakpoints=breakpoints.states_in(FUNCTIONS)))
+
+
+def _threshold(filter: Filter) -> str:
+    """What an editor shows where somebody types a condition for a filter."""
+    names = ", ".join(name for name, known in NAMES.items() if known.filter == filter.id)
+    return (
+        f"{f'instead of {filter.condition}' if filter.condition else 'every one without a condition'}. Names: {names}"
+    )
+
+
+EXCEPTION_FILTERS = [
+    ExceptionBreakpointsFilter(
+        filter=filter.id,
+        label=filter.label,
+        description=filter.description,
+        default=filter.is_on,
+        supports_condition=True,
+        condition_description=_threshold(filter),
+    )
+    for filter in FILTERS.values()
+]
+
+
+@requests.request(
+    when=When.LAUNCHED, exception_breakpoint_filters=EXCEPTION_FILTERS, supports_exception_filter_options=True
+)
+def set_exception_breakpoints(
+    session: AdapterSession, args: SetExceptionBreakpointsArguments
+) -> SetExceptionBreakpointsResponseBody | Reply[SetExceptionBreakpointsResponseBody]:
+    """Replaces the filters of anomalies; a condition takes the place of a filter's own threshold."""
+    breakpoints = session.breakpoints
+    asked = [(id, None) for id in args.filters] + [(o.filter_id, o.condition) for o in args.filter_options or []]
+    breakpoints.replace(EXCEPTIONS, [wanted.of_filter(id, condition) for id, condition in asked])
+    return _placed(session, lambda: SetExceptionBreakpointsResponseBody(breakpoints=breakpoints.states_in(EXCEPTIONS)))
 
 
 @requests.request(when=When.LAUNCHED, supports_instruction_breakpoints=True)

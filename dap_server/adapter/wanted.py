@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dap_server.conditions import (
+    FILTERS,
     ConditionError,
     PlaceKind,
     check,
@@ -13,11 +14,12 @@ from dap_server.conditions import (
     parse_log_message,
     place_of,
 )
-from dap_server.conditions.names import SELECTED
+from dap_server.conditions.names import PLACES_OF, SELECTED
 from dap_server.modelmap.addresses import AddressError, address_text, parse_address
 from dap_server.modelmap.patterns import PatternError, parse_pattern
 from dap_server.modelmap.places import Phase
 from dap_server.modelmap.text import MapLine, MapText
+from dap_server.protocol.errors import did_you_mean
 from dap_server.protocol.llm.control import BreakpointKind, PlaceBreakpoint
 from dap_server.protocol.types import Breakpoint, FunctionBreakpoint, InstructionBreakpoint, Source, SourceBreakpoint
 
@@ -112,6 +114,19 @@ def of_instruction(breakpoint: InstructionBreakpoint) -> Wanted:
         hit_condition=breakpoint.hit_condition or None,
         problem=problem,
     )
+
+
+def of_filter(id: str, condition: str | None) -> Wanted:
+    """A filter of anomalies; without a condition it has its own threshold."""
+    filter, condition, problem = FILTERS.get(id), condition or None, None
+    if filter is None:
+        problem = f"no filter '{id}'{did_you_mean(id, FILTERS)}"
+    elif condition is not None:
+        try:
+            check(parse_condition(condition), filter.id, PLACES_OF[filter.id][1])
+        except ConditionError as error:
+            problem = str(error)
+    return Wanted("exception", id, id, condition=condition, problem=problem)
 
 
 def of_line(breakpoint: SourceBreakpoint, file: str, text: MapText | None, problem: str | None = None) -> Wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dap_server.engine.analysis.anomalies.explaining import Explainer
 from dap_server.engine.analysis.conditions.at_stops import StopNames
 from dap_server.engine.analysis.conditions.judge import ConditionJudge
 from dap_server.engine.analysis.inline_values import InlineValues
@@ -56,6 +57,7 @@ class Debuggee:
             self.scopes.locals,
             lambda frame: StopNames(frame, self.anatomy, self.vocabulary),
         )
+        self.explainer = Explainer(self.anatomy, self.vocabulary)
         self.references = References()
         self.disassembler = Disassembler(self.anatomy, self.stepper.regions)
         self.inline_values = InlineValues(self.anatomy, self.stepper.stage)
@@ -80,7 +82,7 @@ class Debuggee:
         """Replaces all breakpoints by these."""
         breakpoints = [place(one, self.anatomy, self.stepper.regions) for one in wanted]
         for breakpoint in breakpoints:
-            if breakpoint.is_verified and not breakpoint.operations:
+            if breakpoint.is_verified and not breakpoint.operations and breakpoint.filter is None:
                 breakpoint.problem = self._why_never(breakpoint)
         self.stepper.set_breakpoints(breakpoints)
         return breakpoints

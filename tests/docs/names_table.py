@@ -20,6 +20,7 @@ def table() -> str:
     rows = [
         f"| `{_escaped(name.signature)}` | {name.documentation} | {_where(name)} | {_YES[name.is_per_sequence]} |\n"
         for name in NAMES.values()
+        if name.is_of_places
     ]
     return "".join(["| name | | known | of one sequence |\n|---|---|---|---|\n", *rows])
 

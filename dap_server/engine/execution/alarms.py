@@ -40,7 +40,7 @@ class Alarms:
         """Identifier of the only thread whose calls count."""
         self._anatomy = anatomy
         self._handles: list[RemovableHandle] = []
-        self._outputs: list[Any] = []
+        self._outputs: list[Tensor] = []
         self._flags: list[Tensor] = []
         self._is_certain = False  # a flag that was raised on the host
         self._screens = False
@@ -102,12 +102,11 @@ class Alarms:
 
     def _totals(self) -> list[Tensor]:
         """Sums that are finite only if all that was returned is; a sum that overflows is looked at again too."""
-        kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-        for output in self._outputs:
-            for tensor in _tensors(output):
-                if tensor.is_floating_point():
-                    kinds.setdefault((tensor.dtype, tensor.device), []).append(tensor.reshape(-1))
-        return [torch.cat(tensors).sum(dtype=_sum_dtype(dtype)) for (dtype, _), tensors in kinds.items()]
+        alike: dict[tuple[torch.Size, torch.dtype, torch.device], list[Tensor]] = {}
+        for tensor in self._outputs:
+            if tensor.is_floating_point():
+                alike.setdefault((tensor.shape, tensor.dtype, tensor.device), []).append(tensor)
+        return [torch.stack(tensors).sum(dtype=_sum_dtype(dtype)) for (_, dtype, _), tensors in alike.items()]
 
     def _returned(self, _module: nn.Module, _args: Any, output: Any) -> None:
         if not self.hears or threading.get_ident() != self.thread:

@@ -9,7 +9,7 @@ from torch import nn
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoints import REASONS, Breakpoint, Kind
-from dap_server.engine.execution.motions import HIT
+from dap_server.engine.execution.motions import HIT, RAISED
 from dap_server.engine.execution.operations import Site
 from dap_server.modelmap.places import Phase
 
@@ -111,6 +111,8 @@ class BreakpointSet:
     def reason_of(self, hits: list[int]) -> str:
         """Of a stop at these breakpoints, in DAP's words."""
         kinds: set[Kind] = {self.by_id[id].kind if id in self.by_id else "function" for id in hits}
+        if "exception" in kinds:
+            return RAISED
         return REASONS[kinds.pop()] if len(kinds) == 1 else HIT
 
     def _place(self, breakpoints: list[Breakpoint], anatomy: Anatomy) -> None:

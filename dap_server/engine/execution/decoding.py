@@ -129,8 +129,8 @@ class SamplingLoop:
     def _draw(self, scores: Tensor) -> Tensor:
         if self.config.do_sample:
             probs = torch.softmax(scores, dim=-1)
-            if self._watcher is self.stepper and self.stepper.listens:
-                probs = self.stepper.alarms.guarded(probs)
+            if self._watcher is self.stepper and self.stepper.late.listens:
+                probs = self.stepper.late.alarms.guarded(probs)
             tokens = torch.multinomial(probs, num_samples=1).squeeze(1)
         else:
             tokens = torch.argmax(scores, dim=-1)
@@ -142,8 +142,8 @@ class SamplingLoop:
     def _step_reported(self) -> bool:
         try:
             return self._step()
-        except Exception as error:
-            self.stepper.raised(error)
+        except Exception:
+            self.stepper.late.raised(self.generation.step)
             raise
 
     def _step(self) -> bool:
@@ -163,8 +163,8 @@ class SamplingLoop:
         waiting = len(self.logits_processor)
         selection = Selection(logits, logits, waiting=waiting, unfinished=self.unfinished)
         self.generation.selection = selection
-        if self._watcher is self.stepper and self.stepper.listens:
-            self.stepper.alarms.hear(logits)
+        if self._watcher is self.stepper and self.stepper.late.listens:
+            self.stepper.late.alarms.hear(logits)
         with self._reported(LOGITS):
             pass
         self._process(selection)
@@ -232,7 +232,7 @@ class SamplingLoop:
     def _append(self, selection: Selection) -> bool:
         generation, step, tokens = self.generation, self.generation.step, selection.tokens
         assert tokens is not None
-        alarm = self.stepper.alarm()
+        alarm = self.stepper.late.flag()
         self.input_ids = generation.input_ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
         self._keep_record(step, StepRecord(tokens, _probability(selection.scores, tokens)))
         self._subtract_stops()
@@ -260,7 +260,7 @@ class SamplingLoop:
         over, is_hit = torch.stack([is_over, alarm]).tolist()
         if is_hit:
             del self.generation.records[self.generation.step :]
-        self.stepper.heard(is_hit)
+        self.stepper.late.heard(self.generation.step, is_hit)
         return bool(over)
 
     def _keep_record(self, step: int, record: StepRecord) -> None:

@@ -19,7 +19,7 @@ from dap_server.engine.execution.breakpoint_set import BreakpointSet
 from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.operations import Operation
-from dap_server.engine.execution.stops import NOTHING, Failure
+from dap_server.engine.execution.stops import NOTHING, Anomaly, Failure
 from dap_server.modelmap.patterns import WHOLE_MODEL
 from dap_server.modelmap.places import Place
 
@@ -89,11 +89,13 @@ class Verdict(NamedTuple):
         hits: ids of those that stop there.
         sequence: of the batch, that the first of them is about.
         failure: a condition has raised; its breakpoint is the hit.
+        anomaly: the first of them that is a filter.
     """
 
     hits: list[int]
     sequence: int = 0
     failure: Failure | None = None
+    anomaly: Anomaly | None = None
 
 
 NOT_HIT = Verdict([])
@@ -161,7 +163,8 @@ class Judging:
             if sequence is not None and not is_on_the_way:
                 hits.append(id)
                 first = sequence if first is None and breakpoint.condition is not None else first
-        return Verdict(hits, first or 0)
+        found = next((b for id in hits if (b := self.breakpoints.by_id[id]).filter is not None), None)
+        return Verdict(hits, first or 0, anomaly=None if found is None else Anomaly(found, candidate))
 
     def _judged(self, breakpoint: Breakpoint, candidate: Candidate, speaks: bool) -> int | None:
         """The sequence that it stops for; None when it does not. Raises ConditionError: its condition raised."""

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.regions import Regions
 from dap_server.engine.execution.activations import Activation, live_activations
-from dap_server.engine.execution.alarms import Alarms
-from dap_server.engine.execution.breakpoint_set import BreakpointSet, Places
+from dap_server.engine.execution.breakpoint_set import BreakpointSet
 from dap_server.engine.execution.breakpoints import Breakpoint
+from dap_server.engine.execution.found_late import FoundLate
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.hooks import ModuleHooks
 from dap_server.engine.execution.judging import NOT_HIT, Candidate, Judging, Preparations, Prepared, Verdict
@@ -31,9 +31,7 @@ from dap_server.engine.execution.motions import HIT as HIT
 from dap_server.engine.execution.motions import Motion as Motion
 from dap_server.engine.execution.operations import Operation, OperationWatch
 from dap_server.engine.execution.probes import aside
-from dap_server.engine.execution.raising import ErrorWatch
 from dap_server.engine.execution.returns import ReturnWatch
-from dap_server.engine.execution.second_look import SecondLook
 from dap_server.engine.execution.stage import Stage
 from dap_server.engine.execution.stops import NOTHING as NOTHING
 from dap_server.engine.execution.stops import Interruption as Interruption
@@ -62,9 +60,6 @@ class Stepper:
         self.stage = Stage()
         self.breakpoints = BreakpointSet()
         self.judging = Judging(self.breakpoints, anatomy)
-        self.alarms = Alarms(anatomy)
-        self.not_found_again: Callable[[int, bool], None] = lambda _step, _error: None
-        """Is told of a step that was run again for an alarm, or for an exception, in which nothing was found."""
         self.stop: Stop | None = None
         """The present stop, None while running."""
         self.generation = Generation()
@@ -83,12 +78,13 @@ class Stepper:
         self._returns = ReturnWatch()
         self._operations = OperationWatch(self.regions, self._operation_begins, self._operation_ends)
         self._operations.is_deaf = lambda: self._hooks.thread is None
-        self._errors = ErrorWatch(self._module_raises)
-        self._look: SecondLook | None = None
+        self.late = FoundLate(
+            anatomy, self.breakpoints, self._module_raises, lambda: self._plan.motion is Motion.TO, self._arm
+        )
         self._prepared = Preparations(self.judging, lambda: self._hooks.thread is None)
         self._returned: tuple[str, Any] | None = None
         self._flags = _Flags()
-        self._is_in_call = self._is_running = False
+        self._is_in_call = False
         self._from = 0  # the step that a move to a place began at
 
     # --- called by any thread but the model's
@@ -155,12 +151,10 @@ class Stepper:
     def begin(self, generation: Generation) -> None:
         """A `generate` call begins on this thread."""
         self.generation = generation
-        self._hooks.thread = self.alarms.thread = threading.get_ident()
+        self._hooks.thread = self.late.alarms.thread = threading.get_ident()
         self._flags.occurrences.clear()
-        self._is_in_call, self._is_running = False, True
-        self._end_look()
-        self.alarms.forget()
-        self.alarms.quiet.clear()
+        self._is_in_call = False
+        self.late.begin(generation)
         self._arm()
         self._prepared.clear()
         self._operations_begin()
@@ -172,14 +166,17 @@ class Stepper:
         self._returned = None
         self._flags.occurrences.clear()
         self._prepared.clear()
-        self.alarms.forget()
+        self.late.alarms.forget()
         self.breakpoints.take_hits_back(self.generation.step)
         if rewind.is_second_look:
             self._arm()
+            if self._plan.motion not in (Motion.TOKEN, Motion.TO, Motion.PAUSE):
+                self._plan = Plan()  # the call around it is gone
         else:
-            self._end_look()
-        if self._plan.motion is not Motion.PAUSE and not rewind.is_second_look:  # what was asked for meanwhile stays
-            self._plan = Plan(Motion.TO, None, None, rewind.place, rewind.ordinal, is_again=True, reason=rewind.reason)
+            self.late.ends()
+            if self._plan.motion is not Motion.PAUSE:  # which somebody has asked for meanwhile
+                to, ordinal, reason = rewind.place, rewind.ordinal, rewind.reason
+                self._plan = Plan(Motion.TO, None, None, to, ordinal, is_again=True, reason=reason)
         self._watch_for_plan()
         self._operations_begin()
 
@@ -189,7 +186,7 @@ class Stepper:
         self.replays()
         outer, self.is_replaying = self.is_replaying, True
         thread, self._hooks.thread = self._hooks.thread, None
-        heard, self.alarms.hears = self.alarms.hears, False
+        heard, self.late.alarms.hears = self.late.alarms.hears, False
         handle = register_module_forward_pre_hook(lambda *_: self._replay_goes_on(thread))
         try:
             with aside():
@@ -197,7 +194,7 @@ class Stepper:
         finally:
             handle.remove()
             self._hooks.thread, self.is_replaying = thread, outer
-            self.alarms.hears = heard
+            self.late.alarms.hears = heard
 
     def _replay_goes_on(self, thread: int | None) -> None:
         if threading.get_ident() == thread:
@@ -217,14 +214,13 @@ class Stepper:
         self._prepared.clear()
         self.breakpoints.take_hits_back(0)
         self._operations.switch(False)
-        self._is_running = False
-        self._end_look()
+        self.late.end()
         self._arm()
         self._update_watching()
 
     def step_begins(self) -> None:
         """A step of the decode loop begins."""
-        self._end_look(self.generation.step)
+        self.late.goes_on_to(self.generation.step)
         self._flags.occurrences.clear()
         self._prepared.clear()
         self._operations_begin()
@@ -237,7 +233,7 @@ class Stepper:
             self._is_in_call = True
             if self.generation.calls:  # what ran before the first call belongs to its step
                 self.generation.step += 1
-                self._end_look(self.generation.step)
+                self.late.goes_on_to(self.generation.step)
                 self._flags.occurrences.clear()
                 self._operations_begin()
             self.generation.calls += 1
@@ -245,62 +241,9 @@ class Stepper:
     def call_ends(self) -> None:
         """That call is over, or will not end."""
         if self._hooks.thread is not None:
-            if self._is_in_call and (flag := self.alarm()) is not None:
-                self.heard(bool(flag))
+            if self._is_in_call and (flag := self.late.flag()) is not None:
+                self.late.heard(self.generation.step, bool(flag))
             self._is_in_call = False
-
-    # --- what is found out late
-
-    @property
-    def listens(self) -> bool:
-        """Whether what is not judged at once is listened for in this step."""
-        return self.alarms.is_armed and not self._judges_all and self._plan.motion is not Motion.TO
-
-    def alarm(self) -> Tensor | None:
-        """Whether this step may have hit what is not judged at once: a boolean on the device; None: nobody asks."""
-        return self.alarms.flag(self.generation.device) if self.listens else None
-
-    def heard(self, is_hit: bool) -> None:
-        """The flag of a whole step has been read. Unwinds the step, to run it again, if it is set."""
-        if not is_hit:
-            self.alarms.quiet.add(self.generation.step)
-            return
-        if self._plan.motion not in (Motion.RUN, Motion.TOKEN, Motion.PAUSE):
-            self._plan = Plan()  # the call around it is gone
-        self._look_again(SecondLook(self.generation.step))
-
-    def raised(self, error: Exception) -> None:
-        """A step has raised. Unwinds it, to run it again, if somebody wants to stop there; else returns."""
-        look, step = self._look, self.generation.step
-        if self.breakpoints.errors and not (look is not None and look.step == step and look.error):
-            if self._plan.motion not in (Motion.TOKEN, Motion.PAUSE):
-                self._plan = Plan()
-            self._look_again(SecondLook(step, error=True))
-
-    def _look_again(self, look: SecondLook) -> None:
-        self._look = look
-        raise Rewind(Place(look.step, STEP), self._plan.reason, is_second_look=True)
-
-    def _end_look(self, step: int | None = None) -> None:
-        """A step begins, or the run ends or goes elsewhere: None."""
-        look = self._look
-        if look is None or (step is not None and step <= look.step):
-            return
-        self._look = None
-        self._errors.switch(False)
-        self._arm()
-        if look.is_silent and step is not None:
-            self.not_found_again(look.step, look.error)
-
-    @property
-    def _judges_all(self) -> bool:
-        """Whether what could be found out late is judged at once: nobody reads flags, or it is a second look."""
-        look, generation = self._look, self.generation
-        return self._is_running and ((look is not None and look.step == generation.step) or not generation.has_flags)
-
-    @property
-    def _places(self) -> Places:
-        return self.breakpoints.everywhere if self._judges_all else self.breakpoints.at_once
 
     def _module_raises(self, module: nn.Module, call: FrameType, forward: FrameType | None, error: Exception) -> None:
         path = self.anatomy.path_of(module)
@@ -312,14 +255,12 @@ class Stepper:
             innermost, *others = live_activations(call)
             self._stop(place, verdict, [innermost._replace(forward=forward), *others], error=error)
 
-    # --- the places of a step
-
     def at(self, name: str, phase: Phase = "before") -> None:
         """The decode loop is at a pseudo-module."""
         self._raise_interruption()
         place = Place(self.generation.step, name, phase, self._occurrence_at(name, phase))
         is_there = self._leads_to(place)
-        verdict = self._judged(self._places.at_pseudo(name, phase), place, is_there)
+        verdict = self._judged(self.late.places.at_pseudo(name, phase), place, is_there)
         if is_there or verdict.hits or (phase == "before" and self._plan.ends_at(name)):
             self._stop(place, verdict, [])
 
@@ -350,7 +291,7 @@ class Stepper:
             self._operations.where.begins(path, call)
         place = Place(self.generation.step, path, "before", occurrence)
         is_there = self._leads_to(place)
-        verdict = self._judged(self._places.at_module(module, "before"), place, is_there, call)
+        verdict = self._judged(self.late.places.at_module(module, "before"), place, is_there, call)
         if is_there or verdict.hits or self._plan.ends_before(module, call, self.generation):
             self._stop(place, verdict, live_activations(call))
         self._prepared.begins(path, module, call)
@@ -362,7 +303,7 @@ class Stepper:
             return
         place = self._place_after(path)
         is_there = self._leads_to(place)
-        ids, prepared = self._places.at_module(module, "after"), self._prepared.ends(call)
+        ids, prepared = self.late.places.at_module(module, "after"), self._prepared.ends(call)
         verdict = self._judged(ids, place, is_there, call, output, prepared=prepared)
         if is_there or verdict.hits or self._plan.ends_after(call):
             self._stop(place, verdict, live_activations(call), output)
@@ -393,23 +334,17 @@ class Stepper:
         is_on_the_way = plan.motion is Motion.TO and not (is_there and plan.reason == HIT)
         candidate = Candidate(place, self.generation, call, output, operation, prepared, error)
         thread, self._hooks.thread = self._hooks.thread, None  # what conditions run is not the model's
-        heard, self.alarms.hears = self.alarms.hears, False
+        heard, self.late.alarms.hears = self.late.alarms.hears, False
         try:
-            if self._look is not None and self._look.is_silent:
-                late, ids = self._found_late(self._look, ids)
+            if self.late.is_again(place.step):
+                late, ids = self.late.split(ids, place.step)
                 verdict = self.judging.passed(late, candidate, is_again=False, is_on_the_way=False)
                 if verdict.hits or not is_there:
                     self.judging.passed(ids, candidate, is_again=True, is_on_the_way=True)  # which counts them
                     return verdict
             return self.judging.passed(ids, candidate, plan.is_again, is_on_the_way)
         finally:
-            self._hooks.thread, self.alarms.hears = thread, heard
-
-    def _found_late(self, look: SecondLook, ids: list[int]) -> tuple[list[int], list[int]]:
-        """Of breakpoints, those that may stop a step that is looked at again, and the others, which it has passed."""
-        is_here = look.step == self.generation.step
-        late = [id for id in ids if is_here and self.breakpoints.by_id[id].is_deferred]
-        return late, [id for id in ids if id not in late]
+            self._hooks.thread, self.late.alarms.hears = thread, heard
 
     def _operation_begins(self, operation: Operation) -> None:
         self._raise_interruption()
@@ -421,7 +356,7 @@ class Stepper:
         self._at_operation(operation, "after", ends=False)
 
     def _at_operation(self, operation: Operation, phase: Phase, ends: bool) -> None:
-        ids = self._places.at_operation(operation.name, operation.full_name, operation.site, phase)
+        ids = self.late.places.at_operation(operation.name, operation.full_name, operation.site, phase)
         plan, path = self._plan, operation.site.path
         if plan.place is not None:
             is_there = (plan.place.step, plan.ordinal) == (self.generation.step, operation.site.ordinal)
@@ -455,7 +390,10 @@ class Stepper:
         if self._is_released:
             return
         hits, failure = verdict.hits, verdict.failure
-        self._read_alarm_before(place, verdict, operation)
+        if failure is None and self.late.must_look_before(place, hits):
+            back, ordinal = HIT if hits else self._plan.reason, operation.site.ordinal if operation else 0
+            self._plan = Plan(Motion.TO, place=place, ordinal=ordinal, is_again=True, reason=back)
+            self.late.look_again(place.step)
         reason = RAISED if failure else self.breakpoints.reason_of(hits) if hits else self._plan.reason
         self.stage.progress.ends()
         self._returns.clear()
@@ -463,7 +401,7 @@ class Stepper:
         self._arm()
         self.stop = Stop(
             place, reason, hits, activations, self.generation, output, self._returned, operation,
-            verdict.sequence, failure, error,
+            verdict.sequence, failure, verdict.anomaly, error,
         )  # fmt: skip
         self._plan, self._returned = Plan(), None
         parked_at = time.monotonic()
@@ -474,18 +412,6 @@ class Stepper:
         self._move_begins()
         self._raise_interruption()
         self._carry_out(stop)
-
-    def _read_alarm_before(self, place: Place, verdict: Verdict, operation: Operation | None) -> None:
-        """Nothing stops behind what has not been told. From a stop for that on, its step is judged at once."""
-        found = [self.breakpoints.by_id[id] for id in verdict.hits if id in self.breakpoints.by_id]
-        if self._look is not None and self._look.step == place.step:
-            self._look.is_silent = False
-        elif any(breakpoint.is_deferred for breakpoint in found):
-            self._look = SecondLook(place.step, is_silent=False)
-        elif verdict.failure is None and (flag := self.alarm()) is not None and bool(flag):
-            reason, ordinal = HIT if verdict.hits else self._plan.reason, operation.site.ordinal if operation else 0
-            self._plan = Plan(Motion.TO, place=place, ordinal=ordinal, is_again=True, reason=reason)
-            self._look_again(SecondLook(place.step))
 
     def _parked(self) -> None:
         """The model thread is parked. An interruption that came on its way here was told that it was not."""
@@ -525,7 +451,7 @@ class Stepper:
 
     @property
     def _needs_operations(self) -> bool:
-        return self._plan.needs_operations or self._places.has_operations
+        return self._plan.needs_operations or self.late.places.has_operations
 
     def _operations_begin(self) -> None:
         """A step begins, or what may contain some."""
@@ -535,9 +461,8 @@ class Stepper:
 
     def _arm(self, *more: tuple[nn.Module, Phase]) -> None:
         """Sets the hooks of breakpoints. The end of a call is known by its number, so its beginning is seen too."""
-        places = {*self._places.modules, *more}
-        self.alarms.arm(self.breakpoints.deferred if self._is_running else [])
-        self._errors.switch(self._look is not None and self._look.error)
+        places = {*self.late.places.modules, *more}
+        self.late.arm()
         self._hooks.arm(places | {(module, "before") for module, _ in places})
 
     def _calls(self, stop: Stop) -> list[tuple[FrameType, str]]:
@@ -563,7 +488,7 @@ class Stepper:
         )
 
     def _update_watching(self) -> None:
-        self.watching = self._plan.motion is not Motion.RUN or self._places.has_pseudo
+        self.watching = self._plan.motion is not Motion.RUN or self.late.places.has_pseudo
 
     def _raise_interruption(self) -> None:
         if self._flags.interruption is not None:

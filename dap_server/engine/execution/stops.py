@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.operations import Operation
 from dap_server.modelmap.places import Place
+
+if TYPE_CHECKING:
+    from dap_server.engine.execution.breakpoints import Breakpoint
+    from dap_server.engine.execution.judging import Candidate
 
 NOTHING = object()
 """Stands for the output of a module that has not returned."""
@@ -31,6 +35,13 @@ class Failure:
     breakpoint: int
 
 
+class Anomaly(NamedTuple):
+    """What a filter has found."""
+
+    breakpoint: Breakpoint
+    candidate: Candidate
+
+
 @dataclass
 class Stop:
     """A stopped run.
@@ -45,6 +56,7 @@ class Stop:
         operation: that the run stands at, inside that module.
         sequence: of the batch, that the stop is about.
         failure: the condition that stopped it by raising.
+        anomaly: the place as a filter found it, and that filter's breakpoint.
         error: what the module of the place has raised; its call is over, and its frames are those of the traceback.
     """
 
@@ -58,6 +70,7 @@ class Stop:
     operation: Operation | None = None
     sequence: int = 0
     failure: Failure | None = None
+    anomaly: Anomaly | None = None
     error: Exception | None = None
 
 

@@ -68,8 +68,8 @@ class WholeCall(Generic[T]):
     def _call_reported(self) -> T:
         try:
             return self._call()
-        except Exception as error:
-            self._stepper.raised(error)
+        except Exception:
+            self._stepper.late.raised(self._generation.step)
             raise
 
     def _count_calls(self) -> list[RemovableHandle]:

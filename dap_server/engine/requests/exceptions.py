@@ -1,9 +1,12 @@
-"""What a condition has raised: exceptionInfo."""
+"""What has stopped a run with the reason `exception`: exceptionInfo."""
 
 from __future__ import annotations
 
+from dap_server.engine.analysis.anomalies.explaining import Explanation
+from dap_server.engine.execution.stops import Failure
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
+from dap_server.modelmap.places import Place
 from dap_server.protocol.errors import InvalidArguments
 from dap_server.protocol.requests import ExceptionInfoArguments, ExceptionInfoResponseBody
 from dap_server.protocol.types import ExceptionDetails
@@ -13,13 +16,34 @@ from dap_server.wire.handlers import When
 @requests.request(when=When.STOPPED)
 def exception_info(session: EngineSession, _args: ExceptionInfoArguments) -> ExceptionInfoResponseBody:
     """Of a stop with the reason `exception`."""
-    failure, place = session.stop.failure, session.stop.place
-    if failure is None:
+    stop, debuggee = session.stop, session.ready
+    if stop.failure is not None:
+        return _of_condition(stop.failure, stop.place)
+    if stop.anomaly is None:
         raise InvalidArguments("'exceptionInfo': no exception has stopped this thread, at `$.threadId`")
-    where = f"{failure.text}\nin the condition '{failure.condition}'\n{place}"
+    return _of_anomaly(session.on_model_thread(lambda: debuggee.explainer.explain(stop)))
+
+
+def _of_condition(failure: Failure, place: Place) -> ExceptionInfoResponseBody:
     return ExceptionInfoResponseBody(
         exception_id=failure.error,
         break_mode="always",
-        description=where,
+        description=f"{failure.text}\nin the condition '{failure.condition}'\n{place}",
         details=ExceptionDetails(message=failure.text, type_name=failure.error, full_type_name=failure.error),
+    )
+
+
+def _of_anomaly(explanation: Explanation) -> ExceptionInfoResponseBody:
+    origins = [ExceptionDetails(message=origin.text, type_name=origin.what) for origin in explanation.origins]
+    return ExceptionInfoResponseBody(
+        exception_id=explanation.id,
+        break_mode="always",
+        description=explanation.text,
+        details=ExceptionDetails(
+            message=explanation.text,
+            type_name=explanation.label,
+            full_type_name=explanation.id,
+            stack_trace=explanation.trace,
+            inner_exception=origins or None,
+        ),
     )

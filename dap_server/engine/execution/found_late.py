@@ -1,0 +1,154 @@
+"""What is found out late: a step in which something may have happened runs again, and stops exactly where it did.
+
+A breakpoint that is deferred is not judged where the run passes it. A flag of the step tells that one may have been hit
+(`Alarms`), or an exception does. The step is then unwound, before anybody has seen its token, and looked at a second
+time with everything judged at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from torch import Tensor
+
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.alarms import Alarms
+from dap_server.engine.execution.breakpoint_set import BreakpointSet, Places
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.raising import ErrorWatch, Raises
+from dap_server.engine.execution.stops import Rewind
+from dap_server.modelmap.places import STEP, Place
+
+
+@dataclass
+class _SecondLook:
+    """A step of which everything is judged at once.
+
+    Attributes:
+        is_silent: whether the run has been here before, so that only what was found out late stops it.
+        error: whether an exception was raised in that step.
+    """
+
+    step: int
+    is_silent: bool = True
+    error: bool = False
+
+
+class FoundLate:
+    """Which breakpoints are judged where, of the run of one stepper."""
+
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        breakpoints: BreakpointSet,
+        raises: Raises,
+        is_hushed: Callable[[], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        """`is_hushed`: whether the run passes all breakpoints just now. `changed`: from here on others are judged."""
+        self.alarms = Alarms(anatomy)
+        self.not_found_again: Callable[[int, bool], None] = lambda _step, _error: None
+        """Is told of a step that was run again, whether for an exception, and in which nothing was found."""
+        self._breakpoints, self._is_hushed, self._changed = breakpoints, is_hushed, changed
+        self._errors = ErrorWatch(raises)
+        self._look: _SecondLook | None = None
+        self._generation: Generation | None = None
+
+    def begin(self, generation: Generation) -> None:
+        """A call begins. Where nobody reads flags, everything is judged at once."""
+        self._look, self._generation = None, generation
+        self.alarms.forget()
+        self.alarms.quiet.clear()
+
+    def end(self) -> None:
+        self._look = self._generation = None
+
+    def arm(self) -> None:
+        """Listens for the breakpoints that are deferred."""
+        self.alarms.arm(self._breakpoints.deferred if self._generation is not None else [])
+        self._errors.switch(self._look is not None and self._look.error)
+
+    @property
+    def judges_all(self) -> bool:
+        """Whether what could be found out late is judged at once: nobody reads flags, or it is a second look."""
+        generation, look = self._generation, self._look
+        if generation is None:
+            return False
+        return not generation.has_flags or (look is not None and look.step == generation.step)
+
+    @property
+    def places(self) -> Places:
+        """Of the breakpoints that are judged at once now."""
+        return self._breakpoints.everywhere if self.judges_all else self._breakpoints.at_once
+
+    @property
+    def listens(self) -> bool:
+        """Whether what is not judged at once is listened for."""
+        return self.alarms.is_armed and not self.judges_all and not self._is_hushed()
+
+    def flag(self) -> Tensor | None:
+        """Whether this step may have hit what is not judged at once: a boolean on the device; None: nobody asks."""
+        return self.alarms.flag(self._generation.device) if self._generation is not None and self.listens else None
+
+    def heard(self, step: int, is_hit: bool) -> None:
+        """The flag of a whole step has been read. Raises Rewind if it is set."""
+        if is_hit:
+            self._look_again(_SecondLook(step))
+        self.alarms.quiet.add(step)
+
+    def raised(self, step: int) -> None:
+        """A step has raised. Raises Rewind if somebody wants to stop there, and has not yet."""
+        is_seen = self._look is not None and self._look.step == step and self._look.error
+        if self._breakpoints.errors and not is_seen:
+            self._look_again(_SecondLook(step, error=True))
+
+    def must_look_before(self, place: Place, hits: list[int]) -> bool:
+        """Whether something earlier in this step has to be told before the run stops at a place.
+
+        From a stop at what was found out late on, the rest of its step is judged at once.
+        """
+        if self._look is not None and self._look.step == place.step:
+            self._look.is_silent = False
+        elif any(self._is_late(id) for id in hits):
+            self._look = _SecondLook(place.step, is_silent=False)
+        elif (flag := self.flag()) is not None:
+            return bool(flag)
+        return False
+
+    def look_again(self, step: int) -> NoReturn:
+        """Raises Rewind."""
+        self._look_again(_SecondLook(step))
+
+    def is_again(self, step: int) -> bool:
+        """Whether a step has been run before, and only what was found out late may stop it."""
+        return self._look is not None and self._look.is_silent and step <= self._look.step
+
+    def split(self, ids: list[int], step: int) -> tuple[list[int], list[int]]:
+        """Of the breakpoints at a place of a second look: those that may stop it, and those that it has passed."""
+        is_here = self._look is not None and self._look.step == step
+        late = [id for id in ids if is_here and self._is_late(id)]
+        return late, [id for id in ids if id not in late]
+
+    def goes_on_to(self, step: int) -> None:
+        """A step begins."""
+        look = self._look
+        if look is not None and step > look.step:
+            self.ends()
+            if look.is_silent:
+                self.not_found_again(look.step, look.error)
+
+    def ends(self) -> None:
+        """The run goes elsewhere, or the second look is over."""
+        if self._look is not None:
+            self._look = None
+            self._changed()
+
+    def _is_late(self, id: int) -> bool:
+        breakpoint = self._breakpoints.by_id.get(id)
+        return breakpoint is not None and breakpoint.is_deferred
+
+    def _look_again(self, look: _SecondLook) -> NoReturn:
+        self._look = look
+        raise Rewind(Place(look.step, STEP), "", is_second_look=True)
