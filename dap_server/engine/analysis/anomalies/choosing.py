@@ -57,7 +57,7 @@ def cycle_of(tokens: Tensor) -> Cycle:
 
 def said(passing: Passing) -> Tensor:
     """(T,) tokens of one sequence behind the prompt, with the one that was just chosen. Raises NotKnown."""
-    generation, selection = passing.candidate.generation, _selection(passing)
+    generation, selection = passing.candidate.generation, selection_of(passing)
     if generation.input_ids is None or selection.tokens is None:
         raise NotKnown("no token is chosen here yet")
     earlier = generation.input_ids[passing.sequence, generation.prompt_length :]
@@ -70,7 +70,7 @@ def uncertainty(passing: Passing) -> Tensor:
     Of the model's own probabilities or of those that the token is drawn from, whichever is larger: logits processors
     that leave few candidates hide that a model prefers nothing, and a temperature hides that it does.
     """
-    selection, sequence = _selection(passing), passing.sequence
+    selection, sequence = selection_of(passing), passing.sequence
     return torch.maximum(spread(selection.logits[sequence]), spread(selection.scores[sequence]))
 
 
@@ -81,7 +81,7 @@ def spread(scores: Tensor) -> Tensor:
     return entropy / math.log(max(scores.shape[-1], 2))
 
 
-def _selection(passing: Passing) -> Selection:
+def selection_of(passing: Passing) -> Selection:
     selection = passing.candidate.generation.selection
     if selection is None:
         raise NotKnown("no token is being chosen here")

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from dap_server.engine.analysis.anomalies.passing import Passing, share
-from dap_server.engine.analysis.attention.weights import AttentionCall
+from dap_server.engine.analysis.attention.text import UNKNOWN
+from dap_server.engine.analysis.attention.weights import AttentionCall, KernelCall
 from dap_server.engine.analysis.conditions.attending import PassingAttention
 from dap_server.engine.analysis.conditions.missing import NotKnown
 
@@ -29,14 +30,30 @@ class LastRow(NamedTuple):
     Attributes:
         weights: (H, S), NaN where a head sees nothing.
         first: key of the first token that is no padding; negative where a window has dropped it.
+        row: of the call's batch.
     """
 
     weights: Tensor
     first: int
+    call: AttentionCall
+    row: int
 
     @property
     def is_long_enough(self) -> bool:
         return self.weights.shape[-1] - max(self.first, 0) >= ENOUGH
+
+    @property
+    def is_blind(self) -> Tensor:
+        """(H,) which heads may look at nothing; one whose query or keys are not finite might, for all that is known."""
+        blind = self.weights.isnan().all(dim=-1)
+        if isinstance(self.call, KernelCall):
+            blind &= self.call.query[self.row, :, -1].isfinite().all() & self.call.key[self.row].isfinite().all()
+        return blind
+
+    def token(self, key: int) -> int | None:
+        """The id of the token behind a key; None where nobody knows."""
+        ids = self.call.text.ids_of_keys(self.row, self.weights.shape[-1])
+        return None if ids is None or int(ids[key]) == UNKNOWN else int(ids[key])
 
 
 def collapsed(passing: Passing) -> Tensor:
@@ -47,20 +64,20 @@ def collapsed(passing: Passing) -> Tensor:
     To look at the first one is what heads do that have nothing to do (Xiao et al., "Efficient Streaming Language Models
     with Attention Sinks", 2023).
     """
-    return _share_of_heads(passing, _is_collapsed)
+    return _share_of_heads(passing, is_collapsed)
 
 
 def uniform(passing: Passing) -> Tensor:
     """() share of the heads that look at all positions alike, as far as they may look."""
-    return _share_of_heads(passing, _is_uniform)
+    return _share_of_heads(passing, is_uniform)
 
 
-def _is_collapsed(row: LastRow) -> Tensor:
+def is_collapsed(row: LastRow) -> Tensor:
     most, where = row.weights.max(dim=-1)
-    return (most >= ON_ONE) & (where != row.first) | row.weights.isnan().all(dim=-1)
+    return (most >= ON_ONE) & (where != row.first) | row.is_blind
 
 
-def _is_uniform(row: LastRow) -> Tensor:
+def is_uniform(row: LastRow) -> Tensor:
     weights = row.weights.double()
     seen = weights.sum(dim=-1)  # a sink may have the rest
     shares = weights / seen[:, None]
@@ -93,4 +110,4 @@ def _last_row(call: AttentionCall, sequence: int, sequences: int) -> LastRow:
     weights = call.weights(row, slice(queries - 1, queries))[:, 0]
     first = call.text.start(row) - call.text.first_key
     known = call.text.known_keys
-    return LastRow(weights[:, :known] if known else weights, first)
+    return LastRow(weights[:, :known] if known else weights, first, call, row)
