@@ -43,28 +43,28 @@ _ALL = [
         "residual",
         "Residual stream explodes or collapses",
         "a layer makes the residual stream many times longer or shorter",
-        "growth > 50 or growth < 0.02",
+        "growth > 1000 or layer > 0 and growth > 20 or growth < 0.05",
     ),
     Filter(
         "deadActivations",
         "Dead or saturated activations",
         "nearly all activations of a layer are zero, or at the end of their range",
-        "dead > 0.98 or saturated > 0.98",
+        "dead > 0.999 or saturated > 0.95",
     ),
     Filter(
         "attention",
         "Attention collapsed or uniform",
         "the heads of a layer see one position only, or all of them alike",
-        "collapsed == 1 or uniform == 1",
+        "collapsed > 0.9 or uniform > 0.9",
     ),
     Filter(
-        "repetition", "Repetition loop", "the text goes round in circles", "repeats >= 4 and period * repeats >= 12"
+        "repetition", "Repetition loop", "the text goes round in circles", "repeats >= 3 and period * repeats >= 24"
     ),
     Filter(
         "lowConfidence",
         "Low confidence",
-        "an unlikely token is chosen while the model hardly knows",
-        "prob < 0.1 and uncertainty > 0.6",
+        "any token would do: the probabilities are nearly even",
+        "uncertainty > 0.9",
     ),
     Filter(
         "padding",

@@ -122,19 +122,25 @@ _OF_FILTERS = [
     _own("nearOverflow", "peak", "peak: float", "largest magnitude of the elements"),
     _own("nearOverflow", "limit", "limit: float", "largest number that the dtype can hold"),
     _own(
-        "residual", "growth", "growth: float", "norm of the residual stream behind the layer, by that before it", True
+        "residual",
+        "growth",
+        "growth: float",
+        "typical size of the residual stream behind the layer, by that before it",
+        True,
     ),
-    _own("deadActivations", "dead", "dead: float", "share of the activations that are zero, or as good as zero"),
+    _own("deadActivations", "dead", "dead: float", "share of the units that let nothing through at any position"),
+    _own("deadActivations", "saturated", "saturated: float", "share of the values at an end of a bounded function"),
     _own(
-        "deadActivations", "saturated", "saturated: float", "share of the activations at an end of a bounded function"
-    ),
-    _own(
-        "attention", "collapsed", "collapsed: float", "share of heads that see one position only, not the first", True
+        "attention",
+        "collapsed",
+        "collapsed: float",
+        "share of heads that look at one position only, and not the first",
+        True,
     ),
     _own("attention", "uniform", "uniform: float", "share of heads that look everywhere alike", True),
     _own("repetition", "period", "period: int", "tokens after which the end of the text repeats itself", True),
     _own("repetition", "repeats", "repeats: int", "how often it has come in a row", True),
-    _own("lowConfidence", "uncertainty", "uncertainty: float", "entropy by that of a uniform choice, 0 to 1", True),
+    _own("lowConfidence", "uncertainty", "uncertainty: float", "entropy by the greatest possible one, 0 to 1", True),
     _own("padding", "attended_padding", "attended_padding: int", "padding that the model is let look at", True),
     _own("padding", "masked_tokens", "masked_tokens: int", "tokens of the text that are hidden by the mask", True),
     _own("padding", "right_padding", "right_padding: int", "padding behind the text", True),

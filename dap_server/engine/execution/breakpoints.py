@@ -22,6 +22,7 @@ from dap_server.conditions import (
 )
 from dap_server.conditions.names import PLACES_OF, BasePlace
 from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.nonlinearities import is_nonlinearity
 from dap_server.engine.anatomy.regions import Regions
 from dap_server.engine.execution.hit_log import HitLog
 from dap_server.engine.execution.known_operations import find_operations
@@ -197,7 +198,7 @@ def resolve_filter(wanted: Wanted, anatomy: Anatomy) -> Breakpoint:
     if filter.id in ("residual", "attention"):
         breakpoint.paths, what = list(anatomy.layer_paths), "no layers"
     elif filter.id == "deadActivations":
-        breakpoint.paths = [path for path in called if is_activation(anatomy.modules[path])]
+        breakpoint.paths = [path for path in called if is_nonlinearity(anatomy.modules[path])]
         what = "no activation functions that are modules"
     else:
         breakpoint.paths, what = called, "no modules"
@@ -205,14 +206,6 @@ def resolve_filter(wanted: Wanted, anatomy: Anatomy) -> Breakpoint:
     if not breakpoint.paths:
         breakpoint.problem = f"{type(anatomy.model).__name__} has {what}"
     return breakpoint
-
-
-def is_activation(module: nn.Module) -> bool:
-    """Whether a module is an activation function: torch's own, or one of transformers'."""
-    if list(module.children()):
-        return False
-    owner = type(module).__module__
-    return owner == "transformers.activations" or owner == nn.ReLU.__module__
 
 
 def resolve_line(wanted: Wanted, anatomy: Anatomy) -> Breakpoint:

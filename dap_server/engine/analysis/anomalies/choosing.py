@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dap_server.engine.analysis.anomalies.passing import Passing
-from dap_server.engine.analysis.conditions.missing import NotKnown
+from dap_server.engine.analysis.missing import NotKnown
 from dap_server.engine.execution.generation import Selection
 
 LONGEST = 128

@@ -5,8 +5,10 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass, field
 
+from dap_server.engine.analysis.anomalies.describing import describe
 from dap_server.engine.analysis.anomalies.non_finite import is_finite, tensors_in
 from dap_server.engine.analysis.anomalies.origin import Origin, OriginProbe, of_parameters
+from dap_server.engine.analysis.anomalies.passing import Passing
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.judging import Candidate
@@ -59,9 +61,8 @@ class Explainer:
             origins = self._way_back(stop, candidate)
             because = origins[0].text if origins else "what it was given is finite"
             return Explanation(filter.id, filter.label, f"{self._non_finite(candidate)}. {because}", origins)
-        condition = anomaly.breakpoint.condition
-        what = f"{condition.text}" if condition is not None else filter.description
-        return Explanation(filter.id, filter.label, f"{filter.label}: {what}, {candidate.place}")
+        text = describe(filter.id, Passing(candidate, stop.sequence, self._anatomy), self._vocabulary)
+        return Explanation(filter.id, filter.label, text)
 
     def _named(self, candidate: Candidate) -> str:
         path = candidate.place.path

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dap_server.engine.analysis.anomalies.passing import Passing
-from dap_server.engine.analysis.conditions.missing import NotKnown
+from dap_server.engine.analysis.missing import NotKnown
 from dap_server.engine.analysis.norms import last_vector
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+from dap_server.engine.analysis.anomalies import measuring
 from dap_server.engine.analysis.anomalies.non_finite import NonFinite
+from dap_server.engine.analysis.anomalies.passing import Passing
+from dap_server.engine.analysis.missing import NotKnown
+from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.judging import Candidate
 
 Measure = Callable[["Measures", Candidate, int], object]
@@ -14,12 +19,22 @@ Measure = Callable[["Measures", Candidate, int], object]
 class Measures:
     """The measurements of one model, and what has to be remembered for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, anatomy: Anatomy) -> None:
+        self._anatomy = anatomy
         self._non_finite = NonFinite()
 
     def value(self, name: str, candidate: Candidate, sequence: int) -> object:
-        """Raises KeyError: no filter has such a name. Raises NotKnown: it has no value there."""
-        return MEASURES[name](self, candidate, sequence)
+        """Raises KeyError: no filter has such a name.
+
+        A number that a place does not have, such as of attention in a layer that computes none, is NaN.
+        """
+        measure = measuring.MEASURES.get(name)
+        if measure is None:
+            return MEASURES[name](self, candidate, sequence)
+        try:
+            return measure(Passing(candidate, sequence, self._anatomy))
+        except NotKnown:
+            return math.nan
 
     def _nans(self, candidate: Candidate, _sequence: int) -> int:
         return self._non_finite.known(candidate).nans

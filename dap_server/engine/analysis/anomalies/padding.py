@@ -1,4 +1,4 @@
-"""Padding and mask of the input, held against each other."""
+"""Padding and mask of what a step reads, held against each other."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from dap_server.engine.analysis.anomalies.passing import Passing
-from dap_server.engine.analysis.conditions.missing import NotKnown
+from dap_server.engine.analysis.missing import NotKnown
 from dap_server.engine.anatomy.modules import Anatomy
 
 
 @dataclass(frozen=True)
 class Given:
-    """One sequence of the input.
+    """What a step reads of one sequence: the prompt in the first one, then the token that was made, which is none.
 
     Attributes:
         is_padding: (T,) what is padding by its token.
@@ -66,7 +66,8 @@ def _given(passing: Passing) -> Given:
     if source.input_ids is None:
         raise NotKnown("the tokens of the input are not known here")
     if generation.step:
-        raise NotKnown("padding is looked at before the first step")
+        one = torch.ones(1, dtype=torch.bool, device=source.input_ids.device)
+        return Given(~one, one, False)
     row = passing.sequence * source.sequences // generation.sequences  # an input may have several answers
     ids, mask = source.input_ids[row], source.attention_mask
     is_seen = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask[row].bool()

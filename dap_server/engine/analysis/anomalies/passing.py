@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dap_server.engine.analysis.conditions.missing import NotKnown
+from dap_server.engine.analysis.missing import NotKnown
 from dap_server.engine.analysis.norms import first_tensor
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.judging import Candidate

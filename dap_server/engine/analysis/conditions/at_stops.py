@@ -8,12 +8,12 @@ from torch import Tensor
 
 from dap_server.conditions import NAMES, PlaceKind
 from dap_server.engine.analysis.answers import Answers
+from dap_server.engine.analysis.attention.passing import last_row
 from dap_server.engine.analysis.attention.rows import calls_in
-from dap_server.engine.analysis.conditions.attending import last_row
-from dap_server.engine.analysis.conditions.missing import NotKnown
 from dap_server.engine.analysis.conditions.names import PlaceNames
 from dap_server.engine.analysis.conditions.saying import PassingLens
 from dap_server.engine.analysis.lens.reader import LensReader, Question
+from dap_server.engine.analysis.missing import NotKnown
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.judging import Candidate

@@ -13,7 +13,7 @@ from dap_server.conditions.device_calls import COMPUTED
 from dap_server.conditions.names import LIBRARIES
 from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.answers import Answers
-from dap_server.engine.analysis.conditions.attending import PassingAttention
+from dap_server.engine.analysis.attention.passing import PassingAttention
 from dap_server.engine.analysis.conditions.logic import is_true
 from dap_server.engine.analysis.conditions.names import PlaceNames
 from dap_server.engine.analysis.conditions.saying import PassingLens
@@ -32,7 +32,7 @@ class ConditionJudge:
     def __init__(self, anatomy: Anatomy, vocabulary: Vocabulary) -> None:
         self._anatomy, self._vocabulary = anatomy, vocabulary
         self._lens = PassingLens(anatomy, Answers(anatomy, vocabulary))
-        self._measures = Measures()
+        self._measures = Measures(anatomy)
         self._device = next((p.device for p in anatomy.model.parameters()), torch.device("cpu"))
         self._only_looks: dict[str, bool] = {}  # by text
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dap_server.conditions import NAMES
 from dap_server.engine.analysis.anomalies.measures import Measures
-from dap_server.engine.analysis.conditions.attending import PassingAttention, last_row
-from dap_server.engine.analysis.conditions.missing import NotKnown
+from dap_server.engine.analysis.attention.passing import PassingAttention, last_row
 from dap_server.engine.analysis.conditions.saying import PassingLens
+from dap_server.engine.analysis.missing import NotKnown
 from dap_server.engine.analysis.norms import first_tensor, last_norm
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary

@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from dap_server.engine.analysis.answers import Answers
-from dap_server.engine.analysis.conditions.missing import NotKnown
 from dap_server.engine.analysis.lens.forwards import go_on
 from dap_server.engine.analysis.lens.reader import Candidate, LensReader, Question, candidates
 from dap_server.engine.analysis.lens.residuals import CannotRead, Stream, hidden_of
+from dap_server.engine.analysis.missing import NotKnown
 from dap_server.engine.analysis.norms import first_tensor
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution import judging

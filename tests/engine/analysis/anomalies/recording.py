@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from dap_server.conditions import Condition
-from dap_server.engine.analysis.anomalies.measuring import measure
+from dap_server.conditions import NAMES, Condition
+from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.conditions.judge import ConditionJudge
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
@@ -31,20 +31,21 @@ class Recorder(ConditionJudge):
 
     def __init__(self, filter: str, anatomy: Anatomy, vocabulary: Vocabulary) -> None:
         super().__init__(anatomy, vocabulary)
-        self._filter, self._of = filter, anatomy
+        self._own = [name for name, known in NAMES.items() if known.filter == filter]
         self.values: Values = {}
 
     def sequences(self, condition: Condition | None, candidate: Candidate, each: bool = False) -> Iterator[int]:
         place = candidate.place
         for sequence in range(candidate.generation.sequences):
-            names = measure(self._filter, candidate, sequence, self._of)
-            values = dict(names)
-            assert all(isinstance(value, Tensor | float) for value in values.values())
-            self.values[(place.path, place.step, sequence)] = {
-                name: float(value)  # type: ignore[arg-type]
-                for name, value in values.items()
-            }
+            self.values[(place.path, place.step, sequence)] = measured(self._measures, self._own, candidate, sequence)
         return iter(())
+
+
+def measured(measures: Measures, names: list[str], candidate: Candidate, sequence: int = 0) -> dict[str, float]:
+    """The values of some names; each comes from tensors without waiting for them, or is a plain number."""
+    values = {name: measures.value(name, candidate, sequence) for name in names}
+    assert all(isinstance(value, Tensor | float) for value in values.values())
+    return {name: float(value) for name, value in values.items()}  # type: ignore[arg-type]
 
 
 def recorded(model: Any, filter: str, *places: str, condition: str = "True", **asked: Any) -> Values:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, set_seed
 
 from dap_server.engine.analysis.anomalies import choosing, magnitudes
-from dap_server.engine.analysis.anomalies.measuring import MEASURES, measure
+from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.nonlinearities import Ends, ends_of, is_nonlinearity
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.judging import Candidate
 from dap_server.modelmap.places import Place
-from tests.engine.analysis.anomalies.recording import LISTENS, recorded
+from tests.engine.analysis.anomalies.recording import LISTENS, measured, recorded
 from tests.engine.walk import GREEDY
 from tests.models.tiny import EOS, tiny_model
 
@@ -57,7 +57,7 @@ def test_single_huge_elements_are_no_growth() -> None:
     assert magnitudes.typical(vector) == pytest.approx(float(usual), rel=0.02)
 
 
-def at_module(model: nn.Module, path: str, output: Any) -> Candidate:
+def at_module(path: str, output: Any) -> Candidate:
     return Candidate(Place(0, path, "after"), Generation(), None, output)
 
 
@@ -73,9 +73,8 @@ def test_the_peak_is_the_largest_magnitude_and_the_limit_that_of_the_dtype(dtype
         ([], 0.0),
     ]
     for elements, expected in cases:
-        names = measure("nearOverflow", at_module(model, "", (torch.tensor(elements, dtype=dtype),)), 0, anatomy)
-        assert float(names["peak"]) == expected  # type: ignore[arg-type]
-        assert names["limit"] == limit
+        candidate = at_module("", (torch.tensor(elements, dtype=dtype),))
+        assert measured(Measures(anatomy), ["peak", "limit"], candidate) == {"peak": expected, "limit": limit}
 
 
 # --- activations
@@ -150,8 +149,8 @@ def test_activation_functions_are_found_in_every_way_they_are_written() -> None:
 
 def test_an_expert_that_nobody_asks_is_not_dead() -> None:
     model = nn.ReLU()
-    names = measure("deadActivations", at_module(model, "", torch.zeros(0, 8)), 0, Anatomy(model))
-    assert {name: float(value) for name, value in names.items()} == {"dead": 0, "saturated": 0}  # type: ignore[arg-type]
+    found = measured(Measures(Anatomy(model)), ["dead", "saturated"], at_module("", torch.zeros(0, 8)))
+    assert found == {"dead": 0, "saturated": 0}
 
 
 # --- attention
@@ -244,9 +243,16 @@ def test_uncertainty_is_the_larger_of_the_models_and_the_draws() -> None:
 # --- padding
 
 
+def padding(model: Any, generation: Generation, sequence: int = 0) -> tuple[float, ...]:
+    """Padding that is looked at, text that is hidden, padding behind the text, tokens."""
+    names = ["attended_padding", "masked_tokens", "right_padding", "tokens"]
+    found = measured(Measures(Anatomy(model)), names, Candidate(Place(0, "step"), generation), sequence)
+    return tuple(found.values())
+
+
 @pytest.mark.parametrize(
     ("ids", "mask", "expected"),
-    [  # of padding 0: padding that is looked at, text that is hidden, padding behind the text, tokens
+    [
         ([5, 6, 7], [1, 1, 1], (0, 0, 0, 3)),
         ([0, 0, 7], [0, 0, 1], (0, 0, 0, 1)),
         ([0, 0, 7], [1, 1, 1], (2, 0, 0, 1)),
@@ -269,9 +275,7 @@ def test_padding_and_mask_are_held_against_each_other(
         if ids in ([5, 6, 0], [0, 0, 7], [5, 0, 7]):
             return
     generation = Generation(input_ids=torch.tensor([ids]), attention_mask=torch.tensor([mask]), prompt_length=3)
-    names = measure("padding", Candidate(Place(0, "step"), generation), 0, Anatomy(model))
-    values = tuple(int(names[name]) for name in MEASURES["padding"])  # type: ignore[call-overload]
-    assert values == expected
+    assert padding(model, generation) == expected
 
 
 @pytest.mark.parametrize(
@@ -290,8 +294,7 @@ def test_a_token_that_is_padding_and_more_is_padding_at_the_edges_only(
     model = tiny_model("llama")
     model.generation_config.eos_token_id = [EOS, 0]
     generation = Generation(input_ids=torch.tensor([ids]), prompt_length=len(ids))
-    names = measure("padding", Candidate(Place(0, "step"), generation), 0, Anatomy(model))
-    assert tuple(int(names[name]) for name in MEASURES["padding"]) == expected  # type: ignore[call-overload]
+    assert padding(model, generation) == expected
 
 
 def test_an_encoder_may_be_padded_behind_its_text() -> None:
@@ -301,6 +304,17 @@ def test_an_encoder_may_be_padded_behind_its_text() -> None:
     )
     generation = Generation(input_ids=torch.zeros(2, 1, dtype=torch.long), prompt_length=1, encoded=encoded)
     for sequence, tokens in ((0, 2), (1, 3)):
-        names = measure("padding", Candidate(Place(0, "step"), generation), sequence, Anatomy(model))
-        values = tuple(int(names[name]) for name in MEASURES["padding"])  # type: ignore[call-overload]
-        assert values == (0, 0, 0, tokens)
+        assert padding(model, generation, sequence) == (0, 0, 0, tokens)
+
+
+def test_behind_the_prompt_nothing_is_padding() -> None:
+    model = tiny_model("llama")
+    found = recorded(model, "padding", "before:step", **ASKED)
+    assert {key[1]: values["tokens"] for key, values in found.items() if not key[2]} == {0: 5, 1: 1, 2: 1, 3: 1}
+    assert all(sum(values.values()) == values["tokens"] for values in found.values())
+
+
+def test_what_a_place_does_not_have_is_no_number() -> None:
+    model = tiny_model("mamba")
+    found = recorded(model, "attention", "after:backbone.layers.0", condition=LISTENS, input_ids=PADDED[1:], **GREEDY)
+    assert all(math.isnan(value) for values in found.values() for value in values.values())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dap_server.engine.analysis.attention.capture import Hearing
 from dap_server.engine.analysis.attention.weights import AttentionCall
-from dap_server.engine.analysis.conditions.missing import NotKnown
+from dap_server.engine.analysis.missing import NotKnown
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import live_activations
 from dap_server.engine.execution.probes import Enough, instrumented
