@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from dap_server.conditions import Condition, ConditionError, LogMessage
 from dap_server.engine.anatomy.modules import Anatomy
@@ -74,6 +74,17 @@ class Judge(Protocol):
 
         Raises:
             ConditionError: it raised; the cause is what it raised.
+        """
+        ...
+
+    def flag(self, condition: Condition, candidate: Candidate) -> bool | Tensor:
+        """Whether a condition is true for any sequence that goes on, by code that does not wait for the device.
+
+        A bool, or a tensor () of booleans. The condition is one for which `why_at_once` says nothing.
+
+        Raises:
+            ConditionError: it raised; the cause is what it raised. Judged at once it need not: the code comes to parts
+                behind an `and`, `or` or comparison that only the device can decide.
         """
         ...
 

@@ -73,8 +73,13 @@ class Stage:
     @cached_property
     def entropy(self) -> float:
         """In nats."""
-        probs = self.probs
-        return float(0.0 - torch.special.xlogy(probs, probs).sum())
+        return float(self.unread_entropy)
+
+    @cached_property
+    def unread_entropy(self) -> Tensor:
+        """() the same, where the scores are."""
+        surprise: Tensor = torch.special.xlogy(self.probs, self.probs).sum()
+        return 0.0 - surprise
 
     @cached_property
     def kept(self) -> int:

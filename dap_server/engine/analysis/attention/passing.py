@@ -62,4 +62,4 @@ def last_row(calls: list[AttentionCall], path: str, head: int, sequence: int, se
         raise NotKnown(f"no head {head} in '{call.path}': there are 0 to {heads - 1}")
     each = call.shape[0] // sequences
     row = sequence * each if each else min(sequence, call.shape[0] - 1)
-    return call.weights(row, slice(queries - 1, queries))[head, 0]
+    return call.unread_weights(row, slice(queries - 1, queries))[head, 0]

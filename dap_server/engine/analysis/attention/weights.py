@@ -45,6 +45,24 @@ class Rows(NamedTuple):
     sink: Tensor | None
 
 
+class _Seen(NamedTuple):
+    """Rows of which nothing has been read yet.
+
+    Attributes:
+        weights: (H, T', S) so that they sum to 1 without the sink; NaN in rows whose every key is masked.
+        left: (H, T') what they leave of 1.
+        hidden: (H or 1, T') rows whose every key is masked.
+        is_shared: () whether a sink's share had to be taken off; else the weights are as the model has them.
+        dtype: that the model has them in.
+    """
+
+    weights: Tensor
+    left: Tensor
+    hidden: Tensor
+    is_shared: Tensor
+    dtype: torch.dtype
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttentionCall(ABC):
     """One call of attention, as it was given.
@@ -99,6 +117,10 @@ class AttentionCall(ABC):
         """(H, T', S)."""
         return self.rows(sequence, rows).weights
 
+    def unread_weights(self, sequence: int, rows: slice = ALL) -> Tensor:
+        """(H, T', S) with the same values, perhaps in a wider type, without the host waiting for the device."""
+        return self.weights(sequence, rows)
+
     def rows_at_once(self) -> int:
         """How many rows `rows` may be asked for so that it stays small."""
         _, heads, _, keys = self.shape
@@ -152,36 +174,38 @@ class DispatchedCall(KernelCall):
         size = self.options.get("sliding_window")
         return size if isinstance(size, int) and size > 0 else super().window
 
-    @torch.no_grad()
     def rows(self, sequence: int, rows: slice = ALL) -> Rows:
+        seen = self._seen(sequence, rows)
+        weights = seen.weights if bool(seen.is_shared) else seen.weights.to(seen.dtype)
+        known = any(x is not None for x in (getattr(self.module, "sinks", None), self.options.get("s_aux")))
+        if not known and not bool(((seen.left > _noise(seen.dtype)) & ~seen.hidden).any()):
+            return Rows(weights, None)
+        return Rows(weights, seen.left.masked_fill(seen.hidden, math.nan))
+
+    def unread_weights(self, sequence: int, rows: slice = ALL) -> Tensor:
+        return self._seen(sequence, rows).weights
+
+    @torch.no_grad()
+    def _seen(self, sequence: int, rows: slice) -> _Seen:
         one = slice(sequence, sequence + 1)
         mask = self._added_mask(sequence, rows)  # (1, H or 1, T', S)
         options = {k: _of_rows(v, self.shape, one, rows) for k, v in self.options.items()}
         ones = self.value.new_ones(
             1, self.value.shape[1], self.value.shape[2], 1
         )  # what comes out is the sum of weights
-        out, weights = self.eager(
+        out, given = self.eager(
             self.module, self.query[one, :, rows], self.key[one], ones, mask, **{**options, "dropout": 0.0}
         )[:2]
-        hidden = (mask <= torch.finfo(mask.dtype).min / 2).all(dim=-1)[0]  # (H or 1, T')
-        seen, sink = self._sink(weights[0], out[0, ..., 0].transpose(0, 1).float(), hidden)
-        return Rows(seen.masked_fill(hidden[..., None], math.nan) if bool(hidden.any()) else seen, sink)
-
-    def _sink(self, weights: Tensor, mass: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The weights (H, T', S) so that they sum to 1 without the sink, and its share (H, T'); None without one.
-
-        `mass`: (H, T') what the weights and whatever follows them leave of values that are all 1.
-        """
+        weights, mass = (
+            given[0],
+            out[0, ..., 0].transpose(0, 1).float(),
+        )  # (H, T') what is left of values that are all 1
+        hidden = (mask <= torch.finfo(mask.dtype).min / 2).all(dim=-1)[0]
         total = weights.float().sum(dim=-1)
-        noise = max(NOTHING_LEFT, 8 * torch.finfo(weights.dtype).eps)
-        if bool(((total - mass).abs() > noise).logical_and(~hidden).any()):
-            weights = weights * (mass / total)[..., None]  # the share of the sink is taken off the output
-            total = mass
-        left = (1 - total).clamp_min(0)
-        known = any(x is not None for x in (getattr(self.module, "sinks", None), self.options.get("s_aux")))
-        if not known and not bool(((left > noise) & ~hidden).any()):
-            return weights, None
-        return weights, left.masked_fill(hidden, math.nan)
+        is_shared = ((total - mass).abs() > _noise(weights.dtype)).logical_and(~hidden).any()
+        seen = weights * torch.where(is_shared, mass / total, 1.0)[..., None]  # the sink's share is off the output
+        left = (1 - torch.where(is_shared, mass, total)).clamp_min(0)
+        return _Seen(seen.masked_fill(hidden[..., None], math.nan), left, hidden, is_shared, weights.dtype)
 
     def _added_mask(self, sequence: int, rows: slice) -> Tensor:
         """(1, H or 1, T', S) the mask as eager attention takes it: added to the scores."""
@@ -329,6 +353,11 @@ class OwnSoftmax(AttentionCall):
     def rows(self, sequence: int, rows: slice = ALL) -> Rows:
         hidden = self.hidden[sequence, :, rows, None]
         return Rows(self.values[sequence, :, rows].masked_fill(hidden, math.nan), None)
+
+
+def _noise(dtype: torch.dtype) -> float:
+    """A share below this is rounding."""
+    return max(NOTHING_LEFT, 8 * torch.finfo(dtype).eps)
 
 
 def _of_rows(value: Any, shape: tuple[int, int, int, int], one: slice, rows: slice) -> Any:

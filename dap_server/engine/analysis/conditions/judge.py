@@ -14,8 +14,8 @@ from dap_server.conditions.names import LIBRARIES
 from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.answers import Answers
 from dap_server.engine.analysis.attention.passing import PassingAttention
-from dap_server.engine.analysis.conditions.logic import is_true
-from dap_server.engine.analysis.conditions.names import PlaceNames
+from dap_server.engine.analysis.conditions.logic import DeviceLogic, Truth, is_true
+from dap_server.engine.analysis.conditions.names import PlaceNames, UnreadNames
 from dap_server.engine.analysis.conditions.saying import PassingLens
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
@@ -24,6 +24,9 @@ from dap_server.engine.execution.judging import Candidate, Prepared
 
 RAISED = (Exception, SystemExit, KeyboardInterrupt)
 """What somebody's expression may raise."""
+
+
+_LOGIC = DeviceLogic()
 
 
 class ConditionJudge:
@@ -49,6 +52,21 @@ class ConditionJudge:
             if condition is None or self._is_true(condition, candidate, sequence):
                 yield sequence
 
+    def flag(self, condition: Condition, candidate: Candidate) -> Truth:
+        """For any sequence that goes on. Nothing is read, and only what can be left to the device may be asked."""
+        unfinished, sequences = candidate.generation.unfinished, candidate.generation.sequences
+        try:
+            with torch.no_grad():
+                if not condition.is_per_sequence:
+                    return self._flag(condition, candidate, 0)
+                if unfinished is None or sequences == 1:
+                    return _LOGIC.some(self._flag(condition, candidate, i) for i in range(sequences))
+                return _LOGIC.some(
+                    _LOGIC.every([self._flag(condition, candidate, i), unfinished[i]]) for i in range(sequences)
+                )
+        except RAISED as error:
+            raise condition.blame(error) from error
+
     def text(self, message: LogMessage, candidate: Candidate, sequence: int) -> str:
         def evaluate(condition: Condition) -> object:
             try:
@@ -64,6 +82,10 @@ class ConditionJudge:
         except RAISED as error:  # a format that does not fit a value
             source, what = message.source, f"{type(error).__name__}: {error}"
             raise ConditionError(what, 1, len(source) + 1, source, "log") from error
+
+    def _flag(self, condition: Condition, candidate: Candidate, sequence: int) -> Truth:
+        names = UnreadNames(candidate, sequence, self._anatomy, self._vocabulary, self._lens, self._measures)
+        return condition.flag(names, _LOGIC)
 
     def _is_true(self, condition: Condition, candidate: Candidate, sequence: int) -> bool:
         try:

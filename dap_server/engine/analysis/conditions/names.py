@@ -13,7 +13,7 @@ from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.attention.passing import PassingAttention, last_row
 from dap_server.engine.analysis.conditions.saying import PassingLens
 from dap_server.engine.analysis.missing import NotKnown
-from dap_server.engine.analysis.norms import first_tensor, last_norm
+from dap_server.engine.analysis.norms import first_tensor, last_vector
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation
@@ -42,18 +42,25 @@ class PlaceNames(Mapping[str, object]):
         self._anatomy, self._vocabulary, self._lens = anatomy, vocabulary, lens
 
     def __getitem__(self, name: str) -> object:
-        if name in _VALUES or self._measures is None:
+        if name in _VALUES:
             return _VALUES[name](self)
-        return self._measures.value(name, self._candidate, self._sequence)
+        if name in _NUMBERS or self._measures is None:
+            return self._number(_NUMBERS[name](self))
+        value = self._measures.value(name, self._candidate, self._sequence)
+        return self._number(value) if isinstance(value, Tensor) else value
 
     def __contains__(self, name: object) -> bool:
-        return name in _VALUES
+        return name in _NAMED
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_VALUES)
+        return iter(_NAMED)
 
     def __len__(self) -> int:
-        return len(_VALUES)
+        return len(_NAMED)
+
+    def _number(self, tensor: Tensor) -> object:
+        """What a name is that is a number for people, of a tensor ()."""
+        return tensor.item()
 
     # --- where it is
 
@@ -96,16 +103,15 @@ class PlaceNames(Mapping[str, object]):
             raise NotKnown(f"the residual stream is known at layers, and '{self._path()}' is none")
         return _known(self._lens.hidden(self._candidate), f"'{path}' does not return a residual stream")
 
-    def _norm(self) -> float:
+    def _norm(self) -> Tensor:
         """Before a place of what it is given, behind it of what it gave."""
         candidate, value = self._candidate, self._candidate.output
         if candidate.operation is not None:
             value = self._input() if candidate.place.phase == "before" else self._output()
         elif value is NOTHING and candidate.call is not None:
             value = (candidate.call.f_locals["args"], candidate.call.f_locals["kwargs"])
-        norm = last_norm(value, self._sequence, candidate.generation.sequences)
-        if norm is None:
-            raise NotKnown("no vectors pass here")
+        vector = last_vector(value, self._sequence, candidate.generation.sequences)
+        norm: Tensor = _known(vector, "no vectors pass here").double().norm()
         return norm
 
     def _attention(self) -> Callable[[int], Tensor]:
@@ -137,24 +143,30 @@ class PlaceNames(Mapping[str, object]):
     def _probs(self) -> Tensor:
         return self._stage().probs
 
-    def _entropy(self) -> float:
-        return self._stage().entropy
+    def _entropy(self) -> Tensor:
+        return self._stage().unread_entropy
 
     def _top(self) -> Callable[[int], list[tuple[str, float]]]:
         stage = self._stage()
         return lambda k: [(self._vocabulary.text(c.token), c.probability) for c in stage.top(k)]
 
-    def _token(self) -> int:
+    def _token(self) -> Tensor:
         selection = self._candidate.generation.selection
-        if selection is None or selection.tokens is None:
-            raise NotKnown("no token is chosen here yet")
-        return int(selection.tokens[self._sequence])
+        tokens = None if selection is None else selection.tokens
+        return _known(tokens, "no token is chosen here yet")[self._sequence]
 
     def _text(self) -> str:
-        return self._vocabulary.text(self._token())
+        return self._vocabulary.text(int(self._token()))
 
-    def _prob(self) -> float:
-        return self._stage().at(self._token()).probability
+    def _prob(self) -> Tensor:
+        return self._stage().probs.take(self._token())
+
+
+class UnreadNames(PlaceNames):
+    """The same without the host waiting for the device: numbers are tensors () in float64, which nobody has read."""
+
+    def _number(self, tensor: Tensor) -> Tensor:
+        return tensor.double()
 
 
 def _known(tensor: Tensor | None, why_not: str) -> Tensor:
@@ -175,15 +187,20 @@ _VALUES: dict[str, Callable[[PlaceNames], object]] = {
     "output": PlaceNames._output,
     "hidden": PlaceNames._output,
     "residual": PlaceNames._residual,
-    "norm": PlaceNames._norm,
     "attention": lambda names: names._attention(),
     "lens": lambda names: names._lens_texts(),
     "logits": PlaceNames._logits,
     "probs": PlaceNames._probs,
-    "entropy": PlaceNames._entropy,
     "top": PlaceNames._top,
-    "token": PlaceNames._token,
     "text": PlaceNames._text,
+}
+_NUMBERS: dict[str, Callable[[PlaceNames], Tensor]] = {
+    "norm": PlaceNames._norm,
+    "entropy": PlaceNames._entropy,
+    "token": PlaceNames._token,
     "prob": PlaceNames._prob,
 }
-assert _VALUES.keys() | {"math"} == {name for name, known in NAMES.items() if known.is_of_places}
+"""Numbers that are worked out on the device, as tensors ()."""
+
+_NAMED = [name for name in NAMES if name in {**_VALUES, **_NUMBERS}]
+assert {*_NAMED, "math"} == {name for name, known in NAMES.items() if known.is_of_places}

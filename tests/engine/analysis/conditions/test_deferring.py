@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from dap_server.conditions import Condition, parse_condition, why_at_once
 from dap_server.engine.analysis.conditions.judge import RAISED, only_looks
 from dap_server.engine.analysis.conditions.logic import DeviceLogic, is_true
 from tests.conditions.deferrals import AT_ONCE, DEFERRED
-
-READING = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "equal", "masked_select", "_unique2", "unique_dim"}
-"""Operations whose result the host waits for."""
+from tests.engine.analysis.conditions.reads import Reads
 
 NUMBERS = ("norm", "entropy", "prob", "token")
 LOGIC = DeviceLogic()
-
-
-class Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here, nor below
-    """Keeps the names of the operations that read."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.seen: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if (name := func.name().partition("::")[2].partition(".")[0]) in READING:
-            self.seen.add(name)
-        return func(*args, **(kwargs or {}))
 
 
 def at_hand(**changed: object) -> dict[str, object]:
