@@ -50,6 +50,8 @@ class Debuggee:
         self.stepper.judging.say = self._log
         self.logged: Callable[[str, SourceLine | None], None] = lambda text, _source: say(text)
         """Is given the log messages of breakpoints, with the line of their place."""
+        self.changed: Callable[[Breakpoint], None] = lambda _breakpoint: None
+        """Is told of a breakpoint of which something else is known than before."""
         self.scopes = Scopes(self.anatomy, self.vocabulary)
         self.evaluator = Evaluator(
             self.anatomy,
@@ -122,6 +124,8 @@ class Debuggee:
             self.map.refresh()
         self._warn_of_divergence(stop.generation)
         self._tell(stop)
+        for breakpoint in self.stepper.breakpoints.tell_costs(stop.generation):
+            self.changed(breakpoint)
 
     def _warn_of_divergence(self, generation: Generation) -> None:
         if generation.diverged_at is not None and generation is not self._diverged:

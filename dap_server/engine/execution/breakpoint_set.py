@@ -9,6 +9,8 @@ from torch import nn
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoints import REASONS, Breakpoint, Kind
+from dap_server.engine.execution.costs import Cost
+from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.motions import HIT, RAISED
 from dap_server.engine.execution.operations import Site
 from dap_server.modelmap.places import Phase
@@ -94,6 +96,7 @@ class BreakpointSet:
             known = before.get(breakpoint.id)
             if known is not None and known.wanted == breakpoint.wanted:
                 breakpoint.hits, breakpoint.is_off = known.hits, known.is_off
+                breakpoint.cost, breakpoint.told_cost = known.cost, known.told_cost
                 breakpoint.problem = known.problem if known.is_off else breakpoint.problem
         self._place(breakpoints, anatomy)
 
@@ -101,6 +104,20 @@ class BreakpointSet:
         """Until it is set in another way."""
         breakpoint.is_off, breakpoint.problem = True, why
         self._place(self.all, anatomy)
+
+    def count_costs_from(self, step: int) -> None:
+        """A run begins."""
+        for breakpoint in self.all:
+            breakpoint.cost, breakpoint.told_cost = Cost(begun_at=step), None
+
+    def tell_costs(self, generation: Generation) -> list[Breakpoint]:
+        """Those whose costs are others, in round numbers, than were told last."""
+        changed = []
+        for breakpoint in self.by_id.values():
+            if breakpoint.cost.evaluations and (told := breakpoint.cost.text(generation)) != breakpoint.told_cost:
+                breakpoint.told_cost = told
+                changed.append(breakpoint)
+        return changed
 
     def take_hits_back(self, step: int) -> None:
         """The run goes back to the start of a step."""

@@ -20,10 +20,12 @@ from dap_server.conditions import (
     parse_hit_condition,
     parse_log_message,
 )
+from dap_server.conditions.deferring import why_at_once
 from dap_server.conditions.names import PLACES_OF, BasePlace
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.nonlinearities import is_nonlinearity
 from dap_server.engine.anatomy.regions import Regions
+from dap_server.engine.execution.costs import Cost
 from dap_server.engine.execution.hit_log import HitLog
 from dap_server.engine.execution.known_operations import find_operations
 from dap_server.engine.execution.motions import DATA_HIT, HIT, INSTRUCTION_HIT, LINE_HIT, RAISED
@@ -32,6 +34,7 @@ from dap_server.modelmap.patterns import WHOLE_MODEL, Pattern, PatternError, par
 from dap_server.modelmap.places import LOGITS, PSEUDO_MODULES, SAMPLE, STEP, Phase
 from dap_server.protocol.errors import did_you_mean
 
+Judged = Literal["at once", "once a step"]
 Kind = Literal["function", "line", "instruction", "exception", "data"]
 PSEUDO_KINDS: dict[str, BasePlace] = {STEP: "step", LOGITS: "logits", SAMPLE: "sample"}
 REASONS: dict[Kind, str] = {
@@ -81,6 +84,9 @@ class Breakpoint:
         hits: counted for its hit condition; None without one.
         filter: of anomalies, that it is.
         is_off: whether its condition has raised.
+        cost: of judging it, in the present run.
+        told_cost: what has been told of that.
+        why_at_once: why it has to be judged where the run passes it; None where that can wait.
         is_deferred: whether a flag on the device tells, once a step, if it has been hit; else it is judged at once.
         note: what else there is to say of it.
         problem: why it cannot be hit; None when it can.
@@ -100,6 +106,9 @@ class Breakpoint:
     filter: Filter | None = None
     is_off: bool = False
     is_deferred: bool = False
+    why_at_once: str | None = None
+    cost: Cost = field(default_factory=Cost)
+    told_cost: str | None = None
     wanted: Wanted | None = None
     note: str | None = None
     problem: str | None = None
@@ -125,9 +134,21 @@ class Breakpoint:
     @property
     def message(self) -> str | None:
         """What to tell the client beside `verified`."""
-        if self.problem or self.note or self.pseudo or len(self.paths) == 1 or not self.paths:
-            return self.problem or self.note
-        return f"{len(self.paths)} places"
+        if self.problem:
+            return self.problem
+        places = self.note or (f"{len(self.paths)} places" if len(self.paths) > 1 else None)
+        how = None if self.condition is None else f"judged {self.judged}"
+        return "; ".join(part for part in (places, how, self.told_cost) if part) or None
+
+    @property
+    def can_be_deferred(self) -> bool:
+        """Whether it can be told from a flag that is read later if it is hit."""
+        return self.is_verified and self.condition is not None and bool(self.paths) and self.why_at_once is None
+
+    @property
+    def judged(self) -> Judged:
+        """When its condition is."""
+        return "once a step" if self.is_deferred else "at once"
 
 
 def place(wanted: Wanted, anatomy: Anatomy, regions: Regions) -> Breakpoint:
@@ -144,6 +165,7 @@ def place(wanted: Wanted, anatomy: Anatomy, regions: Regions) -> Breakpoint:
     breakpoint.is_deferred = breakpoint.filter is not None and breakpoint.filter.id in FOUND_LATE
     if breakpoint.is_verified:
         _read_conditions(breakpoint, wanted, anatomy)
+        breakpoint.why_at_once = _why_at_once(breakpoint)
     return breakpoint
 
 
@@ -170,6 +192,20 @@ def _read_conditions(breakpoint: Breakpoint, wanted: Wanted, anatomy: Anatomy) -
         if breakpoint.uses(name) and not any(path in anatomy.layer_paths for path in breakpoint.paths):
             example = f", such as {anatomy.layer_paths[0]}" if anatomy.layer_paths else ", and this one has none"
             breakpoint.problem = f"'{name}' is known at the layers of a model only{example}"
+
+
+def _why_at_once(breakpoint: Breakpoint) -> str | None:
+    if breakpoint.is_deferred or breakpoint.condition is None:
+        return None
+    if breakpoint.log_message is not None:
+        return "its message is about the moment"
+    if breakpoint.pseudo is not None:
+        return "the decode loop waits for the token there anyway"
+    if breakpoint.operations or breakpoint.address:
+        return "operations are seen one by one"
+    if breakpoint.hears_calls:
+        return "attention is heard while its module runs"
+    return why_at_once(breakpoint.condition)
 
 
 def _place_kind(breakpoint: Breakpoint) -> PlaceKind:

@@ -7,16 +7,20 @@ time with everything judged at once.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.activations import call_frame
 from dap_server.engine.execution.alarms import Alarms
-from dap_server.engine.execution.breakpoint_set import BreakpointSet, Places
+from dap_server.engine.execution.breakpoint_set import Places
+from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.judging import Judging
 from dap_server.engine.execution.raising import ErrorWatch, Raises
 from dap_server.engine.execution.stops import Rewind
 from dap_server.modelmap.places import STEP, Place
@@ -42,16 +46,17 @@ class FoundLate:
     def __init__(
         self,
         anatomy: Anatomy,
-        breakpoints: BreakpointSet,
+        judging: Judging,
         raises: Raises,
         is_hushed: Callable[[], bool],
         changed: Callable[[], None],
     ) -> None:
         """`is_hushed`: whether the run passes all breakpoints just now. `changed`: from here on others are judged."""
-        self.alarms = Alarms(anatomy)
+        self.alarms = Alarms(anatomy, self._flag)
         self.not_found_again: Callable[[int, bool], None] = lambda _step, _error: None
         """Is told of a step that was run again, whether for an exception, and in which nothing was found."""
-        self._breakpoints, self._is_hushed, self._changed = breakpoints, is_hushed, changed
+        self._judging, self._breakpoints = judging, judging.breakpoints
+        self._is_hushed, self._changed = is_hushed, changed
         self._errors = ErrorWatch(raises)
         self._look: _SecondLook | None = None
         self._generation: Generation | None = None
@@ -61,6 +66,8 @@ class FoundLate:
         self._look, self._generation = None, generation
         self.alarms.forget()
         self.alarms.quiet.clear()
+        self.alarms.hits.forget()
+        self._breakpoints.count_costs_from(generation.step)
 
     def end(self) -> None:
         self._look = self._generation = None
@@ -133,6 +140,7 @@ class FoundLate:
 
     def goes_on_to(self, step: int) -> None:
         """A step begins."""
+        self.alarms.hits.step_begins(step, self._breakpoints.deferred)
         look = self._look
         if look is not None and step > look.step:
             self.ends()
@@ -144,6 +152,18 @@ class FoundLate:
         if self._look is not None:
             self._look = None
             self._changed()
+
+    def go_back_to(self, step: int, is_second_look: bool) -> None:
+        """The call was unwound, and runs on from the start of a step."""
+        self.alarms.forget()
+        self._breakpoints.take_hits_back(step)
+        self.alarms.hits.take_back(step, self._breakpoints.deferred)
+        if not is_second_look:
+            self.ends()
+
+    def _flag(self, breakpoint: Breakpoint, module: nn.Module, output: Any) -> Tensor | bool:
+        assert self._generation is not None
+        return self._judging.flag(breakpoint, module, call_frame(sys._getframe(1)), output, self._generation)
 
     def _is_late(self, id: int) -> bool:
         breakpoint = self._breakpoints.by_id.get(id)

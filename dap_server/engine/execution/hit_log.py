@@ -11,7 +11,7 @@ class HitLog:
 
     def __init__(self, condition: HitCondition) -> None:
         self.count = 0
-        self._condition = condition
+        self.condition = condition
         self._by_step: dict[int, int] = {}
         self._met: dict[int, set[tuple[Place, int]]] = {}
 
@@ -19,7 +19,7 @@ class HitLog:
         """One more hit; whether its number meets the condition. `ordinal`: of an operation in its step."""
         self.count += 1
         self._by_step[place.step] = self._by_step.get(place.step, 0) + 1
-        is_met = self._condition.is_met(self.count)
+        is_met = self.condition.is_met(self.count)
         if is_met:
             self._met.setdefault(place.step, set()).add((place, ordinal))
         return is_met
@@ -27,6 +27,11 @@ class HitLog:
     def has_met_at(self, place: Place, ordinal: int = 0) -> bool:
         """Whether a hit at this place has met the condition."""
         return (place, ordinal) in self._met.get(place.step, ())
+
+    def stand_at(self, step: int, count: int) -> None:
+        """There were so many hits when a step began, which somebody else has counted."""
+        self.take_back(step)
+        self.count = count
 
     def take_back(self, step: int) -> None:
         """The run goes back to the start of a step: what it hit from there on lies in the future again."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import perf_counter
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +18,7 @@ from dap_server.conditions import Condition, ConditionError, LogMessage
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoint_set import BreakpointSet
 from dap_server.engine.execution.breakpoints import Breakpoint
+from dap_server.engine.execution.costs import HookCost
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.stops import NOTHING, Anomaly, Failure
@@ -165,8 +167,11 @@ class Judging:
             speaks = breakpoint.log_message is not None and not is_again
             if is_on_the_way and not speaks and breakpoint.hits is None:
                 continue
+            begun = perf_counter()
             try:
                 sequence = 0 if breakpoint.is_plain else self._judged(breakpoint, candidate, speaks)
+                if breakpoint.condition is not None:
+                    breakpoint.cost.add(perf_counter() - begun + HookCost.seconds())
             except ConditionError as error:
                 if is_again or is_on_the_way:
                     continue
@@ -176,6 +181,15 @@ class Judging:
                 first = sequence if first is None and breakpoint.condition is not None else first
         found = next((b for id in hits if (b := self.breakpoints.by_id[id]).filter is not None), None)
         return Verdict(hits, first or 0, anomaly=None if found is None else Anomaly(found, candidate))
+
+    def flag(
+        self, breakpoint: Breakpoint, module: nn.Module, call: FrameType, output: Any, generation: Generation
+    ) -> Tensor | bool:
+        """Whether a deferred condition is true in a module call, on the device. Raises ConditionError."""
+        assert self.judge is not None
+        assert breakpoint.condition is not None
+        place = Place(generation.step, self._anatomy.path_of(module) or "", breakpoint.phase)
+        return self.judge.flag(breakpoint.condition, Candidate(place, generation, call, output))
 
     def _judged(self, breakpoint: Breakpoint, candidate: Candidate, speaks: bool) -> int | None:
         """The sequence that it stops for; None when it does not. Raises ConditionError: its condition raised."""

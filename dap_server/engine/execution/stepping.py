@@ -69,6 +69,8 @@ class Stepper:
         """Whether something runs beside the suspended run just now."""
         self.seconds_stopped = 0.0
         """How long the model thread has been parked, in all."""
+        self.defers = next((p.is_cuda for p in anatomy.model.parameters()), False)
+        """Whether conditions wait for the device where they are judged at once; on the CPU that costs nothing."""
         self.replays: Callable[[], None] = lambda: None
         """Called on the model thread before anything runs again."""
         self._stopped = stopped
@@ -79,7 +81,7 @@ class Stepper:
         self._operations = OperationWatch(self.regions, self._operation_begins, self._operation_ends)
         self._operations.is_deaf = lambda: self._hooks.thread is None
         self.late = FoundLate(
-            anatomy, self.breakpoints, self._module_raises, lambda: self._plan.motion is Motion.TO, self._arm
+            anatomy, self.judging, self._module_raises, lambda: self._plan.motion is Motion.TO, self._arm
         )
         self._prepared = Preparations(self.judging, lambda: self._hooks.thread is None)
         self._returned: tuple[str, Any] | None = None
@@ -90,6 +92,8 @@ class Stepper:
     # --- called by any thread but the model's
 
     def set_breakpoints(self, breakpoints: list[Breakpoint]) -> None:
+        for breakpoint in breakpoints:
+            breakpoint.is_deferred |= self.defers and breakpoint.can_be_deferred
         self.breakpoints.replace(breakpoints, self.anatomy)
         self._arm()
         self._update_watching()
@@ -166,14 +170,12 @@ class Stepper:
         self._returned = None
         self._flags.occurrences.clear()
         self._prepared.clear()
-        self.late.alarms.forget()
-        self.breakpoints.take_hits_back(self.generation.step)
+        self.late.go_back_to(self.generation.step, rewind.is_second_look)
         if rewind.is_second_look:
             self._arm()
             if self._plan.motion not in (Motion.TOKEN, Motion.TO, Motion.PAUSE):
                 self._plan = Plan()  # the call around it is gone
         else:
-            self.late.ends()
             if self._plan.motion is not Motion.PAUSE:  # which somebody has asked for meanwhile
                 to, ordinal, reason = rewind.place, rewind.ordinal, rewind.reason
                 self._plan = Plan(Motion.TO, None, None, to, ordinal, is_again=True, reason=reason)

@@ -1,10 +1,11 @@
-"""Breakpoints on modules, token selection and operations."""
+"""Breakpoints of all kinds, and what they cost."""
 
 from __future__ import annotations
 
 from dap_server.engine.execution.breakpoints import Wanted
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
+from dap_server.protocol.llm.costs import BreakpointCost, BreakpointCostsArguments, BreakpointCostsResponseBody
 from dap_server.protocol.llm.control import PlaceBreakpointsArguments
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.types import Breakpoint
@@ -23,4 +24,30 @@ def place_breakpoints(session: EngineSession, args: PlaceBreakpointsArguments) -
             Breakpoint(verified=b.is_verified, id=b.id, message=b.message, reason=None if b.is_verified else "failed")
             for b in placed
         ]
+    )
+
+
+@requests.request(command="llm/breakpointCosts")
+def breakpoint_costs(session: EngineSession, _args: BreakpointCostsArguments) -> BreakpointCostsResponseBody:
+    """What every breakpoint costs the run, and when it is judged."""
+    stepper = session.ready.stepper
+    generation = stepper.generation
+    steps = len(generation.records)
+    return BreakpointCostsResponseBody(
+        breakpoints=[
+            BreakpointCost(
+                id=b.id,
+                name=b.name,
+                kind=b.kind,
+                places=len(b.paths) + bool(b.pseudo),
+                judged=b.judged,
+                why=b.why_at_once,
+                evaluations=b.cost.evaluations,
+                seconds=b.cost.seconds,
+                per_token=b.cost.per_step(generation),
+                share=b.cost.share(generation),
+            )
+            for b in stepper.breakpoints.by_id.values()
+        ],
+        seconds_per_token=generation.seconds / steps if steps else None,
     )

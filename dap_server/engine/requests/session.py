@@ -60,7 +60,7 @@ def _load(session: EngineSession, args: LaunchArguments) -> None:
     loaded = load(args, session.progress)
     debuggee = Debuggee(loaded, session.stopped, session.output, say=lambda text: session.output(text, "console"))
     debuggee.logged = session.logged
-    debuggee.stepper.judging.switched_off = session.breakpoint_changed
+    debuggee.stepper.judging.switched_off = debuggee.changed = session.breakpoint_changed
     debuggee.stepper.stage.progress.tell = session.replaying
     debuggee.run = debuggee.prepare(args)
     session.debuggee = debuggee

@@ -1,6 +1,6 @@
 """Which types an own request or event carries, by its name on the wire."""
 
-from dap_server.protocol.llm import attention, control, generation, gradients, lens, map, sampling, tensors
+from dap_server.protocol.llm import attention, control, costs, generation, gradients, lens, map, sampling, tensors
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.tables import RequestType
 
@@ -17,6 +17,7 @@ LLM_REQUESTS: dict[str, RequestType] = {
     "llm/attribution": RequestType(lens.AttributionArguments, lens.AttributionResponseBody),
     "llm/generation": RequestType(generation.GenerationArguments, generation.GenerationResponseBody),
     "llm/status": RequestType(generation.StatusArguments, generation.StatusResponseBody),
+    "llm/breakpointCosts": RequestType(costs.BreakpointCostsArguments, costs.BreakpointCostsResponseBody),
     "llm/map": RequestType(map.MapArguments, map.MapResponseBody),
     "llm/inlineValues": RequestType(generation.InlineValuesArguments, generation.InlineValuesResponseBody),
     "llm/gradients": RequestType(gradients.GradientsArguments, gradients.GradientsResponseBody),
