@@ -42,7 +42,6 @@ class Cost:
         steps = len(generation.records)
         return self.per_step(generation) / (generation.seconds / steps) if steps and generation.seconds else None
 
-
     def text(self, generation: Generation) -> str:
         """`0.4 ms a token`, with one digit that counts, so that it does not change all the time."""
         seconds = self.per_step(generation)
@@ -76,4 +75,3 @@ class HookCost:
         for handle in handles:
             handle.remove()
         return best / CALLS
-

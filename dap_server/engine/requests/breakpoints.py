@@ -5,8 +5,8 @@ from __future__ import annotations
 from dap_server.engine.execution.breakpoints import Wanted
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
-from dap_server.protocol.llm.costs import BreakpointCost, BreakpointCostsArguments, BreakpointCostsResponseBody
 from dap_server.protocol.llm.control import PlaceBreakpointsArguments
+from dap_server.protocol.llm.costs import BreakpointCost, BreakpointCostsArguments, BreakpointCostsResponseBody
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.types import Breakpoint
 

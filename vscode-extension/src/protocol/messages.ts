@@ -170,6 +170,39 @@ export interface Breakpoint {
   reason?: "failed" | "pending";
 }
 
+/** Of one breakpoint, measured in the present run. */
+export interface BreakpointCost {
+  /** As `setBreakpoints` and its like have answered it. */
+  id: number;
+  name: string;
+  kind: "data" | "exception" | "function" | "instruction" | "line";
+  /** How many modules, or places of token selection, it stands on. */
+  places: number;
+  /** Where the run passes it, or by a flag that is read once a step, after which the step runs again. */
+  judged: "at once" | "once a step";
+  /** Why it has to be judged at once; missing where that could wait. */
+  why?: string;
+  /** Default: 0. */
+  evaluations?: number;
+  /** Of the model's thread, so far. Default: 0.0. */
+  seconds?: number;
+  /** Seconds of a step. Default: 0.0. */
+  perToken?: number;
+  /** Of the time of a step, 0 to 1; missing before one is over. */
+  share?: number;
+}
+
+/** `llm/breakpointCosts`. */
+export interface BreakpointCostsArguments {
+}
+
+/** Of all breakpoints that can be hit. */
+export interface BreakpointCostsResponseBody {
+  breakpoints: BreakpointCost[];
+  /** That a step takes, breakpoints and all, stops not counted; missing before one is over. */
+  secondsPerToken?: number;
+}
+
 /** What the content of a source hashes to. */
 export interface Checksum {
   algorithm: "MD5" | "SHA1" | "SHA256" | "timestamp";
@@ -1271,6 +1304,7 @@ export interface Requests {
   "llm/attribution": { arguments: AttributionArguments; body: AttributionResponseBody };
   "llm/generation": { arguments: GenerationArguments; body: GenerationResponseBody };
   "llm/status": { arguments: StatusArguments; body: StatusResponseBody };
+  "llm/breakpointCosts": { arguments: BreakpointCostsArguments; body: BreakpointCostsResponseBody };
   "llm/map": { arguments: MapArguments; body: MapResponseBody };
   "llm/inlineValues": { arguments: InlineValuesArguments; body: InlineValuesResponseBody };
   "llm/gradients": { arguments: GradientsArguments; body: GradientsResponseBody };
