@@ -52,7 +52,8 @@ def cycle_of(tokens: Tensor) -> Cycle:
     repeats = same // periods + 1
     covered = torch.where(repeats > 1, repeats * periods, 0)
     best = (covered * (longest + 1) - periods).argmax()
-    return Cycle(torch.where(repeats[best] > 1, periods[best], 1), repeats[best])
+    most = repeats.take(best)  # an index in brackets would be read
+    return Cycle(torch.where(most > 1, periods.take(best), 1), most)
 
 
 def said(passing: Passing) -> Tensor:

@@ -107,7 +107,7 @@ def _last_row(call: AttentionCall, sequence: int, sequences: int) -> LastRow:
     batch, _, queries, _ = call.shape
     each = batch // sequences  # several of them are beams
     row = sequence * each if each else min(sequence, batch - 1)
-    weights = call.weights(row, slice(queries - 1, queries))[:, 0]
+    weights = call.unread_weights(row, slice(queries - 1, queries))[:, 0]
     first = call.text.start(row) - call.text.first_key
     known = call.text.known_keys
     return LastRow(weights[:, :known] if known else weights, first, call, row)

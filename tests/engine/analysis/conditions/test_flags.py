@@ -10,7 +10,7 @@ from torch import Tensor
 from dap_server.conditions import Condition, ConditionError, parse_condition, why_at_once
 from dap_server.engine.analysis.conditions.judge import ConditionJudge
 from dap_server.engine.anatomy.loading import Loaded
-from dap_server.engine.execution.breakpoints import Wanted
+from dap_server.engine.execution.breakpoints import Kind, Wanted
 from dap_server.engine.execution.judging import Candidate
 from tests.engine.analysis.conditions.reads import Reads
 from tests.engine.walk import GREEDY, PROMPTS, Walk
@@ -31,6 +31,7 @@ class BothWays(ConditionJudge):
         with Reads() as reads:
             flag = self.flag(condition, candidate)
         assert reads.seen == set()
+        candidate.known.clear()
         found = [*super().sequences(condition, candidate, each)]
         assert bool(flag) == bool(found)
         self.answers.append(bool(flag))
@@ -40,8 +41,10 @@ class BothWays(ConditionJudge):
         yield from found
 
 
-def judged(place: str, condition: str, name: str = "llama", prompts: Tensor = PROMPTS) -> BothWays:
-    walk = Walk(Loaded(tiny_model(name), tiny_tokenizer()), breakpoints=[Wanted(0, place, condition=condition)])
+def judged(
+    place: str, condition: str, name: str = "llama", prompts: Tensor = PROMPTS, kind: Kind = "function"
+) -> BothWays:
+    walk = Walk(Loaded(tiny_model(name), tiny_tokenizer()), breakpoints=[Wanted(0, place, kind, condition=condition)])
     (placed,) = walk.stepper.breakpoints.all
     assert placed.is_verified, placed.problem
     assert why_at_once(parse_condition(condition)) is None
@@ -83,6 +86,25 @@ def test_attention_is_not_read_either(name: str) -> None:
         name, "*.self_attn"
     )
     assert judged(path, "attention(1)[-1] > 0.2 and not attention(0).max() < 0.1", name).kinds == {Tensor}
+
+
+@pytest.mark.parametrize(
+    ("filter", "condition"),
+    [
+        ("nearOverflow", "peak > 0.5 * limit"),
+        ("nearOverflow", "peak > 2.5 and layer is not None"),
+        ("residual", "growth > 50 or growth < 1.02"),
+        ("deadActivations", "dead > 0.98 or saturated > 0.98 or norm > 5"),
+        ("attention", "collapsed == 1 or uniform >= 0.5"),
+        ("repetition", "repeats >= 4 and period * repeats >= 12"),
+        ("repetition", "repeats >= 1 and period <= 1"),
+        ("lowConfidence", "prob < 0.1 and uncertainty > 0.6"),
+        ("padding", "attended_padding > 0 or masked_tokens > 0 or right_padding > 0 or tokens == 6"),
+    ],
+)
+def test_what_filters_measure_is_not_read(filter: str, condition: str) -> None:
+    judge = judged(filter, condition, kind="exception")
+    assert Tensor in judge.kinds
 
 
 def test_what_the_host_alone_knows_is_known_at_once() -> None:
