@@ -83,6 +83,26 @@ def test_it_needs_no_values(text: str) -> None:
     assert isinstance(flag, bool) or flag.is_meta
 
 
+@pytest.mark.gpu
+def test_no_gpu_is_waited_for() -> None:
+    names = deferred(at_hand())
+    there = {name: value.cuda() if isinstance(value, Tensor) else value for name, value in names.items()}
+    weights = torch.softmax(torch.randn(4, 5, device="cuda"), -1)
+    there["attention"] = lambda head: weights[head]
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    waited = {}
+    for text in DEFERRED:
+        try:
+            flag = parse_condition(text).flag(there, LOGIC)
+        except RuntimeError as error:
+            waited[text] = str(error)
+        else:
+            assert isinstance(flag, bool) or flag.is_cuda
+    torch.cuda.set_sync_debug_mode(before)
+    assert waited == {}
+
+
 OTHERWISE = {
     "text == ' Paris'",
     "any(t == ' Paris' for t, p in top(3))",
