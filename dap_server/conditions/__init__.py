@@ -1,7 +1,7 @@
 """Conditions, hit conditions and log messages of breakpoints: read and checked before a model is there."""
 
 from dap_server.conditions.completion import Completion, complete
-from dap_server.conditions.deferring import Logic, why_at_once
+from dap_server.conditions.deferred.deferring import Logic, why_at_once
 from dap_server.conditions.diagnosis import diagnose
 from dap_server.conditions.errors import ConditionError, Problem, TextKind
 from dap_server.conditions.expressions import Condition, parse_condition

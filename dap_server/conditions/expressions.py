@@ -9,12 +9,12 @@ from functools import cached_property
 from types import CodeType
 from typing import TypeVar
 
-from dap_server.conditions.deferring import Logic, deferred_code
+from dap_server.conditions.deferred.deferring import Logic, deferred_code
+from dap_server.conditions.deferred.reserved import FILE, LOGIC, PLACE
 from dap_server.conditions.errors import ConditionError, Problem, TextKind, error_of
 from dap_server.conditions.mistakes import explain, unreadable, warned
 from dap_server.conditions.names import BUILTINS, LIBRARIES, NAMES
 from dap_server.conditions.positions import Positions, Span
-from dap_server.conditions.reserved import FILE, LOGIC, PLACE
 from dap_server.conditions.rules import Reader, Use
 
 Truth = TypeVar("Truth")

@@ -47,6 +47,9 @@ THIRD_PARTY: dict[str, set[str]] = {
     "terminal": {"msgspec", "rich", "prompt_toolkit"},
 }
 
+BEFORE_DEFERRED = {"conditions.deferred", "conditions.names"}
+"""What of the conditions their deferred part may import."""
+
 ENGINE_ORDER = ["anatomy", "execution", "inspection", "analysis", "requests"]
 
 TENSORS = "engine.inspection.tensors"
@@ -96,6 +99,12 @@ def test_third_party() -> None:
 def test_no_asyncio() -> None:
     wrong = [i for i in IMPORTS if _top(i.target) == "asyncio" and _package(i) in WITHOUT_ASYNCIO]
     _expect_none(wrong, "threads and queues, no event loop, outside language and terminal")
+
+
+def test_conditions_are_read_by_those_who_know_what_can_be_deferred() -> None:
+    inside = [i for i in IMPORTS if i.importer.startswith("conditions.deferred") and i.is_ours and not i.is_typing]
+    wrong = [i for i in inside if not _is_within(i.target, BEFORE_DEFERRED)]
+    _expect_none(wrong, "conditions/deferred knows names; the texts of conditions know it")
 
 
 def test_order_inside_the_engine() -> None:

@@ -20,7 +20,7 @@ from dap_server.conditions import (
     parse_hit_condition,
     parse_log_message,
 )
-from dap_server.conditions.deferring import why_at_once
+from dap_server.conditions.deferred.deferring import why_at_once
 from dap_server.conditions.names import PLACES_OF, BasePlace
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.nonlinearities import is_nonlinearity

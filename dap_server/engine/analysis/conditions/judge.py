@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dap_server.conditions import BUILTINS, Condition, ConditionError, LogMessage
-from dap_server.conditions.device_calls import COMPUTED
+from dap_server.conditions.deferred.calls import COMPUTED
 from dap_server.conditions.names import LIBRARIES
 from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.answers import Answers

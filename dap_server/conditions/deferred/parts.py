@@ -6,8 +6,8 @@ import ast
 import copy
 from enum import Enum, auto
 
-from dap_server.conditions.device_calls import Result
-from dap_server.conditions.reserved import PLACE
+from dap_server.conditions.deferred.calls import Result
+from dap_server.conditions.deferred.reserved import PLACE
 
 _LONGEST = 40
 """Characters that are shown of a part."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from dap_server.conditions.device_calls import (
+from dap_server.conditions.deferred.calls import (
     FUNCTIONS,
     INSTEAD,
     JOINING,
@@ -15,7 +15,7 @@ from dap_server.conditions.device_calls import (
     WAITING,
     Result,
 )
-from dap_server.conditions.device_parts import (
+from dap_server.conditions.deferred.parts import (
     HOST,
     RESULTS,
     Value,
@@ -31,7 +31,7 @@ from dap_server.conditions.device_parts import (
 )
 
 if TYPE_CHECKING:
-    from dap_server.conditions.device_values import ValueKinds
+    from dap_server.conditions.deferred.values import ValueKinds
 
 _NUMBERS = {"float", "int", "len", "ord"}
 """Python's functions that give a number of whatever they are given."""

@@ -10,9 +10,9 @@ import ast
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from dap_server.conditions.device_calls import ATTRIBUTES, CONSTANTS, PARTS
-from dap_server.conditions.device_functions import NUMBERS_OF_MATH, Calls
-from dap_server.conditions.device_parts import (
+from dap_server.conditions.deferred.calls import ATTRIBUTES, CONSTANTS, PARTS
+from dap_server.conditions.deferred.functions import NUMBERS_OF_MATH, Calls
+from dap_server.conditions.deferred.parts import (
     HOST,
     RESULTS,
     Value,

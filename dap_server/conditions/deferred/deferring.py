@@ -12,10 +12,10 @@ from itertools import count
 from types import CodeType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from dap_server.conditions.device_parts import Waits, counted
-from dap_server.conditions.device_values import ValueKinds
+from dap_server.conditions.deferred.parts import Waits, counted
+from dap_server.conditions.deferred.reserved import FILE, LOGIC
+from dap_server.conditions.deferred.values import ValueKinds
 from dap_server.conditions.names import NAMES
-from dap_server.conditions.reserved import FILE, LOGIC
 
 if TYPE_CHECKING:
     from dap_server.conditions.expressions import Condition
