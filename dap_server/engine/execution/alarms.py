@@ -145,11 +145,14 @@ class Alarms:
 
     def _passed(self, breakpoint: Breakpoint, module: nn.Module, _args: Any, output: Any = NOTHING) -> None:
         """A module call begins or ends on which a deferred condition stands."""
-        if not self.hears or threading.get_ident() != self.thread:
-            return
+        if self.hears and threading.get_ident() == self.thread:
+            self.note(breakpoint, lambda: self._flag(breakpoint, module, output))
+
+    def note(self, breakpoint: Breakpoint, work: Callable[[], Tensor | bool]) -> None:
+        """Works out a deferred condition where it stands."""
         begun = perf_counter()
         try:
-            flag = self._flag(breakpoint, module, output)
+            flag = work()
         except Exception:  # it says what, when it is judged at once
             flag = True
         if breakpoint.hits is not None:

@@ -143,7 +143,12 @@ class Breakpoint:
     @property
     def can_be_deferred(self) -> bool:
         """Whether it can be told from a flag that is read later if it is hit."""
-        return self.is_verified and self.condition is not None and bool(self.paths) and self.why_at_once is None
+        return self.is_verified and self.is_timely and self.why_at_once is None
+
+    @property
+    def is_timely(self) -> bool:
+        """Whether its condition is worked out where it stands; that of the whole model's values is not."""
+        return self.condition is not None and (self.filter is None or self.filter.id not in FOUND_LATE)
 
     @property
     def judged(self) -> Judged:
@@ -199,7 +204,7 @@ def _why_at_once(breakpoint: Breakpoint) -> str | None:
         return None
     if breakpoint.log_message is not None:
         return "its message is about the moment"
-    if breakpoint.pseudo is not None:
+    if breakpoint.pseudo is not None and (breakpoint.pseudo, breakpoint.phase) != (SAMPLE, "after"):
         return "the decode loop waits for the token there anyway"
     if breakpoint.operations or breakpoint.address:
         return "operations are seen one by one"

@@ -27,7 +27,7 @@ from transformers.generation.utils import (
 from dap_server.engine.execution import caches, randomness
 from dap_server.engine.execution.arguments import Growing
 from dap_server.engine.execution.collected import Collected
-from dap_server.engine.execution.generation import Generation, Processed, Selection, StepRecord
+from dap_server.engine.execution.generation import Generation, Outcome, Processed, Selection, StepRecord
 from dap_server.engine.execution.holders import Holders
 from dap_server.engine.execution.kernels import Kernels
 from dap_server.engine.execution.probes import Enough, Probe, StepProbe, TraceProbe, instrumented
@@ -171,8 +171,30 @@ class SamplingLoop:
         if outputs is not None:
             self.collected.add(outputs, logits, selection.scores)
         with self._reported(SAMPLE):
-            selection.tokens = (self._draw if self._watcher is self.stepper else self.choose)(selection.scores)
+            if self._watcher is self.stepper:
+                selection.tokens = self._draw(selection.scores)
+                selection.outcome = self._outcome(selection)
+            else:
+                selection.tokens = self.choose(selection.scores)
         return selection
+
+    def _outcome(self, selection: Selection) -> Outcome:
+        """What the tokens lead to. Waits for the device, the only time in a step, and nobody has seen them yet."""
+        tokens, late, step = selection.tokens, self.stepper.late, self.generation.step
+        assert tokens is not None
+        late.chosen()
+        alarm = late.flag()
+        ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
+        self._subtract_stops()
+        unfinished = self.unfinished & ~self.stopping_criteria(ids, self.collected.scores)
+        is_over = unfinished.max() == 0
+        if alarm is None and not self._watcher.watching:
+            return Outcome(ids, unfinished, bool(is_over))
+        read = torch.stack([is_over, is_over if alarm is None else alarm]).to(tokens.dtype)
+        over, is_hit, *selection.chosen = torch.cat([read, tokens]).tolist()
+        if alarm is not None:
+            late.heard(step, bool(is_hit))
+        return Outcome(ids, unfinished, bool(over))
 
     def _forward(self, step: int) -> tuple[Any, Tensor]:
         """The model's outputs, and the logits (B, V) of the last position in float32."""
@@ -232,14 +254,11 @@ class SamplingLoop:
     def _append(self, selection: Selection) -> bool:
         generation, step, tokens = self.generation, self.generation.step, selection.tokens
         assert tokens is not None
-        alarm = self.stepper.late.flag()
-        self.input_ids = generation.input_ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
+        assert selection.outcome is not None
+        self.input_ids, self.unfinished, is_over = selection.outcome
+        generation.input_ids, generation.unfinished = self.input_ids, self.unfinished
         self._keep_record(step, StepRecord(tokens, _probability(selection.scores, tokens)))
-        self._subtract_stops()
         generation.seconds = self.timeline.ends[step]
-        ended = self.stopping_criteria(self.input_ids, self.collected.scores)
-        self.unfinished = generation.unfinished = self.unfinished & ~ended
-        is_over = self._is_over(alarm)
         is_new = step == self._heard
         if is_new and self.streamer is not None:
             self.streamer.put(tokens.cpu())
@@ -248,20 +267,6 @@ class SamplingLoop:
             self.listener.token(tokens)
         generation.selection = None
         return is_over
-
-    def _is_over(self, alarm: Tensor | None) -> bool:
-        """Whether every sequence has ended. The one moment of a step in which the device is waited for.
-
-        Nobody has seen the token yet: if the alarm has been raised, the step is unwound.
-        """
-        is_over = self.unfinished.max() == 0
-        if alarm is None:
-            return bool(is_over)
-        over, is_hit = torch.stack([is_over, alarm]).tolist()
-        if is_hit:
-            del self.generation.records[self.generation.step :]
-        self.stepper.late.heard(self.generation.step, is_hit)
-        return bool(over)
 
     def _keep_record(self, step: int, record: StepRecord) -> None:
         """A step that runs again has to choose what it chose; if it does not, the run does not repeat itself."""

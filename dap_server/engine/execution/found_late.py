@@ -7,6 +7,7 @@ time with everything judged at once.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ from dap_server.engine.execution.alarms import Alarms
 from dap_server.engine.execution.breakpoint_set import Places
 from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.generation import Generation
-from dap_server.engine.execution.judging import Judging
+from dap_server.engine.execution.judging import Candidate, Judging
 from dap_server.engine.execution.raising import ErrorWatch, Raises
 from dap_server.engine.execution.stops import Rewind
-from dap_server.modelmap.places import STEP, Place
+from dap_server.modelmap.places import SAMPLE, STEP, Place
 
 
 @dataclass
@@ -55,7 +56,7 @@ class FoundLate:
         self.alarms = Alarms(anatomy, self._flag)
         self.not_found_again: Callable[[int, bool], None] = lambda _step, _error: None
         """Is told of a step that was run again, whether for an exception, and in which nothing was found."""
-        self._judging, self._breakpoints = judging, judging.breakpoints
+        self._anatomy, self._judging, self._breakpoints = anatomy, judging, judging.breakpoints
         self._is_hushed, self._changed = is_hushed, changed
         self._errors = ErrorWatch(raises)
         self._look: _SecondLook | None = None
@@ -94,6 +95,16 @@ class FoundLate:
     def listens(self) -> bool:
         """Whether what is not judged at once is listened for."""
         return self.alarms.is_armed and not self.judges_all and not self._is_hushed()
+
+    def chosen(self) -> None:
+        """Tokens were drawn, and nobody has read them yet."""
+        generation = self._generation
+        if generation is None or not self.listens:
+            return
+        candidate = Candidate(Place(generation.step, SAMPLE, "after"), generation)
+        for breakpoint in self._breakpoints.deferred:
+            if breakpoint.pseudo == SAMPLE and breakpoint.is_timely:
+                self.alarms.note(breakpoint, functools.partial(self._judging.flag, breakpoint, candidate))
 
     def flag(self) -> Tensor | None:
         """Whether this step may have hit what is not judged at once: a boolean on the device; None: nobody asks."""
@@ -163,7 +174,9 @@ class FoundLate:
 
     def _flag(self, breakpoint: Breakpoint, module: nn.Module, output: Any) -> Tensor | bool:
         assert self._generation is not None
-        return self._judging.flag(breakpoint, module, call_frame(sys._getframe(1)), output, self._generation)
+        call, path = call_frame(sys._getframe(1)), self._anatomy.path_of(module) or ""
+        place = Place(self._generation.step, path, breakpoint.phase)
+        return self._judging.flag(breakpoint, Candidate(place, self._generation, call, output))
 
     def _is_late(self, id: int) -> bool:
         breakpoint = self._breakpoints.by_id.get(id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -46,6 +46,20 @@ class Processed:
     scores: Tensor | None
 
 
+class Outcome(NamedTuple):
+    """What the tokens of a step lead to.
+
+    Attributes:
+        input_ids: (B, T) with the tokens.
+        unfinished: (B,) 1 for sequences that go on.
+        is_over: whether none does.
+    """
+
+    input_ids: Tensor
+    unfinished: Tensor
+    is_over: bool
+
+
 @dataclass
 class Selection:
     """The choice of one token, while it is being made.
@@ -58,6 +72,8 @@ class Selection:
         running: the one that is at work; before and after it too, while it is a place.
         unfinished: (B,) 1 for sequences that go on; the others get padding.
         tokens: (B,) the chosen ids, None before the draw.
+        chosen: the same on the host, once they have been read.
+        outcome: what the choice leads to, in the run itself.
     """
 
     logits: Tensor
@@ -67,6 +83,8 @@ class Selection:
     running: Any = None
     unfinished: Tensor | None = None
     tokens: Tensor | None = None
+    chosen: list[int] | None = None
+    outcome: Outcome | None = None
 
     @property
     def is_known(self) -> bool:

@@ -182,14 +182,11 @@ class Judging:
         found = next((b for id in hits if (b := self.breakpoints.by_id[id]).filter is not None), None)
         return Verdict(hits, first or 0, anomaly=None if found is None else Anomaly(found, candidate))
 
-    def flag(
-        self, breakpoint: Breakpoint, module: nn.Module, call: FrameType, output: Any, generation: Generation
-    ) -> Tensor | bool:
-        """Whether a deferred condition is true in a module call, on the device. Raises ConditionError."""
+    def flag(self, breakpoint: Breakpoint, candidate: Candidate) -> Tensor | bool:
+        """Whether a deferred condition is true, on the device. Raises ConditionError."""
         assert self.judge is not None
         assert breakpoint.condition is not None
-        place = Place(generation.step, self._anatomy.path_of(module) or "", breakpoint.phase)
-        return self.judge.flag(breakpoint.condition, Candidate(place, generation, call, output))
+        return self.judge.flag(breakpoint.condition, candidate)
 
     def _judged(self, breakpoint: Breakpoint, candidate: Candidate, speaks: bool) -> int | None:
         """The sequence that it stops for; None when it does not. Raises ConditionError: its condition raised."""

@@ -156,6 +156,9 @@ class PlaceNames(Mapping[str, object]):
         return _known(tokens, "no token is chosen here yet")[self._sequence]
 
     def _text(self) -> str:
+        selection = self._candidate.generation.selection
+        if selection is not None and selection.chosen is not None:  # read together with what the loop reads anyway
+            return self._vocabulary.text(selection.chosen[self._sequence])
         return self._vocabulary.text(int(self._token()))
 
     def _prob(self) -> Tensor:
