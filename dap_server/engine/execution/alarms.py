@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import threading
 from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
@@ -19,13 +18,11 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.breakpoints import Breakpoint, is_called
+from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.costs import HookCost
 from dap_server.engine.execution.device_hits import DeviceHits
+from dap_server.engine.execution.screen import Screen
 from dap_server.engine.execution.stops import NOTHING
-
-KEPT = 1 << 16
-"""Elements up to which an output is kept until the end of the step, to be looked at with others."""
 
 Flag = Callable[[Breakpoint, nn.Module, Any], Tensor | bool]
 """Works out the condition of a breakpoint in a module call, whose output is NOTHING where it begins."""
@@ -35,29 +32,24 @@ class Alarms:
     """Listens to one thread's modules, for the breakpoints that are deferred.
 
     Attributes:
-        hears: whether what modules return now belongs to the run.
         quiet: the steps that were listened to from beginning to end, and in which nothing was hit.
         hits: counted on the device, of those with a hit condition.
     """
 
-    def __init__(self, anatomy: Anatomy, flag: Flag) -> None:
-        self.hears = True
+    def __init__(self, anatomy: Anatomy, flag: Flag, is_ours: Callable[[], bool]) -> None:
+        """`is_ours`: whether what runs now, on this thread, belongs to the run."""
         self.quiet: set[int] = set()
         self.hits = DeviceHits()
-        self.thread: int | None = None
-        """Identifier of the only thread whose calls count."""
-        self._anatomy, self._flag = anatomy, flag
+        self._anatomy, self._flag, self._is_ours = anatomy, flag, is_ours
         self._armed: list[Breakpoint] = []
-        self._screen: Breakpoint | None = None
+        self._screen = Screen(anatomy, is_ours)
         self._handles: list[RemovableHandle] = []
-        self._outputs: list[Tensor] = []
         self._flags: list[Tensor] = []
         self._is_certain = False  # a flag that was raised on the host
-        self._heard = 0
 
     @property
     def is_armed(self) -> bool:
-        return bool(self._handles)
+        return bool(self._armed)
 
     def arm(self, breakpoints: Iterable[Breakpoint]) -> None:
         """Listens for exactly these."""
@@ -70,32 +62,33 @@ class Alarms:
         self._armed = wanted
         for breakpoint in wanted:
             if breakpoint.filter is not None and breakpoint.filter.id == "nonFinite":
-                self._screen = breakpoint
-                self._handles += [m.register_forward_hook(self._returned) for m in _leaves(self._anatomy)]
+                self._screen.switch(True)
             elif breakpoint.condition is not None:
                 self._handles += [self._watch(breakpoint, self._anatomy.modules[path]) for path in breakpoint.paths]
 
     def _disarm(self) -> None:
         for handle in self._handles:
             handle.remove()
-        self._handles, self._armed, self._screen = [], [], None
+        self._handles, self._armed = [], []
+        self._screen.switch(False)
         self.forget()
 
     def forget(self) -> None:
         """What was heard so far does not count."""
-        self._outputs, self._flags, self._is_certain, self._heard = [], [], False, 0
+        self._flags, self._is_certain = [], False
+        self._screen.forget()
 
     def hear(self, tensor: Tensor) -> None:
         """A value that no module has returned, such as the logits (B, V)."""
-        if self._screen is not None:
-            self._outputs.append(tensor)
+        if self._screen.is_on:
+            self._screen.look_at(tensor)
 
     def guarded(self, probs: Tensor) -> Tensor:
         """(B, V) probabilities to draw from: as they are, but a uniform row where there is nothing to draw from.
 
         Drawing from NaN raises, and on a GPU ends the process' use of it, before any flag is read.
         """
-        if self._screen is None:
+        if not self._screen.is_on:
             return probs
         is_valid = torch.isfinite(probs).all(-1, keepdim=True)  # a softmax is NaN as a whole or not at all
         self._flags.append(~is_valid.all())
@@ -103,40 +96,15 @@ class Alarms:
 
     def flag(self, device: torch.device) -> Tensor:
         """Whether anything may have been hit since the last time, as one boolean on a device; nothing waits for it."""
-        begun = perf_counter()
-        flags = [*self._flags, *(~torch.isfinite(total) for total in self._totals())]
-        certain, heard = self._is_certain, self._heard
+        flags, certain = [*self._flags, *self._screen.flags()], self._is_certain or self._screen.is_found
         self.forget()
-        if flags:
-            raised = torch.stack([flag.to(device, non_blocking=True) for flag in flags]).any()
-            raised = raised | certain if certain else raised
-        else:
-            raised = torch.tensor(certain, device=device)
-        if self._screen is not None:
-            self._screen.cost.add(perf_counter() - begun + heard * HookCost.seconds(), heard)
-        return raised
-
-    def _totals(self) -> list[Tensor]:
-        """Sums that are finite only if all that was returned is; a sum that overflows is looked at again too."""
-        alike: dict[tuple[torch.Size, torch.dtype, torch.device], list[Tensor]] = {}
-        for tensor in self._outputs:
-            if tensor.is_floating_point():
-                alike.setdefault((tensor.shape, tensor.dtype, tensor.device), []).append(tensor)
-        return [torch.stack(tensors).sum(dtype=_sum_dtype(dtype)) for (_, dtype, _), tensors in alike.items()]
-
-    def _returned(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        if not self.hears or threading.get_ident() != self.thread:
-            return
-        self._heard += 1
-        if isinstance(output, Tensor) and output.numel() <= KEPT:
-            self._outputs.append(output)
-            return
-        for tensor in _tensors(output):
-            if tensor.is_floating_point():
-                if tensor.numel() <= KEPT:
-                    self._outputs.append(tensor)
-                else:
-                    self._flags.append(~torch.isfinite(tensor.sum(dtype=_sum_dtype(tensor.dtype))))
+        if self._screen.is_on:
+            screened = next(b for b in self._armed if b.filter is not None and b.filter.id == "nonFinite")
+            self._screen.step_ends(screened.cost)
+        if not flags:
+            return torch.tensor(certain, device=device)
+        raised = torch.stack([flag.to(device, non_blocking=True) for flag in flags]).any()
+        return raised | certain if certain else raised
 
     def _watch(self, breakpoint: Breakpoint, module: nn.Module) -> RemovableHandle:
         if breakpoint.phase == "before":
@@ -145,7 +113,7 @@ class Alarms:
 
     def _passed(self, breakpoint: Breakpoint, module: nn.Module, _args: Any, output: Any = NOTHING) -> None:
         """A module call begins or ends on which a deferred condition stands."""
-        if self.hears and threading.get_ident() == self.thread:
+        if self._is_ours():
             self.note(breakpoint, lambda: self._flag(breakpoint, module, output))
 
     def note(self, breakpoint: Breakpoint, work: Callable[[], Tensor | bool]) -> None:
@@ -162,19 +130,3 @@ class Alarms:
         else:
             self._is_certain |= bool(flag)
         breakpoint.cost.add(perf_counter() - begun + HookCost.seconds())
-
-
-def _leaves(anatomy: Anatomy) -> list[nn.Module]:
-    """The modules that call no others. What others return is made of what these return."""
-    return [module for module in anatomy.modules.values() if is_called(module) and not list(module.children())]
-
-
-def _tensors(output: Any) -> Iterable[Tensor]:
-    if isinstance(output, Tensor):
-        return (output,)
-    values = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
-    return [value for value in values if isinstance(value, Tensor)]
-
-
-def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32

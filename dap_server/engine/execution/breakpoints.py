@@ -204,7 +204,7 @@ def _why_at_once(breakpoint: Breakpoint) -> str | None:
         return None
     if breakpoint.log_message is not None:
         return "its message is about the moment"
-    if breakpoint.pseudo is not None and (breakpoint.pseudo, breakpoint.phase) != (SAMPLE, "after"):
+    if breakpoint.pseudo not in (None, SAMPLE):
         return "the decode loop waits for the token there anyway"
     if breakpoint.operations or breakpoint.address:
         return "operations are seen one by one"

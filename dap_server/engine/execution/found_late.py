@@ -49,11 +49,18 @@ class FoundLate:
         anatomy: Anatomy,
         judging: Judging,
         raises: Raises,
+        is_ours: Callable[[], bool],
         is_hushed: Callable[[], bool],
         changed: Callable[[], None],
     ) -> None:
-        """`is_hushed`: whether the run passes all breakpoints just now. `changed`: from here on others are judged."""
-        self.alarms = Alarms(anatomy, self._flag)
+        """The run of one stepper.
+
+        Args:
+            is_ours: whether what runs now, on this thread, belongs to it.
+            is_hushed: whether it passes all breakpoints just now.
+            changed: is told when from here on other breakpoints are judged.
+        """
+        self.alarms = Alarms(anatomy, self._flag, is_ours)
         self.not_found_again: Callable[[int, bool], None] = lambda _step, _error: None
         """Is told of a step that was run again, whether for an exception, and in which nothing was found."""
         self._anatomy, self._judging, self._breakpoints = anatomy, judging, judging.breakpoints
@@ -101,9 +108,9 @@ class FoundLate:
         generation = self._generation
         if generation is None or not self.listens:
             return
-        candidate = Candidate(Place(generation.step, SAMPLE, "after"), generation)
         for breakpoint in self._breakpoints.deferred:
             if breakpoint.pseudo == SAMPLE and breakpoint.is_timely:
+                candidate = Candidate(Place(generation.step, SAMPLE, breakpoint.phase), generation)
                 self.alarms.note(breakpoint, functools.partial(self._judging.flag, breakpoint, candidate))
 
     def flag(self) -> Tensor | None:

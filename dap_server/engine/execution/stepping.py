@@ -81,8 +81,11 @@ class Stepper:
         self._operations = OperationWatch(self.regions, self._operation_begins, self._operation_ends)
         self._operations.is_deaf = lambda: self._hooks.thread is None
         self.late = FoundLate(
-            anatomy, self.judging, self._module_raises, lambda: self._plan.motion is Motion.TO, self._arm
-        )
+            anatomy, self.judging, self._module_raises,
+            is_ours=lambda: self._hooks.thread == threading.get_ident(),
+            is_hushed=lambda: self._plan.motion is Motion.TO,
+            changed=self._arm,
+        )  # fmt: skip
         self._prepared = Preparations(self.judging, lambda: self._hooks.thread is None)
         self._returned: tuple[str, Any] | None = None
         self._flags = _Flags()
@@ -155,7 +158,7 @@ class Stepper:
     def begin(self, generation: Generation) -> None:
         """A `generate` call begins on this thread."""
         self.generation = generation
-        self._hooks.thread = self.late.alarms.thread = threading.get_ident()
+        self._hooks.thread = threading.get_ident()
         self._flags.occurrences.clear()
         self._is_in_call = False
         self.late.begin(generation)
@@ -188,7 +191,6 @@ class Stepper:
         self.replays()
         outer, self.is_replaying = self.is_replaying, True
         thread, self._hooks.thread = self._hooks.thread, None
-        heard, self.late.alarms.hears = self.late.alarms.hears, False
         handle = register_module_forward_pre_hook(lambda *_: self._replay_goes_on(thread))
         try:
             with aside():
@@ -196,7 +198,6 @@ class Stepper:
         finally:
             handle.remove()
             self._hooks.thread, self.is_replaying = thread, outer
-            self.late.alarms.hears = heard
 
     def _replay_goes_on(self, thread: int | None) -> None:
         if threading.get_ident() == thread:
@@ -336,7 +337,6 @@ class Stepper:
         is_on_the_way = plan.motion is Motion.TO and not (is_there and plan.reason == HIT)
         candidate = Candidate(place, self.generation, call, output, operation, prepared, error)
         thread, self._hooks.thread = self._hooks.thread, None  # what conditions run is not the model's
-        heard, self.late.alarms.hears = self.late.alarms.hears, False
         try:
             if self.late.is_again(place.step):
                 late, ids = self.late.split(ids, place.step)
@@ -346,7 +346,7 @@ class Stepper:
                     return verdict
             return self.judging.passed(ids, candidate, plan.is_again, is_on_the_way)
         finally:
-            self._hooks.thread, self.late.alarms.hears = thread, heard
+            self._hooks.thread = thread
 
     def _operation_begins(self, operation: Operation) -> None:
         self._raise_interruption()

@@ -12,7 +12,9 @@ from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.breakpoints import Wanted
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stop
+from dap_server.engine.execution.travel import Destination
 from dap_server.engine.execution.whole_call import WholeCall
+from dap_server.modelmap.places import STEP, Place
 from tests.engine.walk import GREEDY, PROMPTS, Walk
 from tests.models.tiny import tiny_model
 
@@ -157,3 +159,57 @@ def test_an_exception_in_a_forward_stops_where_it_is_raised_and_then_ends_the_ru
     assert walk.stops == ["exception: before model.layers.0.mlp.act_fn in step 1"]
     assert isinstance(seen[0].error, RuntimeError)
     assert [type(a.module).__name__ for a in seen[0].activations[:3]] == ["Brittle", "LlamaMLP", "LlamaDecoderLayer"]
+
+
+CONDITIONS = {
+    "true at the second layer": Wanted(0, "*.layers.*", condition="norm > 1e-3 and layer == 1 and step == 2"),
+    "of tensors": Wanted(0, "*.mlp", condition="output.abs().max() > 0 and not step < 2"),
+    "before": Wanted(0, "*.layers.1", condition="(residual.mean() < 10) and step >= 1", hit_condition="2"),
+    "with hits": Wanted(0, "*.layers.*", condition="hidden.isfinite().all()", hit_condition="% 3 == 0"),
+    "one that raises": Wanted(0, "*.layers.1", condition="output[0, 0, 5000] > 0"),
+    "of the choice": Wanted(0, "sample", condition="entropy > 2 and step >= 1"),
+    "of the token": Wanted(0, "sample", condition="prob < 0.9 and token != 5", hit_condition="3"),
+    "never": Wanted(0, "*.layers.*", condition="norm > 1e9"),
+}
+
+
+@pytest.mark.parametrize("wanted", CONDITIONS.values(), ids=CONDITIONS)
+def test_conditions_that_are_read_once_a_step_stop_where_those_judged_at_once_do(wanted: Wanted) -> None:
+    stops, messages = [], []
+    for defers in (False, True):
+        walk = Walk(Loaded(tiny_model("llama"), None))
+        walk.stepper.defers = defers
+        (placed,) = walk.place(wanted)
+        messages.append(placed.judged)
+        tokens = walk.generate(input_ids=PROMPTS, **GREEDY)
+        assert torch.equal(tokens, plain(walk.loaded.model, **GREEDY))
+        stops.append(walk.stops)
+    assert stops[0] == stops[1]
+    assert messages == ["at once", "once a step"]
+
+
+def test_hits_counted_on_the_device_are_taken_back_with_the_run() -> None:
+    def decide(stop: Stop) -> Motion | Destination:
+        if len(walk.stops) == 1:
+            return Destination(Place(0, STEP), "goto")
+        return Motion.RUN
+
+    walk = Walk(Loaded(tiny_model("llama"), None), decide)
+    walk.stepper.defers = True
+    walk.place(Wanted(0, "*.layers.*", condition="norm > 0", hit_condition="5"))
+    walk.generate(input_ids=PROMPTS, **GREEDY)
+    fifth = "function breakpoint: before model.layers.0 in step 2"
+    assert walk.stops == [fifth, "goto: step 0", fifth]
+
+
+def test_what_a_breakpoint_costs_is_measured_and_told() -> None:
+    walk = Walk(Loaded(tiny_model("llama"), None))
+    placed = walk.place(NON_FINITE, Wanted(0, "*.layers.*", condition="norm > 1e9"))
+    walk.generate(input_ids=PROMPTS, **GREEDY)
+    leaves = sum(1 for module in walk.loaded.model.modules() if not list(module.children()))
+    screen, condition = (b.cost for b in placed)
+    assert condition.evaluations == 2 * 4
+    assert 0 < screen.evaluations <= leaves * 4
+    assert condition.seconds > 0
+    assert screen.seconds > 0
+    assert placed[1].message == "2 places; judged at once"

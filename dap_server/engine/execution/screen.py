@@ -1,0 +1,108 @@
+"""Whether everything that a model's modules return is finite, asked of every value and as cheaply as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import isfinite
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.breakpoints import is_called
+from dap_server.engine.execution.costs import Cost, HookCost
+
+BETWEEN_TIMED = 16
+"""Steps between those whose hooks are timed: looking at the clock costs as much as looking at the values."""
+
+
+class Screen:
+    """Sums what every leaf returns, while it is hot in the cache: a sum is finite if all its elements are.
+
+    What modules around leaves do with these values flows into the next leaf, or into the logits. A sum may overflow by
+    itself; then the step is looked at again for nothing. Where values are on the CPU a sum is read at once, on another
+    device all sums of a step are read together.
+    """
+
+    def __init__(self, anatomy: Anatomy, is_ours: Callable[[], bool]) -> None:
+        """`is_ours`: whether what runs now, on this thread, belongs to the run."""
+        self.is_found = False
+        self._anatomy, self._is_ours = anatomy, is_ours
+        self._handles: list[RemovableHandle] = []
+        self._sums: list[Tensor] = []
+        self._steps, self._seconds, self._timed = 0, 0.0, 0.0
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self._handles)
+
+    def switch(self, on: bool) -> None:
+        if on and not self._handles:
+            self._handles = [module.register_forward_hook(self._returned) for module in _leaves(self._anatomy)]
+            self._steps = 0
+        elif not on:
+            for handle in self._handles:
+                handle.remove()
+            self._handles = []
+
+    def forget(self) -> None:
+        """What was heard so far does not count."""
+        self._sums, self.is_found = [], False
+
+    def look_at(self, tensor: Tensor) -> None:
+        """One more value."""
+        if not tensor.is_floating_point():
+            return
+        total = tensor.sum(dtype=torch.float32) if tensor.dtype is torch.float16 else tensor.sum()
+        if not total.is_cpu:
+            self._sums.append(total)
+        elif not isfinite(total.item()):
+            self.is_found |= self._is_ours()
+
+    def flags(self) -> list[Tensor]:
+        """Those of the sums that have not been read."""
+        alike: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        for total in self._sums:
+            alike.setdefault((total.dtype, total.device), []).append(total)
+        return [~torch.isfinite(torch.stack(totals)).all() for totals in alike.values()]
+
+    def step_ends(self, cost: Cost) -> None:
+        """Adds what the step has cost."""
+        if self._is_timed:
+            self._seconds, self._timed = self._timed + len(self._handles) * HookCost.seconds(), 0.0
+        cost.add(self._seconds, len(self._handles))
+        self._steps += 1
+
+    @property
+    def _is_timed(self) -> bool:
+        return self._steps % BETWEEN_TIMED < 2
+
+    def _returned(self, _module: nn.Module, _args: Any, output: Any) -> None:
+        if self._is_timed:
+            begun = perf_counter()
+            self._look(output)
+            self._timed += perf_counter() - begun
+        else:
+            self._look(output)
+
+    def _look(self, output: Any) -> None:
+        if output.__class__ is Tensor:
+            self.look_at(output)
+        else:
+            for tensor in _tensors(output):
+                self.look_at(tensor)
+
+
+def _leaves(anatomy: Anatomy) -> list[nn.Module]:
+    """The modules that call no others."""
+    return [module for module in anatomy.modules.values() if is_called(module) and not list(module.children())]
+
+
+def _tensors(output: Any) -> Iterable[Tensor]:
+    if isinstance(output, Tensor):
+        return (output,)
+    values = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
+    return [value for value in values if isinstance(value, Tensor)]
