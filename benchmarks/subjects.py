@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from benchmarks import ATLAS
 from benchmarks.measure import Laps, interleaved
@@ -33,6 +35,7 @@ class Subject:
         """`lap`: tokens that are timed together, enough of them that text is written in every lap."""
         generation = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
         launch = LaunchArguments(prompt=prompt, generation=generation, stop_at_end=False)
+        self.loaded = loaded
         self.tokens = tokens
         self.stops = 0
         self._text: list[str] = []
@@ -45,10 +48,23 @@ class Subject:
         self._moments: list[float] = []
         loaded.model.register_forward_pre_hook(self._note)
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `generate` is given."""
+        return {**self._run.inputs, "generation_config": self._run.config}
+
     def plain(self) -> Tensor:
-        run = self._run
-        ids: Tensor = run.model.generate(**run.inputs, generation_config=run.config)
+        return self.generated_by(self._run.model)
+
+    def generated_by(self, model: PreTrainedModel) -> Tensor:
+        ids: Tensor = model.generate(**self.arguments)
         return ids
+
+    def twin(self) -> PreTrainedModel:
+        """The model once more, with the same weights in memory, for a tool that changes its modules."""
+        model = self._run.model
+        shared = (self, *model.parameters(), *model.buffers())
+        return copy.deepcopy(model, {id(one): one for one in shared})
 
     def attached(self, *breakpoints: str, condition: str | None = None) -> Tensor:
         self.stops = 0
@@ -62,17 +78,15 @@ class Subject:
     def laps(self, breakpoints: Sequence[str], repeats: int, condition: str | None = None) -> Laps:
         """Of `plain`, of `again` (plain once more: how well ratios can be told here), and of `attached`."""
         attached = functools.partial(self.attached, *breakpoints, condition=condition)
-        assert torch.equal(self.plain(), attached()), "the debugger has changed the text"
-        return interleaved(
-            {
-                "plain": lambda: self._timed(self.plain),
-                "again": lambda: self._timed(self.plain),
-                "attached": lambda: self._timed(attached),
-            },
-            repeats,
-        )
+        runs: dict[str, Callable[[], Tensor]] = {"plain": self.plain, "again": self.plain, "attached": attached}
+        return interleaved({name: self.timed(run) for name, run in runs.items()}, repeats)
 
-    def _timed(self, run: Callable[[], Tensor]) -> list[float]:
+    def timed(self, run: Callable[[], Tensor]) -> Callable[[], list[float]]:
+        """Measures the laps of `run`, which has been seen to generate the same text as `plain`."""
+        assert torch.equal(run(), self.plain()), "the text is another one"
+        return functools.partial(self.laps_of, run)
+
+    def laps_of(self, run: Callable[[], Tensor]) -> list[float]:
         self._forwards = 0
         self._moments = [time.perf_counter()]
         run()
