@@ -21,7 +21,7 @@ from benchmarks.subjects import Subject, llama, tiny
 LAYERS = "*.layers.*"
 NNSIGHT = "0.8.1"
 """As the extra `benchmarks` has it."""
-BARS = {"nothing armed": 1.01, "norm > 1e9": 1.05}
+BARS = {"nothing armed": 1.01, "norm > 1e9": 1.05, "nonFinite": 1.05}
 UNDER_DEBUGPY = f"hidden_states.norm() > {LIMIT:g}"
 
 
@@ -32,7 +32,7 @@ def run(quick: bool) -> Iterator[Row]:
         other = processes.enter_context(OtherProcess(name))
         traced = processes.enter_context(UnderDebugpy(name))
         cases = {**_in_this_process(subject), **_in_others(subject, other, traced)}
-        laps = interleaved(cases, 1 if quick else 15)
+        laps = interleaved(cases, 1 if quick else 10)
     assert not subject.stops
     yield from _rows(subject, laps)
 
@@ -45,6 +45,7 @@ def _in_this_process(subject: Subject) -> dict[str, Callable[[], list[float]]]:
         "hook on layers": other_tools.norm_hooks(subject),
         "nothing armed": subject.attached,
         "norm > 1e9": partial(subject.attached, LAYERS, condition="norm > 1e9"),
+        "nonFinite": partial(subject.attached, filters=["nonFinite"]),
         "hook on leaves": other_tools.finite_hooks(subject),
         "flag on leaves": other_tools.deferred_finite_hooks(subject),
         "DebugUnderflowOverflow": other_tools.underflow_overflow(subject),
@@ -77,6 +78,7 @@ def _rows(subject: Subject, laps: Laps) -> Iterator[Row]:
     yield _theirs(f"{layers}: forward hook by hand", "hook on layers", laps)
     yield _theirs(f"{layers}: nnsight", "nnsight", laps, f"nnsight {NNSIGHT}")
     yield _theirs(f"{layers}: breakpoint of debugpy", "debugpy, condition", laps, elsewhere)
+    yield _ours(f"{leaves}: filter on the whole model", "nonFinite", laps, token)
     yield _theirs(f"{leaves}: forward hook by hand on every leaf", "hook on leaves", laps)
     yield _theirs(f"{leaves}: the same into a flag, read once a step", "flag on leaves", laps)
     yield _theirs(f"{leaves}: transformers' `DebugUnderflowOverflow`", "DebugUnderflowOverflow", laps)

@@ -66,10 +66,11 @@ class Subject:
         shared = (self, *model.parameters(), *model.buffers())
         return copy.deepcopy(model, {id(one): one for one in shared})
 
-    def attached(self, *breakpoints: str, condition: str | None = None) -> Tensor:
+    def attached(self, *breakpoints: str, condition: str | None = None, filters: Sequence[str] = ()) -> Tensor:
         self.stops = 0
         self._text.clear()
         wanted = [Wanted(i, name, condition=condition) for i, name in enumerate(breakpoints, 1)]
+        wanted += [Wanted(i, name, "exception") for i, name in enumerate(filters, len(wanted) + 1)]
         placed = [place(one, self._anatomy, self._stepper.regions) for one in wanted]
         assert all(one.is_verified for one in placed), [one.problem for one in placed]
         self._stepper.set_breakpoints(placed)
