@@ -92,4 +92,4 @@ def _ours(what: str, case: str, laps: Laps, beside: str) -> Row:
 def _theirs(what: str, case: str, laps: Laps, beside: str = "") -> Row:
     if case in laps:
         return Row(what, compared(laps, case, "plain"), beside)
-    return Row(what, "not installed", f"{beside}, of the extra `benchmarks`")
+    return Row(what, f"{beside} is not installed", "pip install llm-dap[benchmarks]")
