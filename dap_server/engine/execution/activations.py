@@ -51,6 +51,11 @@ def live_activations(frame: FrameType | None = None) -> list[Activation]:
     return found
 
 
+def is_call(frame: FrameType) -> bool:
+    """Whether it is a frame of a module call."""
+    return frame.f_code is _CALL
+
+
 def enclosing_call(frame: FrameType) -> FrameType | None:
     """The `_call_impl` frame around the given one, None at the top: identifies the parent call."""
     return next((f for f in _frames(frame.f_back) if f.f_code is _CALL), None)

@@ -32,12 +32,14 @@ class Alarms:
     """Listens to one thread's modules, for the breakpoints that are deferred.
 
     Attributes:
+        hears_whole_step: whether the present step has been listened to from its beginning on.
         quiet: the steps that were listened to from beginning to end, and in which nothing was hit.
         hits: counted on the device, of those with a hit condition.
     """
 
     def __init__(self, anatomy: Anatomy, flag: Flag, is_ours: Callable[[], bool]) -> None:
         """`is_ours`: whether what runs now, on this thread, belongs to the run."""
+        self.hears_whole_step = False
         self.quiet: set[int] = set()
         self.hits = DeviceHits()
         self._anatomy, self._flag, self._is_ours = anatomy, flag, is_ours
@@ -59,6 +61,7 @@ class Alarms:
         if [b.wanted for b in wanted] != [b.wanted for b in self._armed]:
             self.quiet.clear()
         self._disarm()
+        self.hears_whole_step = False
         self._armed = wanted
         for breakpoint in wanted:
             if breakpoint.filter is not None and breakpoint.filter.id == "nonFinite":
@@ -78,10 +81,18 @@ class Alarms:
         self._flags, self._is_certain = [], False
         self._screen.forget()
 
-    def hear(self, tensor: Tensor) -> None:
-        """A value that no module has returned, such as the logits (B, V)."""
+    def names_suspects(self, on: bool) -> None:
+        """Whether it is found out, as a step runs again, which modules ring. That waits for the device."""
+        self._screen.names_suspects(on and self._screen.is_on)
+
+    def excuse_suspects(self) -> None:
+        """The second look at a step is over, and nothing was found in it."""
+        self._screen.excuse_suspects()
+
+    def hear_logits(self, logits: Tensor) -> None:
+        """(B, V), which no module has returned. Minus infinity is how a model rules out tokens."""
         if self._screen.is_on:
-            self._screen.look_at(tensor)
+            self._screen.look_at(logits.amax(-1))
 
     def guarded(self, probs: Tensor) -> Tensor:
         """(B, V) probabilities to draw from: as they are, but a uniform row where there is nothing to draw from.

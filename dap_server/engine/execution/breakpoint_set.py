@@ -25,8 +25,9 @@ class Places:
         self._pseudo: dict[tuple[str, Phase], list[int]] = {}
         self._operations = [b for b in breakpoints if b.operations or b.address]
         for breakpoint in breakpoints:
-            if breakpoint.pseudo:
-                self._pseudo.setdefault((breakpoint.pseudo, breakpoint.phase), []).append(breakpoint.id)
+            if breakpoint.pseudo:  # beside modules it is what comes in
+                phase = "before" if breakpoint.paths else breakpoint.phase
+                self._pseudo.setdefault((breakpoint.pseudo, phase), []).append(breakpoint.id)
             for path in [] if breakpoint.operations else breakpoint.paths:
                 self._modules.setdefault((modules[path], breakpoint.phase), []).append(breakpoint.id)
         self._prepared = {modules[path] for b in breakpoints if b.hears_calls and not b.operations for path in b.paths}

@@ -142,8 +142,8 @@ class SamplingLoop:
     def _step_reported(self) -> bool:
         try:
             return self._step()
-        except Exception:
-            self.stepper.late.raised(self.generation.step)
+        except Exception as error:
+            self.stepper.late.raised(self.generation.step, error)
             raise
 
     def _step(self) -> bool:
@@ -164,7 +164,7 @@ class SamplingLoop:
         selection = Selection(logits, logits, waiting=waiting, unfinished=self.unfinished)
         self.generation.selection = selection
         if self._watcher is self.stepper and self.stepper.late.listens:
-            self.stepper.late.alarms.hear(logits)
+            self.stepper.late.alarms.hear_logits(logits)
         with self._reported(LOGITS):
             pass
         self._process(selection)

@@ -22,7 +22,8 @@ from dap_server.engine.execution.breakpoint_set import Places
 from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.judging import Candidate, Judging
-from dap_server.engine.execution.raising import ErrorWatch, Raises
+from dap_server.engine.execution.motions import Motion, Plan
+from dap_server.engine.execution.raising import ErrorWatch, Origin, Raises, is_of_forward, origin_of
 from dap_server.engine.execution.stops import Rewind
 from dap_server.modelmap.places import SAMPLE, STEP, Place
 
@@ -33,12 +34,12 @@ class _SecondLook:
 
     Attributes:
         is_silent: whether the run has been here before, so that only what was found out late stops it.
-        error: whether an exception was raised in that step.
+        error: what was raised in that step, if it runs again for that.
     """
 
     step: int
     is_silent: bool = True
-    error: bool = False
+    error: Origin | None = None
 
 
 class FoundLate:
@@ -50,40 +51,47 @@ class FoundLate:
         judging: Judging,
         raises: Raises,
         is_ours: Callable[[], bool],
-        is_hushed: Callable[[], bool],
+        plan: Callable[[], Plan],
         changed: Callable[[], None],
     ) -> None:
         """The run of one stepper.
 
         Args:
             is_ours: whether what runs now, on this thread, belongs to it.
-            is_hushed: whether it passes all breakpoints just now.
+            plan: how it goes on just now.
             changed: is told when from here on other breakpoints are judged.
         """
         self.alarms = Alarms(anatomy, self._flag, is_ours)
         self.not_found_again: Callable[[int, bool], None] = lambda _step, _error: None
         """Is told of a step that was run again, whether for an exception, and in which nothing was found."""
         self._anatomy, self._judging, self._breakpoints = anatomy, judging, judging.breakpoints
-        self._is_hushed, self._changed = is_hushed, changed
+        self._plan, self._changed = plan, changed
         self._errors = ErrorWatch(raises)
+        self._passes: Exception | None = None  # it has been looked for, and ends the call
         self._look: _SecondLook | None = None
         self._generation: Generation | None = None
 
     def begin(self, generation: Generation) -> None:
         """A call begins. Where nobody reads flags, everything is judged at once."""
-        self._look, self._generation = None, generation
+        self._tell_if_nothing_was_found()
+        self._look, self._generation, self._passes = None, generation, None
         self.alarms.forget()
         self.alarms.quiet.clear()
         self.alarms.hits.forget()
         self._breakpoints.count_costs_from(generation.step)
+        self.arm()
+        self.alarms.hears_whole_step = True
 
     def end(self) -> None:
-        self._look = self._generation = None
+        self._tell_if_nothing_was_found()
+        self._look = self._generation = self._passes = None
 
     def arm(self) -> None:
         """Listens for the breakpoints that are deferred."""
+        look = self._look
         self.alarms.arm(self._breakpoints.deferred if self._generation is not None else [])
-        self._errors.switch(self._look is not None and self._look.error)
+        self.alarms.names_suspects(look is not None and look.is_silent and look.error is None)
+        self._errors.switch(None if look is None else look.error)
 
     @property
     def judges_all(self) -> bool:
@@ -100,8 +108,8 @@ class FoundLate:
 
     @property
     def listens(self) -> bool:
-        """Whether what is not judged at once is listened for."""
-        return self.alarms.is_armed and not self.judges_all and not self._is_hushed()
+        """Whether what is not judged at once is listened for. A move goes past all breakpoints."""
+        return self.alarms.is_armed and not self.judges_all and self._plan().motion is not Motion.TO
 
     def chosen(self) -> None:
         """Tokens were drawn, and nobody has read them yet."""
@@ -114,20 +122,33 @@ class FoundLate:
                 self.alarms.note(breakpoint, functools.partial(self._judging.flag, breakpoint, candidate))
 
     def flag(self) -> Tensor | None:
-        """Whether this step may have hit what is not judged at once: a boolean on the device; None: nobody asks."""
-        return self.alarms.flag(self._generation.device) if self._generation is not None and self.listens else None
+        """At the end of a step: whether it may have hit what is not judged at once.
+
+        A boolean on the device; None: nobody asks.
+        """
+        if self._generation is not None and self.listens:
+            return self.alarms.flag(self._generation.device)
+        self.alarms.forget()
+        return None
 
     def heard(self, step: int, is_hit: bool) -> None:
         """The flag of a whole step has been read. Raises Rewind if it is set."""
         if is_hit:
+            self.alarms.quiet.discard(step)
             self._look_again(_SecondLook(step))
-        self.alarms.quiet.add(step)
+        if self.alarms.hears_whole_step:
+            self.alarms.quiet.add(step)
 
-    def raised(self, step: int) -> None:
+    def raised(self, step: int, error: Exception) -> None:
         """A step has raised. Raises Rewind if somebody wants to stop there, and has not yet."""
-        is_seen = self._look is not None and self._look.step == step and self._look.error
-        if self._breakpoints.errors and not is_seen:
-            self._look_again(_SecondLook(step, error=True))
+        look, is_told = self._look, self._passes is error
+        self._passes = error
+        if is_told or not is_of_forward(error) or (look is not None and look.step == step and look.error is not None):
+            return
+        if self._breakpoints.errors:
+            self._look_again(_SecondLook(step, error=origin_of(error)))
+        if (flag := self.flag()) is not None and bool(flag):  # which may be why
+            self._look_again(_SecondLook(step))
 
     def must_look_before(self, place: Place, hits: list[int]) -> bool:
         """Whether something earlier in this step has to be told before the run stops at a place.
@@ -138,8 +159,8 @@ class FoundLate:
             self._look.is_silent = False
         elif any(self._is_late(id) for id in hits):
             self._look = _SecondLook(place.step, is_silent=False)
-        elif (flag := self.flag()) is not None:
-            return bool(flag)
+        elif self._generation is not None and self.listens:
+            return bool(self.alarms.flag(self._generation.device))
         return False
 
     def look_again(self, step: int) -> NoReturn:
@@ -159,11 +180,12 @@ class FoundLate:
     def goes_on_to(self, step: int) -> None:
         """A step begins."""
         self.alarms.hits.step_begins(step, self._breakpoints.deferred)
-        look = self._look
-        if look is not None and step > look.step:
+        self.alarms.hears_whole_step = True
+        if self._look is not None and step == self._look.step:
+            self._changed()
+        elif self._look is not None and step > self._look.step:
+            self._tell_if_nothing_was_found()
             self.ends()
-            if look.is_silent:
-                self.not_found_again(look.step, look.error)
 
     def ends(self) -> None:
         """The run goes elsewhere, or the second look is over."""
@@ -171,13 +193,25 @@ class FoundLate:
             self._look = None
             self._changed()
 
-    def go_back_to(self, step: int, is_second_look: bool) -> None:
-        """The call was unwound, and runs on from the start of a step."""
+    def go_back_to(self, step: int, rewind: Rewind) -> None:
+        """The call was unwound, and runs on from the start of a step.
+
+        In the step that somebody goes to, what lies before the place is past, and does not count: it is judged at once.
+        """
         self.alarms.forget()
         self._breakpoints.take_hits_back(step)
         self.alarms.hits.take_back(step, self._breakpoints.deferred)
-        if not is_second_look:
-            self.ends()
+        if not rewind.is_second_look:
+            is_inside = self.alarms.is_armed and rewind.place.path != STEP
+            self._look = _SecondLook(rewind.place.step, is_silent=False) if is_inside else None
+        self._changed()
+
+    def _tell_if_nothing_was_found(self) -> None:
+        """In the second look at a step that is over, and has not ended the call by an exception."""
+        look = self._look
+        if look is not None and look.is_silent and sys.exception() is None:
+            self.alarms.excuse_suspects()
+            self.not_found_again(look.step, look.error is not None)
 
     def _flag(self, breakpoint: Breakpoint, module: nn.Module, output: Any) -> Tensor | bool:
         assert self._generation is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 from torch import nn
@@ -49,6 +49,7 @@ class Plan:
         ordinal: of the operation that this place is, in its step; 0 when it is none.
         left: the module call that has to be over before an operation ends OPERATION_OUT.
         is_again: whether the run has been at the places on the way before.
+        since: the step that it can end in at first.
         reason: of the stop, in DAP's words.
     """
 
@@ -59,6 +60,7 @@ class Plan:
     ordinal: int = 0
     left: FrameType | None = None
     is_again: bool = False
+    since: int = 0
     reason: str = "step"
 
     @property
@@ -67,7 +69,7 @@ class Plan:
 
     def ends_before(self, module: nn.Module, call: FrameType, generation: Generation) -> bool:
         """Whether a module call that begins ends it."""
-        if self.motion in (Motion.RUN, *BY_OPERATION):
+        if self.motion in (Motion.RUN, *BY_OPERATION) or generation.step < self.since:
             return False
         if self.motion is Motion.PAUSE:
             return True
@@ -87,17 +89,28 @@ class Plan:
         """Whether the end of a module call ends it."""
         return call is self.parent and self.motion is not Motion.RUN
 
-    def ends_at(self, name: str) -> bool:
+    def ends_at(self, name: str, step: int) -> bool:
         """Whether a pseudo-module that begins ends it."""
+        if step < self.since:
+            return False
         if self.motion in (Motion.TOKEN, Motion.OUT):
             return name == STEP
         return self.motion not in (Motion.RUN, Motion.TO)
 
-    def ends_at_operation(self, operation: Operation) -> bool:
+    def ends_at_operation(self, operation: Operation, step: int) -> bool:
         """Whether an operation that is about to run ends it."""
+        if step < self.since:
+            return False
         if self.motion is Motion.OPERATION_OUT:
             return self.left is None or not is_live(self.left, operation.caller)
         return self.motion in (Motion.OPERATION, Motion.PAUSE)
+
+    def in_second_look(self, step: int) -> Plan:
+        """The same while a step that it has passed runs again: it ends later. The calls around it are gone."""
+        if self.motion in (Motion.RUN, Motion.TO, Motion.PAUSE):
+            return self
+        motion = self.motion if self.parent is None else Motion.TOKEN
+        return replace(self, motion=motion, parent=None, target=None, left=None, since=step + 1)
 
 
 def plan_from(

@@ -34,6 +34,9 @@ class Screen:
         self._handles: list[RemovableHandle] = []
         self._sums: list[Tensor] = []
         self._steps, self._seconds, self._timed = 0, 0.0, 0.0
+        self._listened = _leaves(anatomy)
+        self._suspects: set[nn.Module] = set()
+        self._naming: list[RemovableHandle] = []
 
     @property
     def is_on(self) -> bool:
@@ -41,7 +44,7 @@ class Screen:
 
     def switch(self, on: bool) -> None:
         if on and not self._handles:
-            self._handles = [module.register_forward_hook(self._returned) for module in _leaves(self._anatomy)]
+            self._handles = [module.register_forward_hook(self._returned) for module in self._listened]
             self._steps = 0
         elif not on:
             for handle in self._handles:
@@ -51,6 +54,24 @@ class Screen:
     def forget(self) -> None:
         """What was heard so far does not count."""
         self._sums, self.is_found = [], False
+
+    def names_suspects(self, on: bool) -> None:
+        """Whether it is found out which modules return what is not finite. That waits for the device."""
+        if on and not self._naming:
+            self._suspects.clear()
+            self._naming = [module.register_forward_hook(self._suspect) for module in self._listened]
+        elif not on:
+            while self._naming:
+                self._naming.pop().remove()
+
+    def excuse_suspects(self) -> None:
+        """What they return need not go on, as with a softmax over nothing: the modules around them are heard instead."""
+        suspects, self._suspects = self._suspects, set()
+        if suspects and self.is_on:
+            around = {self._around(module) for module in suspects}
+            self._listened = [*(m for m in self._listened if m not in suspects | around), *around]
+            self.switch(False)
+            self.switch(True)
 
     def look_at(self, tensor: Tensor) -> None:
         """One more value."""
@@ -87,6 +108,20 @@ class Screen:
             self._timed += perf_counter() - begun
         else:
             self._look(output)
+
+    def _suspect(self, module: nn.Module, _args: Any, output: Any) -> None:
+        values = [tensor for tensor in _tensors(output) if tensor.is_floating_point()]
+        if self._is_ours() and not all(bool(torch.isfinite(tensor).all()) for tensor in values):
+            self._suspects.add(module)
+
+    def _around(self, module: nn.Module) -> nn.Module:
+        """The module whose forward calls it."""
+        modules, path = self._anatomy.modules, self._anatomy.path_of(module) or ""
+        while path:
+            path = path.rpartition(".")[0]
+            if is_called(modules[path]):
+                break
+        return modules[path]
 
     def _look(self, output: Any) -> None:
         if output.__class__ is Tensor:

@@ -83,7 +83,7 @@ class Stepper:
         self.late = FoundLate(
             anatomy, self.judging, self._module_raises,
             is_ours=lambda: self._hooks.thread == threading.get_ident(),
-            is_hushed=lambda: self._plan.motion is Motion.TO,
+            plan=lambda: self._plan,
             changed=self._arm,
         )  # fmt: skip
         self._prepared = Preparations(self.judging, lambda: self._hooks.thread is None)
@@ -173,15 +173,12 @@ class Stepper:
         self._returned = None
         self._flags.occurrences.clear()
         self._prepared.clear()
-        self.late.go_back_to(self.generation.step, rewind.is_second_look)
+        self.late.go_back_to(self.generation.step, rewind)
         if rewind.is_second_look:
-            self._arm()
-            if self._plan.motion not in (Motion.TOKEN, Motion.TO, Motion.PAUSE):
-                self._plan = Plan()  # the call around it is gone
-        else:
-            if self._plan.motion is not Motion.PAUSE:  # which somebody has asked for meanwhile
-                to, ordinal, reason = rewind.place, rewind.ordinal, rewind.reason
-                self._plan = Plan(Motion.TO, None, None, to, ordinal, is_again=True, reason=reason)
+            self._plan = self._plan.in_second_look(rewind.place.step)
+        elif self._plan.motion is not Motion.PAUSE:  # which somebody has asked for meanwhile
+            to, ordinal, reason = rewind.place, rewind.ordinal, rewind.reason
+            self._plan = Plan(Motion.TO, None, None, to, ordinal, is_again=True, reason=reason)
         self._watch_for_plan()
         self._operations_begin()
 
@@ -264,7 +261,7 @@ class Stepper:
         place = Place(self.generation.step, name, phase, self._occurrence_at(name, phase))
         is_there = self._leads_to(place)
         verdict = self._judged(self.late.places.at_pseudo(name, phase), place, is_there)
-        if is_there or verdict.hits or (phase == "before" and self._plan.ends_at(name)):
+        if is_there or verdict.hits or (phase == "before" and self._plan.ends_at(name, place.step)):
             self._stop(place, verdict, [])
 
     def _occurrence_at(self, name: str, phase: Phase) -> int:
@@ -350,7 +347,7 @@ class Stepper:
 
     def _operation_begins(self, operation: Operation) -> None:
         self._raise_interruption()
-        self._at_operation(operation, "before", self._plan.ends_at_operation(operation))
+        self._at_operation(operation, "before", self._plan.ends_at_operation(operation, self.generation.step))
 
     def _operation_ends(self, operation: Operation) -> None:
         if self._plan.motion in BY_OPERATION:

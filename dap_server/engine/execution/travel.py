@@ -57,7 +57,7 @@ class Traveller:
         self._traces: dict[int, list[Event]] = {}
         self._suspended_at: int | None = None  # where the trace of the present step has the suspended call
         self._operations: dict[int, OperationTrace] = {}
-        self._judges = False  # whether conditions are judged as steps run again
+        self._seeks = False  # whether it is hits that steps run again for
         self._hindsight: dict[int, Hindsight] = {}
 
     def back(self) -> Destination:
@@ -109,12 +109,10 @@ class Traveller:
 
     def last_hit(self) -> Destination:
         """The last place before this one with a breakpoint; the beginning of the call when there is none."""
-        places = self._stepper.breakpoints.everywhere
-        self._judges = not places.are_all_plain
-        if not places.are_none:
-            for hits in self._hits_before():
-                if hits:
-                    return hits[-1]
+        self._seeks = True
+        for hits in self._hits_before():
+            if hits:
+                return hits[-1]
         beginning = self._start_of(0)
         if self._stop.place == beginning:
             raise NoWay(BEGINNING)
@@ -144,8 +142,8 @@ class Traveller:
         tape = self._stop.generation.tape
         if tape is None:
             raise NoWay("there is nothing to go back to here")
-        hindsight = self._hindsight[step] = Hindsight(self._stepper.judging, step, probe)
-        if self._judges:
+        hindsight = self._hindsight[step] = Hindsight(self._stepper.judging, self._places(step), step, probe)
+        if self._judges(step):
             probe.witness = hindsight
             if isinstance(probe, OperationTrace):
                 probe.passed = hindsight.operation
@@ -154,6 +152,15 @@ class Traveller:
         finally:
             hindsight.close()
         self._traces, self._suspended_at = {step: probe.events}, probe.found
+
+    def _places(self, step: int) -> Places:
+        """Of the breakpoints that may have been hit in a step: a flag has told of those that it left for later."""
+        breakpoints, alarms = self._stepper.breakpoints, self._stepper.late.alarms
+        return breakpoints.at_once if step in alarms.quiet else breakpoints.everywhere
+
+    def _judges(self, step: int) -> bool:
+        """Whether conditions are judged as a step runs again."""
+        return self._seeks and not self._places(step).are_all_plain
 
     def _suspended_call(self, step: int) -> Activation | None:
         is_present = step == self._stop.place.step and self._stop.activations
@@ -227,8 +234,8 @@ class Traveller:
     def _hits_before(self) -> Iterator[list[Destination]]:
         """The places with a breakpoint before this one, in order, step by step, the nearest step first."""
         now, progress = self._stop.place, self._stepper.stage.progress
-        if now.path != STEP:
-            operations = self._operations_before() if self._stepper.breakpoints.everywhere.has_operations else []
+        if now.path != STEP and not self._places(now.step).are_none:
+            operations = self._operations_before() if self._places(now.step).has_operations else []
             yield self._hits(now.step, self._position().passed, operations)
         for step in range(now.step - 1, -1, -1):
             with progress.part(now.step - 1 - step, now.step):
@@ -239,15 +246,17 @@ class Traveller:
     def _hits_in(self, step: int) -> list[Destination]:
         """Of a whole step."""
         operations: list[tuple[Traced, Phase]] = []
-        if self._stepper.breakpoints.everywhere.has_operations:
+        if self._places(step).are_none:
+            return []
+        if self._places(step).has_operations:
             operations = [(traced, phase) for traced in self.operations(step).operations for phase in PHASES]
         return self._hits(step, len(self.trace(step)), operations)
 
     def _hits(self, step: int, passed: int, operations: list[tuple[Traced, Phase]]) -> list[Destination]:
         """Of the first places of a step and of the operations between them."""
-        trace, places = self.trace(step), self._stepper.breakpoints.everywhere
+        trace, places = self.trace(step), self._places(step)
         found: list[tuple[int, Destination]] = []
-        hindsight = self._hindsight.get(step) if self._judges else None
+        hindsight = self._hindsight.get(step) if self._judges(step) else None
         for i, event in enumerate(trace[:passed]):
             place = self._place(event, step)
             if self._is_hit(place, places) if hindsight is None else i in hindsight.events:

@@ -68,8 +68,8 @@ class WholeCall(Generic[T]):
     def _call_reported(self) -> T:
         try:
             return self._call()
-        except Exception:
-            self._stepper.late.raised(self._generation.step)
+        except Exception as error:
+            self._stepper.late.raised(self._generation.step, error)
             raise
 
     def _count_calls(self) -> list[RemovableHandle]:

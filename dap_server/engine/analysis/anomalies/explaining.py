@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass, field
 
 from dap_server.engine.analysis.anomalies.describing import describe
-from dap_server.engine.analysis.anomalies.non_finite import is_finite, tensors_in
+from dap_server.engine.analysis.anomalies.non_finite import anomalous
 from dap_server.engine.analysis.anomalies.origin import Origin, OriginProbe, of_parameters
 from dap_server.engine.analysis.anomalies.passing import Passing
 from dap_server.engine.anatomy.modules import Anatomy
@@ -74,7 +74,7 @@ class Explainer:
         step = f"in step {candidate.place.step}"
         if candidate.place.path == SAMPLE:
             return f"there is nothing to draw the token from {step}: its probabilities are NaN"
-        tensor = next(tensor for tensor in tensors_in(candidate.output) if not is_finite(tensor))
+        tensor = anomalous(candidate)[0]
         found = statistics(tensor)
         index = list(found.first_non_finite or ())
         where = f"first at {index}{self._token(candidate, index, tensor.shape)}"

@@ -34,6 +34,7 @@ class NonFinite:
 
     def __init__(self) -> None:
         self._births: dict[int, set[str]] = {}  # by step
+        self._records: object = None  # of the call that they are of: its replays share them
 
     def known(self, candidate: Candidate) -> Counts:
         """Of what is returned there, or of the scores of the next tokens; counted once for a candidate."""
@@ -43,9 +44,11 @@ class NonFinite:
         return found
 
     def _counts(self, candidate: Candidate) -> Counts:
+        if candidate.generation.records is not self._records:
+            self._births, self._records = {}, candidate.generation.records
         if candidate.place.path == SAMPLE:
             return self._of_scores(candidate)
-        found = [tensor for tensor in tensors_in(candidate.output) if not is_finite(tensor)]
+        found = anomalous(candidate)
         if not found or self._is_known_inside(candidate) or not self._is_given_finite(candidate):
             return NONE
         self._remember(candidate)
@@ -74,7 +77,7 @@ class NonFinite:
     def _is_given_finite(self, candidate: Candidate) -> bool:
         call = candidate.call
         given = () if call is None else (call.f_locals["args"], call.f_locals["kwargs"])
-        if any(not is_finite(tensor) for tensor in tensors_in(given)):
+        if any(not is_finite(tensor) and not is_mask(tensor) for tensor in tensors_in(given)):
             return False
         is_first = not any(step < candidate.place.step for step in self._births)
         return is_first or all(is_finite(tensor) for tensor in _cached(given))
@@ -88,8 +91,24 @@ def is_finite(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
 
 
+def is_mask(tensor: Tensor) -> bool:
+    """Whether it is made to be added to scores: nothing but zero, and minus infinity where nobody shall look."""
+    return bool(((tensor == 0) | torch.isneginf(tensor)).all())
+
+
+def anomalous(candidate: Candidate) -> list[Tensor]:
+    """What is returned there and is not finite, without that being meant.
+
+    Minus infinity is meant in a mask, and in the scores of the whole model, where it rules out a token.
+    """
+    broken = [tensor for tensor in tensors_in(candidate.output) if not is_finite(tensor) and not is_mask(tensor)]
+    if candidate.place.path:
+        return broken
+    return [tensor for tensor in broken if not bool((torch.isfinite(tensor) | torch.isneginf(tensor)).all())]
+
+
 def tensors_in(value: Any, depth: int = DEPTH) -> Iterator[Tensor]:
-    """Of plain containers. Masks and what else is made of minus infinity on purpose are boolean or finite."""
+    """Of plain containers."""
     if isinstance(value, Tensor):
         yield value
     elif depth and isinstance(value, dict):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dap_server.engine.analysis.anomalies.non_finite import is_finite, tensors_in
+from dap_server.engine.analysis.anomalies.non_finite import is_finite, is_mask, tensors_in
 from dap_server.engine.execution.operations import DispatchMode, Function, operation_name
 from dap_server.engine.execution.probes import Enough
 from dap_server.engine.inspection.tensors.statistics import statistics
@@ -81,7 +81,7 @@ class _Watch:
         writes = getattr(getattr(func, "_schema", None), "is_mutable", True)
         ranges = {name: _range(tensor) for name, tensor in given.items()} if writes else {}
         result = func(*args, **kwargs)
-        broken = next((tensor for tensor in tensors_in(result) if not is_finite(tensor)), None)
+        broken = next((t for t in tensors_in(result) if not (is_finite(t) or is_mask(t))), None)
         if broken is not None and not _is_view(broken, given):
             name = operation_name(func)[1]
             ranges = ranges or {operand: _range(tensor) for operand, tensor in given.items()}
