@@ -71,6 +71,7 @@ class Debuggee:
         """What `gotoTargets` has offered at this stop, by number."""
         self._tell, self._write, self._say = stopped, write, say
         self.stepper.replays = self._name_hooks
+        self.stepper.late.not_found_again = self._not_found_again
         self._diverged: Generation | None = None
         self._hooked: set[str] = set()
 
@@ -132,6 +133,13 @@ class Debuggee:
             self._diverged = generation
             again = f"step {generation.diverged_at} chose another token when it ran again"
             self._say(f"{again}: this run does not repeat itself\n")
+
+    def _not_found_again(self, step: int, is_error: bool) -> None:
+        """Of a second look at a step in which something may have been hit."""
+        if is_error:
+            self._say(f"a forward raised in step {step}, and did not when the step ran again: the run goes on\n")
+        else:
+            self._say(f"step {step} ran again to look closer, and there is nothing to stop at\n")
 
     def _name_hooks(self) -> None:
         if names := [name for name in hooked_modules(self.anatomy) if name not in self._hooked]:

@@ -65,7 +65,7 @@ class Screen:
                 self._naming.pop().remove()
 
     def excuse_suspects(self) -> None:
-        """What they return need not go on, as with a softmax over nothing: the modules around them are heard instead."""
+        """What they return need not go on, as with a softmax over nothing: the modules around them are heard."""
         suspects, self._suspects = self._suspects, set()
         if suspects and self.is_on:
             around = {self._around(module) for module in suspects}
