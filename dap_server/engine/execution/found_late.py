@@ -167,9 +167,15 @@ class FoundLate:
         """Raises Rewind."""
         self._look_again(_SecondLook(step))
 
-    def is_again(self, step: int) -> bool:
-        """Whether a step has been run before, and only what was found out late may stop it."""
-        return self._look is not None and self._look.is_silent and step <= self._look.step
+    def is_again(self, place: Place) -> bool:
+        """Whether the run has been at a place before, and only what was found out late may stop it there.
+
+        The flag is read as soon as a token is chosen: behind that nothing has been passed yet.
+        """
+        if self._look is None or not self._look.is_silent:
+            return False
+        is_behind = place[1:3] == (SAMPLE, "after")
+        return place.step < self._look.step or (place.step == self._look.step and not is_behind)
 
     def split(self, ids: list[int], step: int) -> tuple[list[int], list[int]]:
         """Of the breakpoints at a place of a second look: those that may stop it, and those that it has passed."""

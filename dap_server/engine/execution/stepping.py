@@ -335,7 +335,7 @@ class Stepper:
         candidate = Candidate(place, self.generation, call, output, operation, prepared, error)
         thread, self._hooks.thread = self._hooks.thread, None  # what conditions run is not the model's
         try:
-            if self.late.is_again(place.step):
+            if self.late.is_again(place):
                 late, ids = self.late.split(ids, place.step)
                 verdict = self.judging.passed(late, candidate, is_again=False, is_on_the_way=False)
                 if verdict.hits or not is_there:

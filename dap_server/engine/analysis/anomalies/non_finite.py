@@ -93,7 +93,8 @@ def is_finite(tensor: Tensor) -> bool:
 
 def is_mask(tensor: Tensor) -> bool:
     """Whether it is made to be added to scores: nothing but zero, and minus infinity where nobody shall look."""
-    return bool(((tensor == 0) | torch.isneginf(tensor)).all())
+    seen = tensor == 0
+    return bool(seen.any() and (seen | torch.isneginf(tensor)).all())
 
 
 def anomalous(candidate: Candidate) -> list[Tensor]:
