@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterable
+from math import isfinite
 from time import perf_counter
 from typing import Any
 
@@ -100,6 +101,8 @@ class Alarms:
         Drawing from NaN raises, and on a GPU ends the process' use of it, before any flag is read.
         """
         if not self._screen.is_on:
+            return probs
+        if probs.is_cpu and isfinite(probs.sum().item()):
             return probs
         is_valid = torch.isfinite(probs).all(-1, keepdim=True)  # a softmax is NaN as a whole or not at all
         self._flags.append(~is_valid.all())

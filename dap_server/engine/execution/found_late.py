@@ -184,7 +184,8 @@ class FoundLate:
         return late, [id for id in ids if id not in late]
 
     def goes_on_to(self, step: int) -> None:
-        """A step begins."""
+        """A step begins. What has not been read of the one before was passed on the way to somewhere."""
+        self.alarms.forget()
         self.alarms.hits.step_begins(step, self._breakpoints.deferred)
         self.alarms.hears_whole_step = True
         if self._look is not None and step == self._look.step:

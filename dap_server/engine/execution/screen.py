@@ -19,6 +19,10 @@ BETWEEN_TIMED = 16
 """Steps between those whose hooks are timed: looking at the clock costs as much as looking at the values."""
 
 
+WIDE = frozenset([torch.float32, torch.bfloat16, torch.float64])
+"""Types whose sums overflow only where nearly everything does."""
+
+
 class Screen:
     """Sums what every leaf returns, while it is hot in the cache: a sum is finite if all its elements are.
 
@@ -34,6 +38,7 @@ class Screen:
         self._handles: list[RemovableHandle] = []
         self._sums: list[Tensor] = []
         self._steps, self._seconds, self._timed = 0, 0.0, 0.0
+        self._is_timed = True
         self._listened = _leaves(anatomy)
         self._suspects: set[nn.Module] = set()
         self._naming: list[RemovableHandle] = []
@@ -75,9 +80,12 @@ class Screen:
 
     def look_at(self, tensor: Tensor) -> None:
         """One more value."""
-        if not tensor.is_floating_point():
-            return
-        total = tensor.sum(dtype=torch.float32) if tensor.dtype is torch.float16 else tensor.sum()
+        if tensor.dtype not in WIDE:
+            if tensor.dtype is not torch.float16:
+                return
+            total = tensor.sum(dtype=torch.float32)  # its own sums would overflow
+        else:
+            total = tensor.sum()
         if not total.is_cpu:
             self._sums.append(total)
         elif not isfinite(total.item()):
@@ -96,10 +104,7 @@ class Screen:
             self._seconds, self._timed = self._timed + len(self._handles) * HookCost.seconds(), 0.0
         cost.add(self._seconds, len(self._handles))
         self._steps += 1
-
-    @property
-    def _is_timed(self) -> bool:
-        return self._steps % BETWEEN_TIMED < 2
+        self._is_timed = self._steps % BETWEEN_TIMED < 2
 
     def _returned(self, _module: nn.Module, _args: Any, output: Any) -> None:
         if self._is_timed:
