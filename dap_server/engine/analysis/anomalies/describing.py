@@ -26,17 +26,11 @@ def describe(filter: str, passing: Passing, vocabulary: Vocabulary) -> str:
 def _near_overflow(passing: Passing, _vocabulary: Vocabulary) -> str:
     made = passing.output
     peak, limit = float(magnitudes.peak(passing)), magnitudes.limit(passing)
-    sizes = made.abs().nan_to_num(nan=0.0, posinf=math.inf)
-    flat = int(torch.where(sizes == limit, 0, sizes).argmax())
-    index = [int(i) for i in torch.unravel_index(torch.tensor(flat), made.shape)]
+    index = [int(i) for i in torch.unravel_index(magnitudes.below_limit(made).argmax(), made.shape)]
     dtype = str(made.dtype).removeprefix("torch.")
-    what = (
-        "has overflown"
-        if math.isinf(peak)
-        else f"is {peak:.4g}, {peak / limit:.0%} of the largest {dtype} ({limit:.4g})"
-    )
-    wider = "bfloat16 or float32 reaches further" if dtype == "float16" else "something upstream is far too large"
-    return f"{_where(passing)}{index} {what}: {wider}{_because(passing)}"
+    what = f"{peak:.4g} at {index}, {peak / limit:.0%} of the largest {dtype} ({limit:.4g})"
+    wider = "bfloat16 or float32 reaches further" if dtype == "float16" else "something before it is far too large"
+    return f"{_where(passing)} returns {what}: {wider}{_because(passing)}"
 
 
 def _residual(passing: Passing, _vocabulary: Vocabulary) -> str:
@@ -80,7 +74,7 @@ def _attention(passing: Passing, vocabulary: Vocabulary) -> str:
     alone = looking.is_collapsed(row) & ~blind
     kinds = {"blind": int(blind.sum()), "alike": int(alike.sum()), "alone": int(alone.sum())}
     kind = max(kinds, key=lambda name: kinds[name])
-    who = f"{_where(passing)}: {kinds[kind]} of {heads} heads"
+    who = f"{row.call.path or _where(passing)}: {kinds[kind]} of {heads} heads"
     if kind == "blind":
         return f"{who} see no position at all: the mask hides every one{_because(passing)}"
     if kind == "alike":
@@ -90,7 +84,8 @@ def _attention(passing: Passing, vocabulary: Vocabulary) -> str:
     key = int(row.weights[head].argmax())
     seen, token = row.call.text.key_position(key), row.token(key)
     what = f"position {seen}" + ("" if token is None else f", {vocabulary.quoted(token)}")
-    own = "their own position only" if key == keys - 1 else f"one position only, head {head} at {what}"
+    is_own = bool((row.weights[alone].argmax(dim=-1) == keys - 1).all())
+    own = "their own position only" if is_own else f"one position only, head {head} at {what}"
     return f"{who} look at {own}: the mask is too narrow, or queries and keys are too large{_because(passing)}"
 
 

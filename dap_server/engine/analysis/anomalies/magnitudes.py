@@ -11,15 +11,19 @@ from dap_server.engine.analysis.norms import last_vector
 
 
 def peak(passing: Passing) -> Tensor:
-    """() the largest magnitude of what the module returned.
+    """() the largest magnitude of what the module returned, below the limit of its dtype.
 
-    NaN counts as 0: it says nothing of how close to overflow a value was. Nor does an element that is the very limit of
-    the dtype: no calculation comes out there, it is what masks are filled with.
+    What is not finite has gone beyond it: another filter tells of that. An element that is the very limit comes out
+    of no calculation: it is what masks are filled with.
     """
-    sizes = passing.output.abs().nan_to_num(nan=0.0, posinf=torch.inf)
-    if not sizes.numel():
-        return sizes.new_zeros(())
-    return torch.where(sizes == torch.finfo(sizes.dtype).max, 0, sizes).amax()
+    sizes = below_limit(passing.output)
+    return sizes.amax() if sizes.numel() else sizes.new_zeros(())
+
+
+def below_limit(values: Tensor) -> Tensor:
+    """The magnitudes of values that are smaller than the largest number of their dtype; 0 for all others."""
+    sizes = values.abs()
+    return torch.where(sizes < torch.finfo(values.dtype).max, sizes, 0)
 
 
 def limit(passing: Passing) -> float:

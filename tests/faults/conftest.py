@@ -1,0 +1,3 @@
+"""The example model, loaded once."""
+
+from tests.engine.conftest import atlas as atlas
