@@ -161,9 +161,8 @@ def undefined_from(position: int) -> Callable[[Tensor, Tensor, Tensor], tuple[Te
 def without_epsilon(token: int) -> Break:
     """A norm that divides by zero where the embedding of a token is zero."""
 
-    @torch.no_grad()
     def broken(model: Any) -> None:
-        model.model.embed_tokens.weight[token] = 0
+        planted("model.embed_tokens.weight", (token,), 0.0)(model)
         model.model.layers[0].input_layernorm.variance_epsilon = 0.0
 
     return untied(broken)

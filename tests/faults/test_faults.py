@@ -58,30 +58,23 @@ def test_there_are_enough_faults() -> None:
 
 
 def test_what_was_found_is_told(report: Report) -> None:
-    faults = [result for result in _results if result.fault is not None]
+    faults = [(result.fault, result.found) for result in _results if result.fault is not None]
     healthy = [result for result in _results if result.fault is None]
-    caught = [result for result in faults if result.found is not None and result.found == result.fault.expected]
     lines = [f"{'filter':16} {'faults':>6} {'found':>6} {'wrong':>6} {'precision':>9} {'recall':>7}"]
+    all_right = all_said = 0
     for id in FILTERS:
-        meant = [
-            r for r in faults if r.fault is not None and r.fault.expected is not None and r.fault.expected.filter == id
-        ]
-        right = [r for r in caught if r.found is not None and r.found.filter == id]
-        said = [r for r in _results if r.found is not None and r.found.filter == id]
-        lines.append(
-            f"{id:16} {len(meant):6} {len(right):6} {len(said) - len(right):6} "
-            f"{_share(len(right), len(said)):>9} {_share(len(right), len(meant)):>7}"
-        )
-    said_all = sum(result.found is not None for result in _results)
-    lines.append(
-        f"{'all':16} {len(faults):6} {len(caught):6} {said_all - len(caught):6} "
-        f"{_share(len(caught), said_all):>9} {_share(len(caught), len(faults)):>7}"
-    )
-    lines += [f"not seen: {r.fault.name}: {r.fault.missed}" for r in faults if r.fault is not None and r.found is None]
+        meant = [fault for fault, _ in faults if fault.expected is not None and fault.expected.filter == id]
+        right = sum(found is not None and found.filter == id and found == fault.expected for fault, found in faults)
+        said = sum(result.found is not None and result.found.filter == id for result in _results)
+        lines.append(_line(id, len(meant), right, said))
+        all_right, all_said = all_right + right, all_said + said
+    lines.append(_line("all", len(faults), all_right, all_said))
+    lines += [f"not seen: {fault.name}: {fault.missed}" for fault, found in faults if found is None]
     stops = sum(result.found is not None for result in healthy)
     lines.append(f"healthy: {len(healthy)} runs, {sum(r.tokens for r in healthy):,} tokens, {stops} stops")
     report("seeded faults", lines)
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.0%}" if whole else "-"
+def _line(name: str, faults: int, right: int, said: int) -> str:
+    precision, recall = (f"{right / whole:.0%}" if whole else "-" for whole in (said, faults))
+    return f"{name:16} {faults:6} {right:6} {said - right:6} {precision:>9} {recall:>7}"

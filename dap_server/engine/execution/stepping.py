@@ -306,6 +306,7 @@ class Stepper:
         ids, prepared = self.late.places.at_module(module, "after"), self._prepared.ends(call)
         verdict = self._judged(ids, place, is_there, call, output, prepared=prepared)
         if is_there or verdict.hits or self._plan.ends_after(call):
+            self.late.alarms.ends(module, output)
             self._stop(place, verdict, live_activations(call), output)
 
     def _place_after(self, path: str) -> Place:

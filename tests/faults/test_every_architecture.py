@@ -1,0 +1,52 @@
+"""Every filter can be on in every architecture: what one of them does not have is no anomaly, and nothing raises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dap_server.conditions import FILTERS
+from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.execution.breakpoints import Wanted
+from dap_server.engine.execution.stepping import Motion, Stop
+from tests.engine.walk import Walk
+from tests.models.tiny import NOT_BUILT, Task, model_types, tiny_inputs, tiny_model
+
+SAMPLE: dict[Task, list[str]] = {
+    "causal": ["llama", "mamba", "gpt_oss", "qwen3_next", "bloom"],
+    "seq2seq": ["t5", "bart"],
+}
+"""What runs every time; the rest is marked `sweep`."""
+
+UNTRAINED = {"attention", "lowConfidence", "repetition", "padding"}
+"""What a model may come to that has learnt nothing: it looks everywhere alike, and any token would do."""
+
+
+def _cases() -> list[Any]:
+    return [
+        pytest.param(task, name, marks=[] if name in SAMPLE[task] else [pytest.mark.sweep])
+        for task in SAMPLE
+        for name in model_types(task)
+        if name not in NOT_BUILT[task]
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers, about its own models
+@pytest.mark.parametrize(("task", "name"), _cases())
+def test_no_filter_is_at_a_loss(task: Task, name: str) -> None:
+    model = tiny_model(name, task)
+    inputs = tiny_inputs(model, task, batch=2)
+    inputs.pop("decoder_input_ids", None)
+    found: set[str] = set()
+
+    def decide(stop: Stop) -> Motion:
+        assert stop.failure is None, stop.failure
+        filters = [walk.stepper.breakpoints.by_id[id].filter for id in stop.hits]
+        found.update(one.id for one in filters if one is not None)
+        return Motion.RUN
+
+    walk = Walk(Loaded(model, None), decide)
+    walk.place(*[Wanted(0, id, "exception") for id in FILTERS])
+    walk.generate(**inputs, max_new_tokens=3, disable_compile=True, do_sample=False)
+    assert found <= UNTRAINED
