@@ -43,7 +43,7 @@ _ALL = [
         "residual",
         "Residual stream explodes or collapses",
         "a layer makes the residual stream many times longer or shorter",
-        "growth > 1000 or layer > 0 and growth > 20 or growth < 0.05",
+        "growth > 1e5 or layer > 0 and growth > 20 or growth < 0.05",
     ),
     Filter(
         "deadActivations",

@@ -132,7 +132,8 @@ def rotary(change: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]) ->
         forward = module.forward
 
         def turned(x: Tensor, position_ids: Tensor) -> Any:
-            return change(*forward(x, position_ids), position_ids)
+            cos, sin = forward(x, position_ids)
+            return change(cos, sin, position_ids)
 
         module.forward = turned
 

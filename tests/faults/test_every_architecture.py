@@ -19,8 +19,11 @@ SAMPLE: dict[Task, list[str]] = {
 }
 """What runs every time; the rest is marked `sweep`."""
 
-UNTRAINED = {"attention", "lowConfidence", "repetition", "padding"}
+UNTRAINED = {"attention", "lowConfidence", "repetition"}
 """What a model may come to that has learnt nothing: it looks everywhere alike, and any token would do."""
+
+ZEROS = {"gemma3n_text": "altup", "xlstm": "the gates of its layers"}
+"""Architectures that begin with zeros in what their activation functions are given, and in what."""
 
 
 def _cases() -> list[Any]:
@@ -49,4 +52,4 @@ def test_no_filter_is_at_a_loss(task: Task, name: str) -> None:
     walk = Walk(Loaded(model, None), decide)
     walk.place(*[Wanted(0, id, "exception") for id in FILTERS])
     walk.generate(**inputs, max_new_tokens=3, disable_compile=True, do_sample=False)
-    assert found <= UNTRAINED
+    assert found - UNTRAINED == ({"deadActivations"} if name in ZEROS else set())

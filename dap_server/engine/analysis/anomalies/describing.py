@@ -147,7 +147,7 @@ def _positions(count: int) -> str:
 
 
 def _times(times: float) -> str:
-    return "infinitely" if math.isinf(times) else f"{times:,.3g} times"
+    return "infinitely" if math.isinf(times) else f"{times:.3g} times"
 
 
 def _because(passing: Passing) -> str:
@@ -157,8 +157,8 @@ def _because(passing: Passing) -> str:
     odd = None if layer is None else odd_weight(layer, passing.anatomy)
     if odd is None:
         return ""
-    if odd.times == 0 or not math.isfinite(odd.times):
-        return f": {odd.path} {'is zero' if odd.times == 0 else 'is not finite'}"
+    if math.isnan(odd.times) or odd.times in (0, math.inf):
+        return f": {odd.path} is {'not finite' if odd.times else 'zero'}"
     what = f"{_times(odd.times)} as large" if odd.times >= 1 else f"{_times(1 / odd.times)} as small"
     return f": {odd.path} is {what} as in the other layers"
 

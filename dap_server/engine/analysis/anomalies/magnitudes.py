@@ -36,10 +36,11 @@ def growth(passing: Passing) -> Tensor:
 
     The typical element is compared, not the norm: single elements that are a thousand times as large as all others
     come and go from one layer to the next in healthy models (Sun et al., "Massive Activations in Large Language
-    Models", 2024).
+    Models", 2024). Of a vector of zeros nothing can be told: NaN.
     """
     before, after = vectors(passing)
-    return typical(after) / typical(before)
+    small = typical(before)
+    return typical(after) / torch.where(small > 0, small, torch.nan)
 
 
 def typical(vector: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ OUT_OF_LINE = 8.0
 
 
 class OddWeight(NamedTuple):
-    """A weight, by its path, and how many times as large as elsewhere it is."""
+    """A weight, by its path, and how many times as large as elsewhere it is: NaN or infinite where it is not finite."""
 
     path: str
     times: float
@@ -31,10 +31,12 @@ def odd_weight(layer: str, anatomy: Anatomy) -> OddWeight | None:
         return None
     sizes = {path: _sizes(path, anatomy) for path in [layer, *others]}
     found: list[tuple[float, OddWeight]] = []
-    for name, mine in sizes[layer].items():
+    for name, size in sizes[layer].items():
         elsewhere = [sizes[path][name] for path in others if name in sizes[path]]
-        if elsewhere:
-            times = float(mine / torch.stack(elsewhere).median())
+        usual = float(torch.stack(elsewhere).median()) if elsewhere else 0.0
+        mine = float(size)
+        if usual > 0 or not math.isfinite(mine):  # what is zero elsewhere has not been learnt
+            times = mine / usual if math.isfinite(mine) else mine
             distance = max(times, 1 / times) if times > 0 else math.inf  # of NaN too
             found.append((distance, OddWeight(f"{layer}.{name}", times)))
     worst = max(found, default=None, key=lambda each: each[0])

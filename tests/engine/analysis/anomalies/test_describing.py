@@ -24,6 +24,7 @@ from dap_server.engine.execution.judging import Candidate
 from dap_server.engine.execution.stepping import Motion, Stop
 from tests.engine.analysis.anomalies.recording import LISTENS
 from tests.engine.walk import Walk
+from tests.models.tiny import tiny_model
 
 FRANCE = "The capital of France is"
 NUMBER = r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"
@@ -34,10 +35,10 @@ class Describer(ConditionJudge):
     """Describes a place whatever is there, once."""
 
     filter = ""
-    text = ""
+    said = ""
 
     def sequences(self, condition: Condition | None, candidate: Candidate, each: bool = False) -> Iterator[int]:
-        self.text = self.text or describe(self.filter, Passing(candidate, 0, self._anatomy), self._vocabulary)
+        self.said = self.said or describe(self.filter, Passing(candidate, 0, self._anatomy), self._vocabulary)
         return iter(())
 
 
@@ -48,7 +49,7 @@ def described(loaded: Loaded, filter: str, place: str, condition: str = "True", 
     walk.place(Wanted(0, place, condition=condition))
     ids = loaded.tokenizer(FRANCE, return_tensors="pt")
     walk.generate(**ids, **{"max_new_tokens": 1, "disable_compile": True, **options})
-    return judge.text
+    return judge.said
 
 
 def numbers(text: str) -> list[float]:
@@ -152,7 +153,7 @@ def test_of_a_cycle_it_says_the_text(broken: Loaded) -> None:
 
 
 def test_of_low_confidence_it_says_whose_it_is(broken: Loaded) -> None:
-    options = {"do_sample": True, "temperature": 100.0, "top_k": 0}
+    options: dict[str, Any] = {"do_sample": True, "temperature": 100.0, "top_k": 0}
     text = described(broken, "lowConfidence", "after:sample", **options)
     logits = broken.model(**broken.tokenizer(FRANCE, return_tensors="pt")).logits[0, -1].double()
     entropies = []
@@ -180,3 +181,11 @@ def test_a_weight_is_out_of_line_only_by_far(atlas: Loaded, broken: Loaded) -> N
     assert found is not None
     assert found.path == "model.layers.1.mlp.up_proj.weight"
     assert math.isnan(found.times)
+
+
+def test_a_weight_that_no_layer_has_learnt_is_not_out_of_line() -> None:
+    anatomy = Anatomy(tiny_model("gpt2"))  # all of its biases are zero
+    assert odd_weight("transformer.h.0", anatomy) is None
+    with torch.no_grad():
+        anatomy.modules["transformer.h.0.mlp.c_fc"].get_parameter("bias").fill_(math.inf)
+    assert odd_weight("transformer.h.0", anatomy) == ("transformer.h.0.mlp.c_fc.bias", math.inf)

@@ -57,6 +57,14 @@ def test_single_huge_elements_are_no_growth() -> None:
     assert magnitudes.typical(vector) == pytest.approx(float(usual), rel=0.02)
 
 
+def test_of_a_vector_of_zeros_nothing_can_be_told() -> None:
+    model = tiny_model("llama")
+    with torch.no_grad():
+        model.model.embed_tokens.weight[PADDED[:, -1]] = 0
+    found = recorded(model, "residual", "after:model.layers.0", **{**ASKED, "max_new_tokens": 1, "min_new_tokens": 1})
+    assert all(math.isnan(values["growth"]) for values in found.values())
+
+
 def at_module(path: str, output: Any) -> Candidate:
     return Candidate(Place(0, path, "after"), Generation(), None, output)
 
