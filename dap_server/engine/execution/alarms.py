@@ -97,8 +97,8 @@ class Alarms:
 
     def ends(self, module: nn.Module, output: Any) -> None:
         """The run is about to stop at the end of a module, whose own hook here may come later."""
-        if self._screen is not None and not list(module.children()):
-            self._returned(module, (), output)
+        if self._screen.is_on and not any(module.children()):
+            self._screen.look(output)
 
     def guarded(self, probs: Tensor) -> Tensor:
         """(B, V) probabilities to draw from: as they are, but a uniform row where there is nothing to draw from.

@@ -127,11 +127,6 @@ class Breakpoint:
         return any(name in read.names for read in (self.condition, self.log_message) if read is not None)
 
     @property
-    def pseudo_phase(self) -> Phase:
-        """Of the pseudo-module; one beside modules is that of the draw, which fails where there is nothing to draw."""
-        return "before" if self.paths and self.pseudo is not None else self.phase
-
-    @property
     def hears_calls(self) -> bool:
         """Whether what its texts name is heard from the beginning of a module call."""
         return any(read.needs for read in (self.condition, self.log_message) if read is not None)

@@ -109,10 +109,10 @@ class Screen:
     def _returned(self, _module: nn.Module, _args: Any, output: Any) -> None:
         if self._is_timed:
             begun = perf_counter()
-            self._look(output)
+            self.look(output)
             self._timed += perf_counter() - begun
         else:
-            self._look(output)
+            self.look(output)
 
     def _suspect(self, module: nn.Module, _args: Any, output: Any) -> None:
         values = [tensor for tensor in _tensors(output) if tensor.is_floating_point()]
@@ -128,7 +128,8 @@ class Screen:
                 break
         return modules[path]
 
-    def _look(self, output: Any) -> None:
+    def look(self, output: Any) -> None:
+        """At what a leaf has returned."""
         if output.__class__ is Tensor:
             self.look_at(output)
         else:
