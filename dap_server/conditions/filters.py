@@ -42,13 +42,13 @@ _ALL = [
     Filter(
         "residual",
         "Residual stream explodes or collapses",
-        "a layer makes the residual stream many times longer or shorter",
+        "a layer makes the residual stream many times as large or as small",
         "growth > 1e5 or layer > 0 and growth > 20 or growth < 0.05",
     ),
     Filter(
         "deadActivations",
         "Dead or saturated activations",
-        "nearly all activations of a layer are zero, or at the end of their range",
+        "an activation function lets nothing through, or gives little but its ends",
         "dead > 0.999 or saturated > 0.95",
     ),
     Filter(

@@ -32,7 +32,7 @@ from dap_server.protocol.llm.language import LANGUAGE_REQUESTS
 from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS
 from dap_server.terminal.commands.table import parse
 from dap_server.terminal.main import _parser
-from tests.docs import launch_table, names_table
+from tests.docs import anomalies_table, launch_table, names_table
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "dap_server"
@@ -156,6 +156,11 @@ def test_the_table_of_launch_options_is_fresh() -> None:
 def test_the_table_of_names_is_fresh() -> None:
     page = text("docs/conditions.md")
     assert page == names_table.with_table(page), "python -m tests.docs.names_table writes it"
+
+
+def test_the_tables_of_anomalies_are_fresh() -> None:
+    page = anomalies_table.PAGE.read_text(encoding="utf-8")
+    assert page == anomalies_table.with_tables(page), "python -m tests.docs.anomalies_table writes them"
 
 
 def test_the_builtins_of_conditions_are_those_that_are_named() -> None:
