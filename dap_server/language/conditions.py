@@ -6,6 +6,7 @@ from lsprotocol import types
 
 from dap_server import conditions
 from dap_server.conditions import ConditionError, PlaceKind
+from dap_server.conditions.filters import FILTERS
 from dap_server.conditions.names import SELECTED
 from dap_server.language.documents import Document, Documents
 from dap_server.language.text import Text
@@ -74,11 +75,23 @@ def complete(documents: Documents, asked: ConditionCompletionArguments) -> Condi
         )
         for item in conditions.complete(asked.text, column, place, phase, KINDS[asked.kind])
     ]
-    return ConditionCompletionResponse(items)
+    return ConditionCompletionResponse([*_threshold(asked), *items])
+
+
+def _threshold(asked: ConditionCompletionArguments) -> list[ConditionCompletionItem]:
+    """The condition that a filter has by itself, where nothing is typed yet."""
+    filter = FILTERS.get(asked.filter or "")
+    if filter is None or filter.condition is None or asked.text.strip():
+        return []
+    return [
+        ConditionCompletionItem(filter.condition, "threshold", 0, len(asked.text), "the filter's own", filter.description)
+    ]
 
 
 def _place(documents: Documents, asked: ConditionArguments) -> tuple[PlaceKind | None, Phase | None]:
     """What the breakpoint stands on, None where that is not known, and the phase that is asked for."""
+    if asked.filter in FILTERS:
+        return FILTERS[asked.filter].id, asked.phase
     if asked.uri is not None and asked.line is not None:
         text = documents.get(asked.uri).map
         number = text.place_line(asked.line + 1)

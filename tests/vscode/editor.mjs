@@ -7,6 +7,8 @@ import { join } from "node:path";
 
 export const WINDOW = { width: 1440, height: 900 };
 const PATIENCE = 30_000;
+const FILTER = ".debug-breakpoints .monaco-list-row:has(.breakpoint.exception)";
+const BREAKPOINT = ".debug-breakpoints .monaco-list-row:not(:has(.breakpoint.exception))";
 
 const MOTIONS = {
   continue: "debug-continue",
@@ -20,7 +22,7 @@ const MOTIONS = {
   pause: "debug-pause",
 };
 
-/** Calls `look` until it gives something true, and returns that. */
+/** Calls `look` until it gives something true, and returns that. `what` may be a function, of what was seen last. */
 export async function until(look, what, patience = PATIENCE) {
   const end = performance.now() + patience;
   let error;
@@ -35,7 +37,8 @@ export async function until(look, what, patience = PATIENCE) {
       error = raised; // what is looked at may be on its way in or out
     }
     if (performance.now() > end) {
-      throw new Error(`waited ${patience / 1000} s for ${what}${error ? `: ${error.message}` : ""}`);
+      const awaited = typeof what === "function" ? what() : what;
+      throw new Error(`waited ${patience / 1000} s for ${awaited}${error ? `: ${error.message}` : ""}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 40));
   }
@@ -114,10 +117,32 @@ export class Editor {
     await this.#choose("Control+P", text, row);
   }
 
-  /** The first one of the list. Its box is an `input` in VS Code 1.100, and something of its own in newer ones. */
+  /** The first one below the filters. */
   async switchBreakpointOff() {
-    const row = this.page.locator(".debug-breakpoints .monaco-list-row");
-    await row.locator("input[type=checkbox], .monaco-checkbox").first().click();
+    await this.#scrollBreakpoints(1);
+    await this.#box(this.page.locator(BREAKPOINT)).first().click();
+  }
+
+  /** Switches a filter of anomalies on or off, by its label. */
+  async switchFilter(label) {
+    await this.#scrollBreakpoints(-1);
+    await this.#box(this.filter(label)).click();
+  }
+
+  /** It is an `input` in VS Code 1.100, and something of its own in newer ones. */
+  #box(row) {
+    return row.locator("input[type=checkbox], .monaco-checkbox");
+  }
+
+  /** The row of a filter of anomalies, above the breakpoints. */
+  filter(label) {
+    return this.page.locator(FILTER).filter({ hasText: label });
+  }
+
+  /** The filters of anomalies that are on the screen: what their rows show. */
+  async filters() {
+    await this.#scrollBreakpoints(-1);
+    return this.#texts(FILTER);
   }
 
   /** Runs a command by its title in the palette. */
@@ -283,12 +308,19 @@ export class Editor {
     const input = this.page.locator(".debug-breakpoints input.input");
     await input.fill(name);
     await input.press("Enter");
-    await this.page.locator(".debug-breakpoints .monaco-list-row").filter({ hasText: name }).waitFor();
+    await until(async () => (await this.breakpoints()).some((row) => row.includes(name)), `a breakpoint at ${name}`);
   }
 
-  /** The rows of the Breakpoints pane, as a screen reader hears them. */
-  breakpoints() {
-    return this.#rows(".debug-breakpoints .monaco-list-row");
+  /** The rows of the Breakpoints pane below the filters, as a screen reader hears them. */
+  async breakpoints() {
+    await this.#scrollBreakpoints(1);
+    return this.#rows(BREAKPOINT);
+  }
+
+  /** The pane shows nine rows, which the filters fill: to the end of the list (1) or to its beginning (-1). */
+  async #scrollBreakpoints(direction) {
+    const wheel = { deltaY: direction * 1e5, wheelDeltaY: -direction * 1e5 };
+    await this.page.locator(".debug-breakpoints .monaco-scrollable-element").first().dispatchEvent("wheel", wheel);
   }
 
   // ------------------------------------------------------------------------------------------------------- the session

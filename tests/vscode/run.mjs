@@ -1,4 +1,4 @@
-// Runs the specs in their order: node run.mjs --install FOLDER --vsix FILE --python FILE [--only PART] [--pictures FOLDER]
+// Runs the specs in their order: node run.mjs --install FOLDER --vsix FILE --python FILE [--only PART,PART] [--pictures FOLDER]
 //
 // A spec is a module in specs/ with a title and a default function; it gets a window of its own, on a workspace of its own.
 
@@ -113,7 +113,8 @@ const browser = await chromium.launch({
 });
 try {
   const names = (await readdir(new URL("specs", import.meta.url))).filter((name) => name.endsWith(".mjs")).sort();
-  for (const name of names.filter((each) => each.includes(options.only))) {
+  const parts = options.only.split(",");
+  for (const name of names.filter((each) => parts.some((part) => each.includes(part)))) {
     if (await runSpec(browser, name, 1)) {
       continue;
     }

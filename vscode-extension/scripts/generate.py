@@ -58,6 +58,7 @@ DAP_REQUESTS = (
     "setFunctionBreakpoints",
     "modules",
     "restartFrame",
+    "exceptionInfo",
 )
 """What the extension asks in DAP's own words, beside what the editor asks."""
 DAP_EVENTS = ("stopped", "continued", "output", "invalidated")

@@ -1,6 +1,7 @@
 // What VS Code calls first. Every room registers its own; nothing here does any work.
 
 import type * as vscode from "vscode";
+import { Anomalies } from "./debug/anomalies";
 import { registerDebugging } from "./debug/register";
 import { registerEditor } from "./editor/register";
 import { registerLanguage } from "./language/start";
@@ -9,8 +10,10 @@ import { registerViews } from "./views/register";
 
 export function activate(context: vscode.ExtensionContext): void {
   const stops = registerDebugging(context);
-  registerPanels(context, stops);
-  registerEditor(context, stops);
+  const anomalies = new Anomalies(stops);
+  context.subscriptions.push(anomalies);
+  registerPanels(context, stops, anomalies);
+  registerEditor(context, stops, anomalies);
   registerViews(context, stops);
   registerLanguage(context);
 }

@@ -18,7 +18,7 @@ Phase = Literal["before", "after"]
 
 
 class ConditionArguments(Struct):
-    """A text of a breakpoint, and what the breakpoint stands on: a line of a map, or a name; without them anything."""
+    """A text of a breakpoint, and what it stands on: a line of a map, a name, or a filter; without them anything."""
 
     text: str
     kind: TextKind = "condition"
@@ -28,6 +28,8 @@ class ConditionArguments(Struct):
     """From 0."""
     path: str | None = None
     """Name of a function breakpoint: a module path, a glob, a class, an operation, with a prefix or without."""
+    filter: str | None = None
+    """Id of the filter of anomalies whose condition it is, such as `nonFinite`."""
     phase: Phase | None = None
     """What the column or the prefix asks for; otherwise the names of the text decide."""
 
@@ -51,7 +53,7 @@ class ConditionDiagnosticsResponse(Struct):
     phase: Phase | None = None
     """In which the breakpoint stops; missing while something is wrong."""
     place: str | None = None
-    """What the breakpoint stands on: `step`, `module`, `operation`, `logits`, `processor`, `sample`."""
+    """What the breakpoint stands on: `step`, `module`, `operation`, `logits`, `processor`, `sample`; or the filter."""
 
 
 class ConditionCompletionArguments(ConditionArguments):
@@ -65,7 +67,8 @@ class ConditionCompletionItem(Struct):
 
     label: str
     kind: str
-    """What it is: `integer`, `number`, `text`, `tensor`, `list`, `function`, `module`, `builtin`, `member`, `word`."""
+    """What it is: `integer`, `number`, `text`, `tensor`, `list`, `function`, `module`, `builtin`, `member`, `word`;
+    `threshold`, a whole condition: the filter's own, offered for an empty text."""
     start: int
     """Of what it takes the place of."""
     end: int

@@ -6,6 +6,7 @@ import { registerAdapter } from "./adapter";
 import { registerAsking } from "./asking";
 import { registerConfiguration } from "./configuration";
 import { registerExample } from "./example";
+import { registerFilters } from "./filters";
 import { registerFrames } from "./frames";
 import { registerMoving } from "./moving";
 import { registerPicking } from "./picking";
@@ -17,6 +18,7 @@ export function registerDebugging(context: vscode.ExtensionContext): Stops {
   registerAsking(context);
   registerConfiguration(context);
   registerExample(context);
+  registerFilters(context);
   registerFrames(context);
   registerPicking(context);
   const stops = new Stops();

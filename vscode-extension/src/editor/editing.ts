@@ -1,6 +1,8 @@
 // "Edit Model Breakpoint…": VS Code's own box tells no extension what is typed into it, so this one checks by itself.
 
 import * as vscode from "vscode";
+import { knownFilters } from "../debug/filters";
+import type { ToldFilter } from "../debug/toldFilters";
 import { languageServer } from "../language/start";
 import type { ConditionDiagnosticsArguments } from "../protocol/messages";
 import {
@@ -20,11 +22,12 @@ import { type Row, suggestions, TEXTS, type TextKind, verdict } from "./wording"
 /** A breakpoint to edit, or a place that gets one. */
 interface Target {
   name: string;
-  breakpoint: vscode.Breakpoint | undefined;
   kinds: readonly TextKind[];
   /** What the language server is told of where it stands. */
-  stands: Pick<ConditionDiagnosticsArguments, "uri" | "line" | "path" | "phase">;
-  with(texts: Texts): vscode.Breakpoint;
+  stands: Pick<ConditionDiagnosticsArguments, "uri" | "line" | "path" | "phase" | "filter">;
+  texts: Texts;
+  /** Takes the texts in the place of what it had. */
+  set(texts: Texts): void | Promise<void>;
 }
 
 type Item<T> = vscode.QuickPickItem & { value: T };
@@ -40,9 +43,18 @@ export async function editBreakpoint(argument: MenuArgument): Promise<void> {
   }
   const target = await pickTarget(targets);
   const kind = target && (await pickText(target));
-  const text = target && kind && (await askText(target, kind));
+  await edit(target, kind);
+}
+
+/** A function breakpoint whose condition is typed, beginning with `condition`. */
+export async function newBreakpoint(place: string, condition: string): Promise<void> {
+  await edit(functionTarget(place), "condition", condition);
+}
+
+async function edit(target: Target | undefined, kind: TextKind | undefined, start?: string): Promise<void> {
+  const text = target && kind && (await askText(target, kind, start));
   if (target && kind && text !== undefined) {
-    replace(target.breakpoint, target.with({ ...textsOf(target.breakpoint), [kind]: text.trim() }));
+    await target.set({ ...target.texts, [kind]: text.trim() });
   }
 }
 
@@ -55,11 +67,11 @@ function targetsOn(meant: MapLine): Target[] | undefined {
   return placeOn(meant.document.lineAt(meant.line).text) ? [mapTarget(undefined, meant)] : undefined;
 }
 
-/** All breakpoints in maps, and the function breakpoints. */
+/** All breakpoints in maps, the function breakpoints, and the filters of anomalies. */
 async function everyTarget(): Promise<Target[]> {
   const targets = vscode.debug.breakpoints.map(async (breakpoint) => {
     if (breakpoint instanceof vscode.FunctionBreakpoint) {
-      return [functionTarget(breakpoint)];
+      return [functionTarget(breakpoint.functionName, breakpoint)];
     }
     if (!isInMap(breakpoint)) {
       return [];
@@ -68,7 +80,7 @@ async function everyTarget(): Promise<Target[]> {
     const document = await vscode.workspace.openTextDocument(uri);
     return range.start.line < document.lineCount ? [mapTarget(breakpoint, { document, line: range.start.line })] : [];
   });
-  return (await Promise.all(targets)).flat();
+  return [...(await Promise.all(targets)).flat(), ...knownFilters().map(filterTarget)];
 }
 
 function mapTarget(breakpoint: vscode.SourceBreakpoint | undefined, on: MapLine): Target {
@@ -76,23 +88,44 @@ function mapTarget(breakpoint: vscode.SourceBreakpoint | undefined, on: MapLine)
   const place = placeOn(on.document.lineAt(on.line).text)?.written ?? `line ${on.line + 1}`;
   return {
     name: phase === "after" ? `after ${place}` : place,
-    breakpoint,
+    texts: textsOf(breakpoint),
     kinds: ["condition", "hitCondition", "logMessage"],
     stands: { uri: on.document.uri.toString(), line: on.line, ...(phase && { phase }) },
     // Without a column the names in the texts say the phase, which a running session has filled in as a column.
-    with: ({ condition, hitCondition, logMessage }) =>
-      new vscode.SourceBreakpoint(locationOn(on, phase ?? "before"), true, condition, hitCondition, logMessage),
+    set: ({ condition, hitCondition, logMessage }) =>
+      replace(
+        breakpoint,
+        new vscode.SourceBreakpoint(locationOn(on, phase ?? "before"), true, condition, hitCondition, logMessage),
+      ),
   };
 }
 
-function functionTarget(breakpoint: vscode.FunctionBreakpoint): Target {
+function functionTarget(path: string, breakpoint?: vscode.FunctionBreakpoint): Target {
   return {
-    name: breakpoint.functionName,
-    breakpoint,
+    name: path,
+    texts: textsOf(breakpoint),
     kinds: ["condition", "hitCondition"], // the protocol has no log message of a function breakpoint
-    stands: { path: breakpoint.functionName },
-    with: ({ condition, hitCondition }) =>
-      new vscode.FunctionBreakpoint(breakpoint.functionName, true, condition, hitCondition),
+    stands: { path },
+    set: ({ condition, hitCondition }) =>
+      replace(breakpoint, new vscode.FunctionBreakpoint(path, true, condition, hitCondition)),
+  };
+}
+
+/** VS Code lets no extension set a filter's condition: the checked text is copied, to be pasted where it belongs. */
+function filterTarget({ id, label, condition }: ToldFilter): Target {
+  return {
+    name: `filter “${label}”`,
+    texts: condition ? { condition } : {},
+    kinds: ["condition"],
+    stands: { filter: id },
+    set: async (texts) => {
+      await vscode.env.clipboard.writeText(texts.condition ?? "");
+      await vscode.commands.executeCommand("workbench.debug.action.focusBreakpointsView");
+      const what = texts.condition ? "The condition is copied. Paste it" : "Clear the text";
+      void vscode.window.showInformationMessage(
+        `${what} in the Breakpoints view, under the pencil (Edit Condition) of “${label}”: VS Code lets no extension do that.`,
+      );
+    },
   };
 }
 
@@ -107,29 +140,31 @@ async function pickTarget(targets: Target[]): Promise<Target | undefined> {
   }
   const items: Item<Target>[] = targets.map((value) => ({
     label: value.name,
-    description: Object.values(textsOf(value.breakpoint)).join("   "),
+    description: Object.values(value.texts).join("   "),
     value,
   }));
   return (await vscode.window.showQuickPick(items, { title: "Edit a model breakpoint" }))?.value;
 }
 
-async function pickText(target: Target): Promise<TextKind | undefined> {
-  const texts = textsOf(target.breakpoint);
-  const items: Item<TextKind>[] = target.kinds.map((value) => ({
+async function pickText({ kinds, texts, name }: Target): Promise<TextKind | undefined> {
+  if (kinds.length === 1) {
+    return kinds[0];
+  }
+  const items: Item<TextKind>[] = kinds.map((value) => ({
     label: TEXTS[value].label,
     description: texts[value] ?? TEXTS[value].explained,
     value,
   }));
-  return (await vscode.window.showQuickPick(items, { title: `Breakpoint at ${target.name}` }))?.value;
+  return (await vscode.window.showQuickPick(items, { title: `Breakpoint at ${name}` }))?.value;
 }
 
 /** The text that was typed and is right, empty to remove it; undefined when the person gave up. */
-async function askText(target: Target, kind: TextKind): Promise<string | undefined> {
-  const before = textsOf(target.breakpoint)[kind] ?? "";
+async function askText(target: Target, kind: TextKind, start?: string): Promise<string | undefined> {
+  const before = target.texts[kind] ?? "";
   const pick = vscode.window.createQuickPick<vscode.QuickPickItem & { row: Row }>();
-  pick.title = `${TEXTS[kind].label} of the breakpoint at ${target.name}`;
+  pick.title = `${TEXTS[kind].label} of the ${target.stands.filter ? "" : "breakpoint at "}${target.name}`;
   pick.placeholder = TEXTS[kind].example;
-  pick.value = before;
+  pick.value = start ?? before;
   let asked = 0;
   const look = async (): Promise<void> => {
     const number = ++asked;

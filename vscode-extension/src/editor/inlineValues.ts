@@ -4,11 +4,12 @@
 // (`onDidChangeInlineValues` is heard by nobody), and stand at the end of a line, where a map is wider than the window.
 
 import * as vscode from "vscode";
+import type { Anomalies } from "../debug/anomalies";
 import { ask } from "../debug/asking";
 import type { Standing, Stop, Stops } from "../debug/stops";
 import { log } from "../log";
 import type { InlineValue } from "../protocol/messages";
-import { fieldsOf } from "./lines";
+import { fieldsOf, writtenAs } from "./lines";
 import { mapOf } from "./sources";
 import { inlineText, inlineWords, VALUE_WIDTH } from "./wording";
 
@@ -33,8 +34,12 @@ export class InlineValues implements vscode.Disposable {
   #held: Held | undefined;
   #clearing: NodeJS.Timeout | undefined;
 
-  constructor(private readonly stops: Stops) {
+  constructor(
+    private readonly stops: Stops,
+    private readonly anomalies: Anomalies,
+  ) {
     this.#listeners = [
+      anomalies.onDidChange(() => this.#draw()),
       stops.onDidChange((standing) => this.#follow(standing)),
       vscode.window.onDidChangeVisibleTextEditors(() => this.#look()),
       vscode.window.onDidChangeTextEditorVisibleRanges(({ textEditor }) => isMap(textEditor) && this.#look()),
@@ -124,11 +129,13 @@ export class InlineValues implements vscode.Disposable {
 
   #draw(): void {
     const held = this.#held;
+    const place = this.anomalies.present?.place; // beside which it is said what was found
+    const taken = place && writtenAs(place.path);
     for (const editor of vscode.window.visibleTextEditors.filter(isMap)) {
       const isShown = held !== undefined && editor.document.uri.path === held.map.path;
       editor.setDecorations(
         this.#decoration,
-        isShown ? linesIn(editor).flatMap((line) => decorationOf(line, held.values)) : [],
+        isShown ? linesIn(editor).flatMap((line) => decorationOf(line, held.values, taken)) : [],
       );
     }
   }
@@ -177,9 +184,10 @@ function linesIn(editor: vscode.TextEditor): vscode.TextLine[] {
 function decorationOf(
   line: vscode.TextLine,
   values: ReadonlyMap<string, InlineValue | undefined>,
+  taken: string | undefined,
 ): vscode.DecorationOptions[] {
   const fields = fieldsOf(line.text);
-  if (fields === undefined) {
+  if (fields === undefined || fields.place.written === taken) {
     return [];
   }
   const value = values.get(fields.place.written);

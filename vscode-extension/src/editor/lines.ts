@@ -17,6 +17,11 @@ export function placeOn(line: string): Place | undefined {
     : { written, start: indent.length, end: indent.length + written.length };
 }
 
+/** How a map writes the path of a module, or the name of a place of token selection. */
+export function writtenAs(path: string): string {
+  return path === "" ? "." : path.replaceAll(" ", "%20");
+}
+
 /** The place on a line, and where the next field begins, or the line ends: the column behind all paths. */
 export function fieldsOf(line: string): { place: Place; next: number } | undefined {
   const place = placeOn(line);

@@ -77,7 +77,7 @@ export interface Row {
   description: string;
   detail?: string;
   does: "set" | "nothing" | { insert: string };
-  icon: "check" | "error" | "trash" | "info" | "symbol-function" | "symbol-variable" | "symbol-module";
+  icon: "check" | "error" | "trash" | "info" | "history" | "symbol-function" | "symbol-variable" | "symbol-module";
 }
 
 /** What is said of a text before it is set. Its label is the text itself, so that no name is sorted before it. */
@@ -132,4 +132,5 @@ const ICONS: Record<string, Row["icon"]> = {
   function: "symbol-function",
   builtin: "symbol-function",
   module: "symbol-module",
+  threshold: "history",
 };

@@ -1,6 +1,7 @@
 // A panel: a page in an editor tab that follows the stops, asks the debugger, and may do nothing else.
 
 import * as vscode from "vscode";
+import type { Anomalies } from "../debug/anomalies";
 import { ask } from "../debug/asking";
 import type { Standing, Stops } from "../debug/stops";
 import { log } from "../log";
@@ -37,6 +38,7 @@ export class Panel {
     readonly kind: PanelKind,
     private readonly context: vscode.ExtensionContext,
     private readonly stops: Stops,
+    private readonly anomalies: Anomalies,
   ) {}
 
   /** Opens it beside the editor, or brings it to the front; `what` is for panels that show something chosen. */
@@ -67,6 +69,7 @@ export class Panel {
     const listeners = [
       webview.webview.onDidReceiveMessage((message: ToExtension) => this.#hear(message)),
       this.stops.onDidChange((standing) => this.#follow(standing)),
+      this.anomalies.onDidChange((anomaly) => this.#tell({ kind: "anomaly", anomaly })),
     ];
     webview.onDidDispose(() => {
       for (const listener of listeners) {
@@ -87,6 +90,7 @@ export class Panel {
           this.#tell({ kind: "show", what: this.#shown });
         }
         this.#follow(this.stops.standing);
+        this.#tell({ kind: "anomaly", anomaly: this.anomalies.present });
         break;
       case "ask":
         void this.#ask(message);

@@ -1,6 +1,7 @@
 // All panels: a new one adds its kind to this list, its command to package.json, its page to src/webviews/.
 
 import * as vscode from "vscode";
+import type { Anomalies } from "../debug/anomalies";
 import type { Stops } from "../debug/stops";
 import { attention } from "./attention";
 import { generation } from "./generation";
@@ -12,9 +13,9 @@ import { timeline } from "./timeline";
 
 const KINDS: readonly PanelKind[] = [attention, generation, lens, sampling, tensor, timeline];
 
-export function registerPanels(context: vscode.ExtensionContext, stops: Stops): void {
+export function registerPanels(context: vscode.ExtensionContext, stops: Stops, anomalies: Anomalies): void {
   for (const kind of KINDS) {
-    const panel = new Panel(kind, context, stops);
+    const panel = new Panel(kind, context, stops, anomalies);
     context.subscriptions.push(
       vscode.commands.registerCommand(kind.command, (what?: unknown) => panel.show(what)),
       vscode.window.registerWebviewPanelSerializer(panel.viewType, {

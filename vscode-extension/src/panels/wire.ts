@@ -1,5 +1,6 @@
 // What a panel and the extension say to each other. Both sides import it.
 
+import type { Anomaly } from "../debug/explaining";
 import type { Requests, RunToStepArguments } from "../protocol/messages";
 
 /** From the extension to the panel. */
@@ -7,6 +8,8 @@ export type ToPanel =
   | { kind: "stopped"; frameId: number; threadId: number; session: string }
   | { kind: "running" }
   | { kind: "ended" }
+  /** The run stands at an anomaly, or does not any more. Comes after `stopped`. */
+  | { kind: "anomaly"; anomaly: Anomaly | undefined }
   /** What the person asked to be shown, such as a variable; a panel says in its own file what it may be. */
   | { kind: "show"; what: unknown }
   | { kind: "answer"; id: number; body: unknown }

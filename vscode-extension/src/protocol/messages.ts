@@ -248,6 +248,8 @@ export interface ConditionCompletionArguments {
   line?: number;
   /** Name of a function breakpoint: a module path, a glob, a class, an operation, with a prefix or without. */
   path?: string;
+  /** Id of the filter of anomalies whose condition it is, such as `nonFinite`. */
+  filter?: string;
   /** What the column or the prefix asks for; otherwise the names of the text decide. */
   phase?: "after" | "before";
   /** Default: 0. */
@@ -257,7 +259,10 @@ export interface ConditionCompletionArguments {
 /** One of them. */
 export interface ConditionCompletionItem {
   label: string;
-  /** What it is: `integer`, `number`, `text`, `tensor`, `list`, `function`, `module`, `builtin`, `member`, `word`. */
+  /**
+   * What it is: `integer`, `number`, `text`, `tensor`, `list`, `function`, `module`, `builtin`, `member`, `word`;
+   * `threshold`, a whole condition: the filter's own, offered for an empty text.
+   */
   kind: string;
   /** Of what it takes the place of. */
   start: number;
@@ -291,6 +296,8 @@ export interface ConditionDiagnosticsArguments {
   line?: number;
   /** Name of a function breakpoint: a module path, a glob, a class, an operation, with a prefix or without. */
   path?: string;
+  /** Id of the filter of anomalies whose condition it is, such as `nonFinite`. */
+  filter?: string;
   /** What the column or the prefix asks for; otherwise the names of the text decide. */
   phase?: "after" | "before";
 }
@@ -300,7 +307,7 @@ export interface ConditionDiagnosticsResponse {
   diagnostics: ConditionDiagnostic[];
   /** In which the breakpoint stops; missing while something is wrong. */
   phase?: "after" | "before";
-  /** What the breakpoint stands on: `step`, `module`, `operation`, `logits`, `processor`, `sample`. */
+  /** What the breakpoint stands on: `step`, `module`, `operation`, `logits`, `processor`, `sample`; or the filter. */
   place?: string;
 }
 
@@ -345,6 +352,29 @@ export interface EvaluateResponseBody {
   indexedVariables?: number;
   memoryReference?: string;
   valueLocationReference?: number;
+}
+
+/** All that is known of an exception. */
+export interface ExceptionDetails {
+  message?: string;
+  typeName?: string;
+  fullTypeName?: string;
+  evaluateName?: string;
+  stackTrace?: string;
+  innerException?: ExceptionDetails[];
+}
+
+/** The thread that an exception stopped. */
+export interface ExceptionInfoArguments {
+  threadId: number;
+}
+
+/** The exception that stopped the thread. */
+export interface ExceptionInfoResponseBody {
+  exceptionId: string;
+  breakMode: "always" | "never" | "unhandled" | "userUnhandled";
+  description?: string;
+  details?: ExceptionDetails;
 }
 
 /** A breakpoint that the client wants on a name. */
@@ -1329,6 +1359,7 @@ export interface Requests {
   "setFunctionBreakpoints": { arguments: SetFunctionBreakpointsArguments; body: SetFunctionBreakpointsResponseBody };
   "modules": { arguments: ModulesArguments; body: ModulesResponseBody };
   "restartFrame": { arguments: RestartFrameArguments; body: undefined };
+  "exceptionInfo": { arguments: ExceptionInfoArguments; body: ExceptionInfoResponseBody };
 }
 
 /** What it may ask of the language server. */

@@ -3,7 +3,7 @@
 import * as vscode from "vscode";
 import { runToModule } from "../debug/moving";
 import type { Stops } from "../debug/stops";
-import { columnOf, type Phase, placesOf } from "../editor/lines";
+import { columnOf, type Phase, placesOf, writtenAs } from "../editor/lines";
 import { fileOf, mapOf } from "../editor/sources";
 import type { ModuleNode } from "./moduleTree";
 
@@ -15,7 +15,7 @@ async function mapLine(node: ModuleNode): Promise<[vscode.TextDocument, number] 
     return undefined;
   }
   const document = await vscode.workspace.openTextDocument(map);
-  const line = placesOf(document.getText().split("\n")).get(node.path.replaceAll(" ", "%20"));
+  const line = placesOf(document.getText().split("\n")).get(writtenAs(node.path));
   return line === undefined ? undefined : [document, line];
 }
 

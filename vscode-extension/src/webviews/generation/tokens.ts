@@ -66,6 +66,10 @@ export class TokenList {
     this.#shown = shown;
     this.#promptLength = promptLength;
     this.#keepOneTabStop();
+    const focused = this.#spans.indexOf(document.activeElement as HTMLElement);
+    if (focused >= 0) {
+      this.#name(shown[focused]?.position ?? 0, this.#spans[focused] as HTMLElement); // more is known of it now
+    }
   }
 
   /** Scrolls to the present token, unless it is on the screen. */
@@ -94,8 +98,12 @@ export class TokenList {
   #focused(position: number, span: HTMLElement): void {
     this.#current = position;
     this.#keepOneTabStop();
-    span.setAttribute("aria-label", this.listening.speak(position));
+    this.#name(position, span);
     this.listening.look(position, span);
+  }
+
+  #name(position: number, span: HTMLElement): void {
+    span.setAttribute("aria-label", this.listening.speak(position));
   }
 
   #pressed(event: KeyboardEvent): void {

@@ -1,5 +1,6 @@
-// What every page has: a title line, its content, and a word where there is nothing to show.
+// What every page has: a title line, the anomaly at which the run stands, its content, and a word where there is nothing to show.
 
+import { anomalyBanner } from "./anomaly";
 import { type Content, fill, h } from "./dom";
 import "./theme.css";
 
@@ -24,7 +25,7 @@ export function frame(title: string): Frame {
   const message = h("p", { class: "message", hidden: true, role: "alert" });
   const content = h("div", { class: "content" });
   const main = document.getElementById("panel") ?? document.body;
-  fill(main, h("header", {}, h("h1", {}, title), tools), caption, message, content);
+  fill(main, h("header", {}, h("h1", {}, title), tools), anomalyBanner(), caption, message, content);
   return {
     content,
     tools,

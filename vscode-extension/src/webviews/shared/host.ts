@@ -1,5 +1,6 @@
 // A page's side of what is said between a panel and the extension.
 
+import type { Anomaly } from "../../debug/explaining";
 import type { ToExtension, ToPanel } from "../../panels/wire";
 import type { Requests, RunToStepArguments } from "../../protocol/messages";
 
@@ -92,6 +93,14 @@ window.addEventListener("blur", () => {
   }
 });
 
+type AnomalyListener = (anomaly: Anomaly | undefined) => void;
+const anomalyListeners: AnomalyListener[] = [];
+
+/** Calls it when the run stands at an anomaly, and when that is over. */
+export function onAnomaly(listener: AnomalyListener): void {
+  anomalyListeners.push(listener);
+}
+
 /** Begins to follow the stops. Errors of `stopped` are shown in the page; cancelled ones are not. */
 export function follow(panel: Panel, complain: (message: string) => void): void {
   let current = new AbortController();
@@ -124,6 +133,11 @@ export function follow(panel: Panel, complain: (message: string) => void): void 
       case "ended":
         next();
         panel.ended?.();
+        break;
+      case "anomaly":
+        for (const listener of anomalyListeners) {
+          listener(data.anomaly);
+        }
         break;
       case "show":
         panel.show?.(data.what);

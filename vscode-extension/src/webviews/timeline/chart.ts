@@ -2,6 +2,7 @@
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { isAtAnomaly } from "../shared/anomaly";
 import type { Measure } from "../shared/text";
 import { color } from "../shared/theme";
 import type { Bars } from "./rows";
@@ -47,6 +48,10 @@ export class Chart {
 
   wish(step: number | undefined): void {
     this.#wished = step;
+    this.redraw();
+  }
+
+  redraw(): void {
     this.#plot?.redraw(false);
   }
 
@@ -124,7 +129,7 @@ export class Chart {
   /** Behind the bars: the present step. */
   #band(plot: uPlot): void {
     const { present = 0 } = this.#data ?? {};
-    this.#paint(plot, present, color("charts-yellow"), 0.28);
+    this.#paint(plot, present, color(isAtAnomaly() ? "charts-red" : "charts-yellow"), isAtAnomaly() ? 0.45 : 0.28);
   }
 
   #line(plot: uPlot): void {

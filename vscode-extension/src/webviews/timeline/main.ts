@@ -3,6 +3,7 @@
 import { fill, h } from "../shared/dom";
 import { exportButtons } from "../shared/exporting";
 import { frame } from "../shared/frame";
+import { onAnomaly } from "../shared/host";
 import { tableOnDemand } from "../shared/on-demand";
 import { Reading } from "../shared/reading";
 import { choiceOf, highestEntropy } from "../shared/text";
@@ -59,6 +60,7 @@ fill(
 );
 fill(view.content, area, wedge.element, strip.element, readout, legend(), reading.notice, readers.element);
 onThemeChange(() => chart.restyle());
+onAnomaly(() => chart.redraw());
 new ResizeObserver(() => drawWedge()).observe(area);
 
 view.say("Start a model (F5) and stop it, at a breakpoint or with Pause: its steps are shown here, to travel to.");
