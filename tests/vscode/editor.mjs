@@ -80,6 +80,17 @@ function pointOf(element, part) {
   return { x: box.x + box.width / 2, y: box.y + box.height / 2 };
 }
 
+/** In the page: a point of what a style puts before or behind a part of a line. */
+function besideOf(line, text) {
+  const blank = (content) => content.replaceAll("\u00a0", " ");
+  const put = (each, where) => blank(getComputedStyle(each, where).content);
+  const found = [...line.querySelectorAll("*")].find((each) =>
+    ["::before", "::after"].some((where) => put(each, where).includes(text)),
+  );
+  const box = found.getBoundingClientRect();
+  return { x: box.x + Math.min(40, box.width / 2), y: box.y + box.height / 2 };
+}
+
 export class Editor {
   constructor(page, server, pictures) {
     Object.assign(this, { page, server, pictures });
@@ -132,6 +143,29 @@ export class Editor {
   /** It is an `input` in VS Code 1.100, and something of its own in newer ones. */
   #box(row) {
     return row.locator("input[type=checkbox], .monaco-checkbox");
+  }
+
+  async filtersThatAreOn() {
+    await this.#scrollBreakpoints(-1);
+    const rows = await this.page.locator(FILTER).all();
+    const isOn = await Promise.all(
+      rows.map((row) => this.#box(row).evaluate((box) => box.checked ?? box.getAttribute("aria-checked") === "true")),
+    );
+    const texts = await this.filters();
+    return texts.filter((_, at) => isOn[at]);
+  }
+
+  /** Types a condition for a filter into VS Code's own input, below the pencil of its row. */
+  async conditionOfFilter(label, text) {
+    await this.#scrollBreakpoints(-1);
+    const row = this.filter(label);
+    await row.hover();
+    await row.locator(".action-label.codicon-edit").click();
+    const input = this.page.locator(".debug-breakpoints input.input");
+    await input.waitFor();
+    await text(input);
+    await input.press("Enter");
+    await input.waitFor({ state: "hidden" });
   }
 
   /** The row of a filter of anomalies, above the breakpoints. */
@@ -297,6 +331,21 @@ export class Editor {
     }, `a hover over ${part}`);
   }
 
+  /** What is shown of what stands beside a line, put there by the extension, when the pointer rests on it. */
+  async hoverBeside(file, line, part) {
+    const widget = this.page
+      .locator(".monaco-editor .monaco-hover:visible")
+      .filter({ hasNot: this.page.locator(".debug-hover-widget") });
+    return until(async () => {
+      const found = await (await this.#line(file, line)).evaluate(besideOf, part);
+      await this.page.mouse.move(WINDOW.width - 40, WINDOW.height - 5);
+      await widget.first().waitFor({ state: "hidden" });
+      await this.page.mouse.move(found.x, found.y);
+      await widget.first().waitFor({ timeout: 3000 });
+      return plain(await widget.first().innerText());
+    }, `a hover over ${part}`);
+  }
+
   /** Types into an input that the extension has opened, and leaves it open. */
   async type(text, title) {
     const widget = this.page.locator(".quick-input-widget").filter({ hasText: title });
@@ -306,6 +355,10 @@ export class Editor {
   async functionBreakpoint(name) {
     await this.command("Add Function Breakpoint");
     const input = this.page.locator(".debug-breakpoints input.input");
+    await until(async () => {
+      await this.#scrollBreakpoints(1); // the editor does not, and it is the last row
+      return input.isVisible();
+    }, "the input of a function breakpoint");
     await input.fill(name);
     await input.press("Enter");
     await until(async () => (await this.breakpoints()).some((row) => row.includes(name)), `a breakpoint at ${name}`);

@@ -29,7 +29,7 @@ export interface Wish {
 const SELECTION: Record<string, (value: string) => string> = {
   token: (value) => `text == ${value}`,
   id: (value) => `token == ${value}`,
-  probability: (value) => `prob < ${rounded(value)}`,
+  probability: (value) => `prob < ${Number(rounded(value)) < 1 ? rounded(value) : 0.5}`,
   entropy: (value) => `entropy > ${rounded(value)}`,
   logits: () => "logits.max() > 30",
 };

@@ -1,7 +1,8 @@
 // What there is in the debug view and the status bar.
 
-import type * as vscode from "vscode";
+import * as vscode from "vscode";
 import type { Stops } from "../debug/stops";
+import { showBreakpointCosts } from "./costs";
 import { registerModuleActions } from "./moduleActions";
 import { ModulesView } from "./modules";
 import { registerStatus } from "./status";
@@ -9,7 +10,7 @@ import { registerStatus } from "./status";
 export function registerViews(context: vscode.ExtensionContext, stops: Stops): void {
   const modules = new ModulesView(stops);
   modules.register();
-  context.subscriptions.push(modules);
+  context.subscriptions.push(modules, vscode.commands.registerCommand("llm.showBreakpointCosts", showBreakpointCosts));
   registerModuleActions(context, stops);
   registerStatus(context, stops);
 }

@@ -4,6 +4,7 @@ import * as vscode from "vscode";
 import { ask } from "../debug/asking";
 import type { Standing, Stops } from "../debug/stops";
 import { log } from "../log";
+import { totalCost } from "./costText";
 import { statusRows, statusText } from "./statusText";
 
 const LEFT_OF_LANGUAGE = 100;
@@ -26,11 +27,12 @@ export class StatusItem implements vscode.Disposable {
       const { session, threadId } = standing.stop;
       const status = await ask(session, "llm/status", {}, source.token);
       const where = await ask(session, "llm/generation", { threadId, count: 0 }, source.token);
+      const costs = totalCost(await ask(session, "llm/breakpointCosts", {}, source.token));
       if (!source.token.isCancellationRequested) {
         const item = this.#made();
         item.text = `$(debug-alt) ${statusText(status, where)}`;
         item.tooltip = new vscode.MarkdownString(
-          statusRows(status, where)
+          [...statusRows(status, where), ...(costs ? [["breakpoints", costs]] : [])]
             .map(([name, value]) => `- ${name}: ${value}`)
             .join("\n"),
         );
