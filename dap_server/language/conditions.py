@@ -84,7 +84,9 @@ def _threshold(asked: ConditionCompletionArguments) -> list[ConditionCompletionI
     if filter is None or filter.condition is None or asked.text.strip():
         return []
     return [
-        ConditionCompletionItem(filter.condition, "threshold", 0, len(asked.text), "the filter's own", filter.description)
+        ConditionCompletionItem(
+            filter.condition, "threshold", 0, len(asked.text), "the filter's own", filter.description
+        )
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pygls.exceptions import JsonRpcException
 
+from dap_server.conditions.filters import FILTERS
 from tests.language.client import MAP_URI, Editor
 from tests.language.maps import ATLAS, line_of
 
@@ -149,3 +150,22 @@ def test_wrong_arguments_are_an_error_that_names_the_field(
 ) -> None:
     with pytest.raises(JsonRpcException, match=re.escape(said)):
         editor.ask(method, **fields)
+
+
+def test_the_condition_of_a_filter_has_names_of_its_own(editor: Editor) -> None:
+    assert diagnose(editor, "nans > 3", filter="nonFinite") == ([], "after")
+    [(piece, message)], _ = diagnose(editor, "cuont > 3", filter="nonFinite")
+    assert piece == "cuont"
+    assert "'count'" in message
+    [(piece, _)], _ = diagnose(editor, "growth > 3", filter="nonFinite")
+    assert piece == "growth"
+    assert editor.ask("llm/conditionDiagnostics", text="count > 3", filter="nonFinite").place == "nonFinite"
+
+
+def test_an_empty_condition_of_a_filter_is_offered_the_filters_own(editor: Editor) -> None:
+    first, *others = editor.ask("llm/conditionCompletion", text="", filter="residual").items
+    assert (first.label, first.kind, first.start, first.end) == (FILTERS["residual"].condition, "threshold", 0, 0)
+    assert "growth" in {item.label for item in others}
+    assert "threshold" not in {
+        item.kind for item in editor.ask("llm/conditionCompletion", text="g", filter="residual").items
+    }

@@ -42,7 +42,7 @@ test("an anomaly has a label, a place, and the way back", () => {
 test("beside its line it is said without the place and the reason, and no word is cut", () => {
   const anomaly = { id: "nonFinite", label: "Non-finite values", text: TEXT, origins: [], place: WHERE };
   assert.equal(shortText(anomaly, 90), "NaN: 6 of 1,152 values of float32, first at [0, 0, 3]");
-  assert.equal(shortText(anomaly, 31), "NaN: 6 of 1,152 values of…");
+  assert.equal(shortText(anomaly, 31), "NaN: 6 of 1,152 values…");
   assert.equal(shortText({ ...anomaly, text: "Low confidence: entropy 8" }, 40), "Low confidence: entropy 8");
   assert.equal(shortText({ ...anomaly, text: "" }, 40), "Non-finite values");
   const raised = { ...anomaly, text: "ValueError in model.layers.4.mlp (LlamaMLP) in step 3: bad shape" };
@@ -96,7 +96,7 @@ test("costs are told with the dearest first", () => {
     {
       label: "Non-finite values",
       description: "< 0.1 % of a token's time · 8 µs",
-      detail: "84 places · judged once a step · evaluated 0 times",
+      detail: "84 places · judged once a step · not evaluated yet",
     },
   ]);
   assert.equal(totalCost(body), "4.01 ms a token, 25.1 % of its time");

@@ -59,6 +59,8 @@ export default async function ({ editor, folder, step, measure, python }) {
     assert.match(hover, /Non-finite values/);
     assert.match(hover, /The way back/);
     assert.match(hover, /addmm|linear|mm/);
+    const box = await editor.textBox(MAP, `${WHERE} `);
+    await editor.picture("anomaly", editor.part({ x: box.x - 150, y: box.y - 230, width: 1000, height: 330 }));
   });
 
   await step("the Timeline marks the step and the layer in red, and says the same", async () => {
@@ -71,9 +73,7 @@ export default async function ({ editor, folder, step, measure, python }) {
       .getByText(/has NaN at \[3, 5\]/)
       .last()
       .waitFor();
-    await editor.section("Watch Section", false);
-    await until(async () => (await editor.textBox(MAP, `${WHERE} `)).x > 0, "the path to be in sight");
-    await editor.picture("anomaly", editor.part({ x: 0, y: 380, width: 1440, height: 520 }));
+    await editor.picture("anomaly-timeline", editor.panelTop(480));
     await banner.getByText("The way back").click();
     await editor.close("Timeline");
   });
@@ -110,8 +110,8 @@ export default async function ({ editor, folder, step, measure, python }) {
   });
 
   await step("a filter's condition is checked while it is typed", async () => {
-    await editor.command("LLM: Edit Model Breakpoint…");
-    await editor.answer(FILTER, { row: FILTER, title: "Edit a model breakpoint" });
+    await editor.command("LLM: Edit the Condition of a Filter…");
+    await editor.answer(FILTER, { row: FILTER, title: "Edit a filter" });
     await input.getByText("count > 0").first().waitFor();
     await editor.type("cuont > 3", FILTER);
     await input.getByText("did you mean 'count'").waitFor();
@@ -131,6 +131,7 @@ export default async function ({ editor, folder, step, measure, python }) {
     await until(async () => (await editor.filters())[0] === `${FILTER} nans > 1000`, "the condition beside the filter");
     await editor.press("continue");
     await editor.frame("end");
+    await editor.goToLine(line);
     assert.doesNotMatch(await editor.lineText(MAP, `${WHERE} `), /⚠/);
   });
 
@@ -151,9 +152,9 @@ export default async function ({ editor, folder, step, measure, python }) {
     await editor.page.keyboard.press("Escape");
   });
 
-  await step("without the condition the filter stops again", async () => {
-    await editor.conditionOfFilter(FILTER, (box) => box.fill(""));
-    await until(async () => (await editor.filters())[0] === FILTER, "no condition");
+  await step("with a lower threshold the filter stops again", async () => {
+    await editor.conditionOfFilter(FILTER, (box) => box.fill("nans > 0"));
+    await until(async () => (await editor.filters())[0] === `${FILTER} nans > 0`, "the condition beside the filter");
     await editor.press("restart");
     await editor.stoppedAt(`${WHERE} (after)`, 60_000);
   });

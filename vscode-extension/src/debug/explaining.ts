@@ -58,7 +58,7 @@ export function shortText({ label, text, place }: Anomaly, most: number): string
   }
   const cut = words.slice(0, most - 1);
   const end = cut.lastIndexOf(" ");
-  return `${end > most / 2 ? cut.slice(0, end) : cut}…`;
+  return `${(end > most / 2 ? cut.slice(0, end) : cut).replace(/,? (of|in|at|and|the|first)$/, "")}…`;
 }
 
 /** `… in what PATH (Class) returns in step 3: ` and the like. */

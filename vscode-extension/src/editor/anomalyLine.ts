@@ -58,9 +58,9 @@ export class AnomalyLine implements vscode.Disposable {
     const contentText = `⚠ ${shortText(anomaly, VALUE_WIDTH - 3)}`.replaceAll(" ", "\u00a0");
     const color = new vscode.ThemeColor("editorError.foreground");
     return [
+      { range: document.lineAt(line).range, hoverMessage: explained(anomaly) }, // nothing rests on an empty range
       {
         range: new vscode.Range(line, at, line, at),
-        hoverMessage: explained(anomaly),
         renderOptions: { before: { contentText, color, width: `${VALUE_WIDTH}ch` } },
       },
     ];

@@ -41,7 +41,21 @@ export async function editBreakpoint(argument: MenuArgument): Promise<void> {
     );
     return;
   }
-  const target = await pickTarget(targets);
+  await pickAndEdit(targets);
+}
+
+/** Of the filters of anomalies alone. */
+export async function editFilter(): Promise<void> {
+  const filters = knownFilters().map(filterTarget);
+  if (filters.length === 0) {
+    void vscode.window.showInformationMessage("Start a model (F5): then the filters that its debugger has are known.");
+    return;
+  }
+  await pickAndEdit(filters, "Edit a filter");
+}
+
+async function pickAndEdit(targets: Target[], title = "Edit a model breakpoint"): Promise<void> {
+  const target = await pickTarget(targets, title);
   const kind = target && (await pickText(target));
   await edit(target, kind);
 }
@@ -134,7 +148,7 @@ function textsOf(breakpoint: vscode.Breakpoint | undefined): Texts {
   return { ...(condition && { condition }), ...(hitCondition && { hitCondition }), ...(logMessage && { logMessage }) };
 }
 
-async function pickTarget(targets: Target[]): Promise<Target | undefined> {
+async function pickTarget(targets: Target[], title: string): Promise<Target | undefined> {
   if (targets.length === 1) {
     return targets[0];
   }
@@ -143,7 +157,7 @@ async function pickTarget(targets: Target[]): Promise<Target | undefined> {
     description: Object.values(value.texts).join("   "),
     value,
   }));
-  return (await vscode.window.showQuickPick(items, { title: "Edit a model breakpoint" }))?.value;
+  return (await vscode.window.showQuickPick(items, { title }))?.value;
 }
 
 async function pickText({ kinds, texts, name }: Target): Promise<TextKind | undefined> {

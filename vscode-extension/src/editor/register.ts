@@ -7,7 +7,7 @@ import { AnomalyLine } from "./anomalyLine";
 import { registerBreakpoints } from "./breakpoints";
 import { breakWhenVariable } from "./breakWhen";
 import type { Chosen } from "./breakWhenText";
-import { editBreakpoint } from "./editing";
+import { editBreakpoint, editFilter } from "./editing";
 import { PATH_UNDER_POINTER } from "./hovers";
 import { InlineValues } from "./inlineValues";
 import { registerMapCommands } from "./mapCommands";
@@ -23,6 +23,7 @@ export function registerEditor(context: vscode.ExtensionContext, stops: Stops, a
     vscode.languages.registerEvaluatableExpressionProvider({ language: "llmmap" }, PATH_UNDER_POINTER),
     vscode.commands.registerCommand("llm.breakWhen", (chosen?: Chosen) => breakWhenVariable(stops, chosen)),
     vscode.commands.registerCommand("llm.editBreakpoint", editBreakpoint),
+    vscode.commands.registerCommand("llm.editFilter", editFilter),
     vscode.commands.registerCommand("llm.openMap", () => openMap(stops)),
     vscode.commands.registerTextEditorCommand("llm.showTensorHere", showTensorHere),
   );

@@ -41,9 +41,11 @@ function price(cost: BreakpointCost): string {
 }
 
 function manner({ places, judged, why, evaluations = 0 }: BreakpointCost): string {
-  const on = places === 1 ? "1 place" : `${places.toLocaleString("en")} places`;
-  const times = evaluations === 1 ? "evaluated once" : `evaluated ${evaluations.toLocaleString("en")} times`;
-  return [on, why ? `judged ${judged}: ${why}` : `judged ${judged}`, times].join(" · ");
+  const on = places === 1 ? "1 place" : places > 0 && `${places.toLocaleString("en")} places`;
+  const count = evaluations.toLocaleString("en");
+  const times =
+    evaluations === 0 ? "not evaluated yet" : evaluations === 1 ? "evaluated once" : `evaluated ${count} times`;
+  return [on, why ? `judged ${judged}: ${why}` : `judged ${judged}`, times].filter(Boolean).join(" · ");
 }
 
 function percent(share: number): string {

@@ -101,7 +101,7 @@ export class Chart {
       cursor: { show: false },
       padding: [8, 0, 0, 0],
       scales: {
-        x: { time: false, range: (_, min, max) => [Math.min(0, min ?? 0) - 0.5, (max ?? 0) + 0.5] },
+        x: { time: false, range: ({ data }) => [-0.5, Math.max(data[0].length, 1) - 0.5] },
         y: { range: [0, measure === "probability" ? 1 : scale] },
       },
       axes: [
