@@ -60,7 +60,7 @@ export default async function ({ editor, folder, step, measure, python }) {
     assert.match(hover, /The way back/);
     assert.match(hover, /addmm|linear|mm/);
     const box = await editor.textBox(MAP, `${WHERE} `);
-    await editor.picture("anomaly", editor.part({ x: box.x - 150, y: box.y - 230, width: 1000, height: 330 }));
+    await editor.picture("anomaly", editor.part({ x: box.x - 150, y: box.y - 230, width: 1075, height: 330 }));
   });
 
   await step("the Timeline marks the step and the layer in red, and says the same", async () => {

@@ -9,6 +9,8 @@ import type { Bars } from "./rows";
 
 const HEIGHT = 150;
 const AXIS = 52;
+/** The scale has room for so many steps, so that the first one is a bar and no wall. */
+const FEWEST = 4;
 
 export interface ChartData {
   rows: Bars;
@@ -101,7 +103,7 @@ export class Chart {
       cursor: { show: false },
       padding: [8, 0, 0, 0],
       scales: {
-        x: { time: false, range: ({ data }) => [-0.5, Math.max(data[0].length, 1) - 0.5] },
+        x: { time: false, range: ({ data }) => [-0.5, Math.max(data[0].length, FEWEST) - 0.5] },
         y: { range: [0, measure === "probability" ? 1 : scale] },
       },
       axes: [
