@@ -166,6 +166,14 @@ export default async function ({ editor, folder, step, measure, python }) {
     await editor.page.locator(".exception-widget").waitFor({ state: "detached" });
   });
 
+  await step("a breakpoint on a name is set without scrolling past the filters", async () => {
+    await editor.goToLine(1);
+    await editor.command("LLM: Edit Model Breakpoint…");
+    await editor.answer("New", { row: "New breakpoint on a name", title: "Edit a model breakpoint" });
+    await editor.answer("*.layers.2", { title: "Name of the new breakpoint" });
+    await until(async () => (await editor.breakpoints()).some((row) => row.includes("*.layers.2")), "the breakpoint");
+  });
+
   await step("stopping ends the session", async () => {
     await editor.press("stop");
     await editor.ended();

@@ -34,14 +34,7 @@ type Item<T> = vscode.QuickPickItem & { value: T };
 
 export async function editBreakpoint(argument: MenuArgument): Promise<void> {
   const meant = await meantLine(argument);
-  const targets = (meant && targetsOn(meant)) ?? (await everyTarget());
-  if (targets.length === 0) {
-    void vscode.window.showInformationMessage(
-      "There is no breakpoint to edit: put the cursor on a module's line in a model map, or add a function breakpoint.",
-    );
-    return;
-  }
-  await pickAndEdit(targets);
+  await pickAndEdit((meant && targetsOn(meant)) ?? [...(await everyTarget()), ON_A_NAME]);
 }
 
 /** Of the filters of anomalies alone. */
@@ -56,6 +49,10 @@ export async function editFilter(): Promise<void> {
 
 async function pickAndEdit(targets: Target[], title = "Edit a model breakpoint"): Promise<void> {
   const target = await pickTarget(targets, title);
+  if (target?.kinds.length === 0) {
+    await target.set({});
+    return;
+  }
   const kind = target && (await pickText(target));
   await edit(target, kind);
 }
@@ -124,6 +121,24 @@ function functionTarget(path: string, breakpoint?: vscode.FunctionBreakpoint): T
       replace(breakpoint, new vscode.FunctionBreakpoint(path, true, condition, hitCondition)),
   };
 }
+
+/** VS Code's own input for a new one stands below all filters, where it is mostly out of sight. */
+const ON_A_NAME: Target = {
+  name: "New breakpoint on a name…",
+  kinds: [],
+  stands: {},
+  texts: {},
+  set: async () => {
+    const name = await vscode.window.showInputBox({
+      title: "Name of the new breakpoint",
+      placeHolder: "*.layers.3, after:model.layers.3.mlp, LlamaMLP, step, logits, sample",
+      prompt: "A module path, a glob, a class, or a place of token selection",
+    });
+    if (name?.trim()) {
+      replace(undefined, new vscode.FunctionBreakpoint(name.trim()));
+    }
+  },
+};
 
 /** VS Code lets no extension set a filter's condition: the checked text is copied, to be pasted where it belongs. */
 function filterTarget({ id, label, condition }: ToldFilter): Target {
