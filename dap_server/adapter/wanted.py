@@ -123,7 +123,7 @@ def of_filter(id: str, condition: str | None) -> Wanted:
         problem = f"no filter '{id}'{did_you_mean(id, FILTERS)}"
     elif condition is not None:
         try:
-            check(parse_condition(condition), filter.id, PLACES_OF[filter.id][1])
+            check(parse_condition(condition, filter.id), filter.id, PLACES_OF[filter.id][1])
         except ConditionError as error:
             problem = str(error)
     return Wanted("exception", id, id, condition=condition, problem=problem)

@@ -41,7 +41,7 @@ def complete(
     phase: Phase | None = None,
     kind: TextKind = "condition",
 ) -> list[Completion]:
-    """What begins as the word before the column (from 1) does: the names of the place first.
+    """What begins as the word before the column (from 1) does: the names of the place first, of a filter its own.
 
     Nothing inside of strings and comments, and nothing in a log message outside of braces.
     """
@@ -69,7 +69,9 @@ def complete(
 
 def _known(place: PlaceKind | None, phase: Phase | None) -> list[str]:
     found = [name for name in NAMES if missing(NAMES[name], place, phase) is None]
-    return found if place is not None else [name for name in found if NAMES[name].is_of_places]
+    if place is None:
+        return [name for name in found if NAMES[name].is_of_places]
+    return sorted(found, key=lambda name: NAMES[name].is_of_places)
 
 
 def _members(before: list[Token]) -> list[str]:

@@ -21,5 +21,5 @@ def diagnose(
         except ConditionError as error:
             return [Problem(error.column, error.end_column, error.message)]
         return []
-    read, found = read_log_message(text) if kind == "log" else read_condition(text)
+    read, found = read_log_message(text) if kind == "log" else read_condition(text, place)
     return found if read is None else sorted(problems(read.uses, place, phase))

@@ -13,7 +13,7 @@ from dap_server.conditions.deferred.deferring import Logic, deferred_code
 from dap_server.conditions.deferred.reserved import FILE, LOGIC, PLACE
 from dap_server.conditions.errors import ConditionError, Problem, TextKind, error_of
 from dap_server.conditions.mistakes import explain, unreadable, warned
-from dap_server.conditions.names import BUILTINS, LIBRARIES, NAMES
+from dap_server.conditions.names import BUILTINS, LIBRARIES, NAMES, PlaceKind
 from dap_server.conditions.positions import Positions, Span
 from dap_server.conditions.rules import Reader, Use
 
@@ -98,20 +98,22 @@ class Condition:
         return error_of(span.problem(raised(error) + hint), self.source, self.kind)
 
 
-def parse_condition(text: str) -> Condition:
-    """Raises ConditionError with what is wrong and where."""
-    condition, problems = read_condition(text)
+def parse_condition(text: str, place: PlaceKind | None = None) -> Condition:
+    """Raises ConditionError with what is wrong and where; `place` says which names to offer then."""
+    condition, problems = read_condition(text, place)
     if condition is None:
         raise error_of(problems[0], text)
     return condition
 
 
-def read_condition(text: str) -> tuple[Condition | None, list[Problem]]:
+def read_condition(text: str, place: PlaceKind | None = None) -> tuple[Condition | None, list[Problem]]:
     """The same, with everything that is wrong, in the order of the text. There is a condition if nothing is."""
-    return read_expression(text, 0, len(text), "condition")
+    return read_expression(text, 0, len(text), "condition", place)
 
 
-def read_expression(text: str, start: int, end: int, kind: TextKind) -> tuple[Condition | None, list[Problem]]:
+def read_expression(
+    text: str, start: int, end: int, kind: TextKind, place: PlaceKind | None = None
+) -> tuple[Condition | None, list[Problem]]:
     """The part of a text between two offsets; columns are those of the whole text."""
     if (problem := unreadable(text, start, end)) is not None:
         return None, [problem]
@@ -122,7 +124,7 @@ def read_expression(text: str, start: int, end: int, kind: TextKind) -> tuple[Co
     positions = Positions(source, offset)
     try:
         tree = ast.parse(source, FILE, "eval")
-        reader = Reader(positions)
+        reader = Reader(positions, place)
         reader.read(tree.body, is_test=kind == "condition")
         if reader.problems:
             return None, sorted(reader.problems)

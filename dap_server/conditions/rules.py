@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dap_server.conditions.comparisons import Wrong, alternative_problems, comparison_problems, test_problems
 from dap_server.conditions.errors import Problem
-from dap_server.conditions.names import BUILTINS, NAMES, Name
+from dap_server.conditions.names import BUILTINS, NAMES, Name, PlaceKind
 from dap_server.conditions.positions import Positions, Span
 from dap_server.protocol.errors import did_you_mean
 
@@ -33,7 +33,6 @@ _STATEMENT_LIKE: dict[type[ast.AST], str] = {
     ast.Yield: "'yield' has no meaning here: write the value itself",
     ast.YieldFrom: "'yield' has no meaning here: write the value itself",
 }
-_NAMED = [name for name, known in NAMES.items() if known.is_of_places]
 _LITERALS = (ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.JoinedStr)
 _CONTAINERS = (*_LITERALS, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -54,11 +53,13 @@ class Reader(ast.NodeVisitor):
         problems: what is wrong.
     """
 
-    def __init__(self, positions: Positions) -> None:
+    def __init__(self, positions: Positions, place: PlaceKind | None = None) -> None:
+        """Names of a filter are offered only where `place` is that filter."""
         self.uses: list[Use] = []
         self.free: set[ast.Name] = set()
         self.problems: list[Problem] = []
         self._positions = positions
+        self._offered = [name for name, known in NAMES.items() if known.is_of_places or place in known.where]
         self._bound: frozenset[str] = frozenset()
         self._formatted: ast.JoinedStr | None = None
 
@@ -85,8 +86,8 @@ class Reader(ast.NodeVisitor):
         elif name in _REFUSED:
             self._refuse(node, _REFUSED[name])
         elif name not in BUILTINS:
-            hint = did_you_mean(name, [*NAMES, *BUILTINS])
-            self._refuse(node, f"no name '{name}' here{hint or ': the names are ' + ', '.join(_NAMED)}")
+            hint = did_you_mean(name, [*self._offered, *BUILTINS])
+            self._refuse(node, f"no name '{name}' here{hint or ': the names are ' + ', '.join(self._offered)}")
 
     def visit_Call(self, node: ast.Call) -> None:
         name = self._name_of(node.func)

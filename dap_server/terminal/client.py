@@ -111,17 +111,18 @@ class Client(Requests, Waits):
     ) -> Reply[msgspec.Raw]:
         """`start` without waiting for the model: gives the pending answer to `launch`.
 
-        `configure` sets the breakpoints instead, when the adapter takes them.
+        The filters of anomalies that are on by default are switched on. `configure` sets breakpoints and filters
+        instead, when the adapter takes them.
         """
         self.initialize()
         launched = self.launch(**options)
         self.wait_for("initialized", unless=launched)
         if configure is None:
             self.set_function_breakpoints(*breakpoints)
+            if filters := self.capabilities.exception_breakpoint_filters:
+                self.set_exception_breakpoints(*(each.filter for each in filters if each.default))
         else:
             configure()
-        if self.capabilities.exception_breakpoint_filters:
-            self.set_exception_breakpoints()
         self.configuration_done()
         return launched
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from dap_server.conditions import TextKind, complete, place_of
+from dap_server.conditions import FILTERS, TextKind, complete, place_of
+from dap_server.conditions import Completion as Proposal
+from dap_server.conditions.names import PLACES_OF
 from dap_server.modelmap.patterns import PatternError, parse_pattern
 from dap_server.protocol.errors import RequestError
-from dap_server.terminal import paths
+from dap_server.terminal import filters, paths
 from dap_server.terminal.breakpoints import clauses
 from dap_server.terminal.commands.moving import path_of
 from dap_server.terminal.commands.table import COMMANDS
@@ -51,6 +54,9 @@ class DebuggerCompleter(Completer):
         command = COMMANDS.get(word)
         if command is not None and command.name == "break" and _said(argument):
             yield from _conditions(argument)
+        elif command is not None and command.name == "catch":
+            names, condition = filters.clauses(argument.lstrip())
+            yield from self._filters(names) if condition is None else _threshold(names.strip(), condition)
         elif command is not None and command.name in self._of:
             argument = argument.lstrip()
             yield from _starting(argument, dict.fromkeys(self._of[command.name](argument)))
@@ -90,6 +96,19 @@ class DebuggerCompleter(Completer):
         targets = debugger.client.step_in_targets(debugger.frame.id) if debugger.selected == 0 else []
         yield from (*running, *map(path_of, targets), *PLACES)
 
+    def _filters(self, typed: str) -> Iterator[Completion]:
+        """The filters, those that are on behind `off`; then what may follow them."""
+        known, on = self._debugger.filters.known, self._debugger.filters.on
+        word = re.split(r"[\s,]", typed)[-1]
+        before = re.findall(r"[^\s,]+", typed.removesuffix(word))
+        is_off = before[:1] == [filters.OFF]
+        for each in known:
+            is_offered = each.filter not in before and (not is_off or each.filter in on)
+            if is_offered and each.filter.lower().startswith(word.lower()):
+                yield Completion(each.filter, -len(word), display_meta=each.description or "")
+        words = () if is_off else ("if", filters.OFF) if before else (filters.OFF, filters.ALL)
+        yield from _starting(word, words)
+
 
 def _said(argument: str) -> str:
     """The word whose text is typed: `if`, `hits`, `log`; empty while it is the name."""
@@ -105,7 +124,18 @@ def _conditions(argument: str) -> Iterator[Completion]:
         place, phase = place_of(pattern), pattern.phase
     except PatternError:  # a line of a map
         place, phase = None, None
-    for found in complete(text, len(text) + 1, place, phase, _KINDS[word]):
+    yield from _named(complete(text, len(text) + 1, place, phase, _KINDS[word]), text)
+
+
+def _threshold(filter: str, text: str) -> Iterator[Completion]:
+    """What the condition of a filter may say at the end of what is typed."""
+    if filter in FILTERS:
+        place = FILTERS[filter].id
+        yield from _named(complete(text, len(text) + 1, place, PLACES_OF[place][1]), text)
+
+
+def _named(proposals: Iterable[Proposal], text: str) -> Iterator[Completion]:
+    for found in proposals:
         yield Completion(found.label, found.column - 1 - len(text), display_meta=found.documentation)
 
 

@@ -15,10 +15,11 @@ from dap_server.protocol.errors import RequestError
 from dap_server.protocol.events import BreakpointEventBody, StoppedEventBody
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.types import Breakpoint, FunctionBreakpoint, StackFrame
-from dap_server.terminal import render
+from dap_server.terminal import anomalies, render
 from dap_server.terminal.breakpoints import LineBreakpoint, Wanted, file_of, read, wanted
 from dap_server.terminal.client import Client
 from dap_server.terminal.errors import CommandError, SessionEnded
+from dap_server.terminal.filters import Filters
 from dap_server.terminal.inbox import Arrival
 from dap_server.terminal.screen import Screen
 from dap_server.wire.reply import Reply
@@ -35,6 +36,7 @@ class Debugger:
         has_more_frames: whether there are some below them.
         selected: index of the frame that commands look at.
         breakpoints: as the user set them, and `states` what became of each.
+        filters: of anomalies, which stop the run too.
     """
 
     def __init__(self, client: Client, screen: Screen) -> None:
@@ -46,6 +48,7 @@ class Debugger:
         self.stopped: StoppedEventBody | None = None
         self.breakpoints: list[Wanted] = []
         self.states: list[Breakpoint] = []
+        self.filters = Filters(client)
         self.is_over = False
         self._is_running = False
         self._was_interrupted = False
@@ -55,6 +58,12 @@ class Debugger:
     @property
     def is_stopped(self) -> bool:
         return self.stopped is not None and not self.is_over
+
+    @property
+    def caught(self) -> str | None:
+        """The filter that has stopped it, where the adapter can say more of that."""
+        is_told = self.client.capabilities.supports_exception_info_request
+        return self.filters.caught_by(self.stopped) if self.is_stopped and self.stopped and is_told else None
 
     @property
     def frame(self) -> StackFrame:
@@ -77,16 +86,21 @@ class Debugger:
         if not getattr(self.client.capabilities, capability):
             raise CommandError(f"'{command}' is not supported by this adapter")
 
-    def start(self, breakpoints: Sequence[str], options: dict[str, Any]) -> None:
-        """Launches with breakpoints as `break` takes them, and waits for the first stop or the end.
+    def start(self, breakpoints: Sequence[str], options: dict[str, Any], filters: Sequence[str] = ()) -> None:
+        """Launches, with breakpoints and filters as `break` and `catch` take them; waits for the first stop or the end.
 
         Raises:
             RequestError: the launch failed.
-            CommandError: a breakpoint cannot be.
+            CommandError: a breakpoint or a filter cannot be.
         """
         self.options = options
         first = [new for typed in breakpoints for new in wanted(read(typed), lambda: None)]
-        self._settle(self.client.begin(configure=lambda: self.set_breakpoints(first), **options))
+
+        def configure() -> None:
+            self.set_breakpoints(first)
+            self.filters.begin(filters)
+
+        self._settle(self.client.begin(configure=configure, **options))
 
     def resume(self, request: Callable[[], None]) -> None:
         """Sends a request that lets the model run, and shows what happens until it stops again or ends."""
@@ -234,13 +248,20 @@ class Debugger:
         self.show_stop()
 
     def show_stop(self) -> None:
-        """Where it stands, and why, in one line."""
+        """Where it stands, and why, in one line; of an anomaly, what it is and where it comes from."""
         assert self.stopped is not None
         pairs = zip(self.breakpoints, self.states, strict=True)
         names = {state.id: breakpoint.name for breakpoint, state in pairs if state.id is not None}
-        self.screen.show(render.stop_line(self.stopped, self.frames, names))
+        label = None if self.caught is None else self.filters.label(self.caught)
+        self.screen.show(render.stop_line(self.stopped, self.frames, names, label))
+        if self.caught is not None:
+            self.screen.show(anomalies.anomaly(self.client.exception_info()))
 
     def _breakpoint_changed(self, change: BreakpointEventBody) -> None:
+        if (filter := self.filters.change(change)) is not None:
+            if not change.breakpoint.verified and change.breakpoint.message:
+                self.screen.show(render.note(f"catch {filter}: {change.breakpoint.message}"))
+            return
         for i, state in enumerate(self.states):
             if state.id is None or state.id == change.breakpoint.id:
                 self.states[i] = change.breakpoint

@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
             return 1
     elif args.script == "-" or not sys.stdin.isatty():
         lines = _lines_of_stdin()
-    return debug(options, args.breakpoints, lines, runs_to_end=args.script is None)
+    return debug(options, args.breakpoints, lines, runs_to_end=args.script is None, filters=args.filters)
 
 
 def debug(
@@ -44,11 +44,13 @@ def debug(
     lines: Iterable[str] | None = None,
     runs_to_end: bool = False,
     introduction: str = INTRODUCTION,
+    filters: Sequence[str] = (),
 ) -> int:
     """One session.
 
     Args:
         options: fields of `LaunchArguments`.
+        filters: of anomalies, as `catch` takes them.
         lines: commands to play; None for a person at a terminal.
         runs_to_end: after the last line, instead of ending the session where it stands.
     """
@@ -56,7 +58,7 @@ def debug(
     with Client.spawn() as client:
         debugger = Debugger(client, screen)
         try:
-            debugger.start(breakpoints, options)
+            debugger.start(breakpoints, options, filters)
             if lines is None:
                 return _interact(debugger, introduction)
             is_good = script.play(debugger, lines)
@@ -117,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a turn of a chat, by the user unless a role is given; again for more")  # fmt: skip
     add("--break", "-b", dest="breakpoints", metavar="NAME", action="append", default=[],
         help="stop at a module path, glob, class, 'step' or 'sample'; again for more")  # fmt: skip
+    add("--catch", dest="filters", metavar="FILTER", action="append", default=[],
+        help="stop at anomalies besides NaN and Python exceptions: repetition, 'residual if growth > 10', all; "
+        "'off nonFinite' is for fewer; again for more")  # fmt: skip
     add("--max-new-tokens", metavar="N", type=int)
     add("--option", "-o", dest="options", metavar="NAME=VALUE", action="append", default=[], type=_option,
         help="any option of transformers' GenerationConfig, with a JSON value: do_sample=true")  # fmt: skip

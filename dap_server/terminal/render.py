@@ -16,21 +16,26 @@ from dap_server.protocol.types import Breakpoint, Scope, StackFrame, Thread, Var
 HISTORY = "dim"
 CURRENT = "bold"
 NAME = "cyan"
+ALARM = "bold red"
 _PHASE = re.compile(r"(?P<name>.*) \((?P<phase>before|after)\)")
 _REQUEST = re.compile(r"^'llm/\w+': ")
 _ARGUMENT = re.compile(r"[,:]? at `\$[^`]*`")
 
 
-def stop_line(stopped: StoppedEventBody, frames: Sequence[StackFrame], names: Mapping[int, str]) -> Text:
+def stop_line(
+    stopped: StoppedEventBody, frames: Sequence[StackFrame], names: Mapping[int, str], anomaly: str | None = None
+) -> Text:
     """`stopped before model.layers.3 · step 0 (prefill) · function breakpoint *.layers.3`.
 
     Args:
         names: of breakpoints, by id.
+        anomaly: what has been caught.
     """
     line = Text("stopped ", CURRENT) + Text(place(frames), f"{CURRENT} {NAME}")
-    for part in (step_of(frames), reason_of(stopped, names)):
-        if part:
-            line.append(" · ", HISTORY).append(part)
+    if step := step_of(frames):
+        line.append(" · ", HISTORY).append(step)
+    if reason := anomaly or reason_of(stopped, names):
+        line.append(" · ", HISTORY).append(reason, ALARM if anomaly else "")
     return line
 
 
@@ -143,10 +148,16 @@ def threads(items: Sequence[Thread], current: int) -> Text:
     )
 
 
-def breakpoints(names: Sequence[str], states: Sequence[Breakpoint], first: int = 1) -> Text:
-    """The list that `delete` counts in, from the number `first`."""
+def breakpoints(
+    names: Sequence[str],
+    states: Sequence[Breakpoint],
+    first: int = 1,
+    caught: Mapping[str, Breakpoint] | None = None,
+) -> Text:
+    """The list that `delete` counts in, from the number `first`; below it what else stops the run."""
     lines = []
-    for number, (name, state) in enumerate(zip(names, states, strict=True), start=first):
+    numbered = [(str(number), *pair) for number, pair in enumerate(zip(names, states, strict=True), start=first)]
+    for number, name, state in [*numbered, *((" ", *pair) for pair in (caught or {}).items())]:
         line = Text(f"{number}  ") + Text(name, NAME)
         if not state.verified:
             pending = state.reason == "pending"
@@ -154,7 +165,7 @@ def breakpoints(names: Sequence[str], states: Sequence[Breakpoint], first: int =
         if state.message:
             line.append(f"  {state.message}", HISTORY)
         lines.append(line)
-    return _lines(lines) if lines else Text("no breakpoints", HISTORY)
+    return _lines(lines if numbered else [Text("no breakpoints", HISTORY), *lines])
 
 
 def error(text: str) -> Text:

@@ -15,6 +15,7 @@ from dap_server.protocol.llm import control as llm
 from dap_server.protocol.llm import gradients as llm_gradients
 from dap_server.protocol.llm import tensors as llm_tensors
 from dap_server.protocol.llm.attention import AttentionArguments, AttentionResponseBody
+from dap_server.protocol.llm.costs import BreakpointCostsArguments, BreakpointCostsResponseBody
 from dap_server.protocol.llm.lens import (
     AttributionArguments,
     AttributionResponseBody,
@@ -27,6 +28,7 @@ from dap_server.protocol.types import (
     Breakpoint,
     CompletionItem,
     DisassembledInstruction,
+    ExceptionFilterOptions,
     FunctionBreakpoint,
     GotoTarget,
     InstructionBreakpoint,
@@ -112,10 +114,22 @@ class Requests(ABC):
         body: protocol.SetBreakpointsResponseBody = self.ask("setBreakpoints", arguments)
         return body.breakpoints
 
-    def set_exception_breakpoints(self, *filters: str) -> list[Breakpoint] | None:
-        arguments = protocol.SetExceptionBreakpointsArguments(filters=list(filters))
+    def set_exception_breakpoints(self, *filters: str | ExceptionFilterOptions) -> list[Breakpoint] | None:
+        """Replaces the filters that are on. The answers are those of ids first, then those of filters with options."""
+        ids = [each for each in filters if isinstance(each, str)]
+        options = [each for each in filters if not isinstance(each, str)]
+        arguments = protocol.SetExceptionBreakpointsArguments(filters=ids, filter_options=options or None)
         body: protocol.SetExceptionBreakpointsResponseBody = self.ask("setExceptionBreakpoints", arguments)
         return body.breakpoints
+
+    def exception_info(self, thread_id: int | None = None) -> protocol.ExceptionInfoResponseBody:
+        arguments = protocol.ExceptionInfoArguments(thread_id=thread_id or self.thread_id)
+        body: protocol.ExceptionInfoResponseBody = self.ask("exceptionInfo", arguments)
+        return body
+
+    def breakpoint_costs(self) -> BreakpointCostsResponseBody:
+        body: BreakpointCostsResponseBody = self.ask("llm/breakpointCosts", BreakpointCostsArguments())
+        return body
 
     def continue_(self, thread_id: int | None = None) -> None:
         self.ask("continue", protocol.ContinueArguments(thread_id=thread_id or self.thread_id))

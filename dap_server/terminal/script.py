@@ -62,5 +62,7 @@ def run_to_end(debugger: Debugger) -> None:
     """Lets a stopped session run out, past all breakpoints and the stop at the end."""
     if debugger.is_stopped and debugger.breakpoints:
         debugger.set_breakpoints([])
+    if debugger.is_stopped and debugger.filters.on:
+        debugger.filters.set({})
     while debugger.is_stopped:
         debugger.resume(debugger.client.continue_)

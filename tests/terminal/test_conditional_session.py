@@ -25,7 +25,8 @@ def test_conditions_stop_log_points_write_and_what_raises_is_told(example_model:
     options = ("--max-new-tokens", "4", "-b", "step if step == 9", "--stop-on-entry")
     played = llm_dap("run", str(example_model), "--prompt", PROMPT, *options, "--script", str(script))
     raised = "before model.layers.2 in step 2: ZeroDivisionError: division by zero (column 1)"
-    assert [line for line in played.stdout.splitlines() if not line.startswith(("(llm)", "breakpoint "))] == [
+    lines = [line.partition("  judged ")[0] for line in played.stdout.splitlines()]
+    assert [line for line in lines if not line.startswith(("(llm)", "breakpoint ", "   catch "))] == [
         "The capital of France is",
         "stopped at step 0 (prefill) · entry",
         '2  sample if text == " Paris" and prob > 0.5',

@@ -9,6 +9,7 @@ What a function raises as a CommandError or RequestError is shown in one line.
 from dap_server.terminal.commands import (
     analysing,
     breaking,
+    catching,
     choosing,
     keeping,
     looking,
@@ -23,6 +24,7 @@ from dap_server.terminal.commands import (
 __all__ = [
     "analysing",
     "breaking",
+    "catching",
     "choosing",
     "keeping",
     "looking",

@@ -36,9 +36,12 @@ def _require(debugger: Debugger, typed: Typed) -> None:
         debugger.require("supports_log_points", "break NAME log MESSAGE")
 
 
-@command("breakpoints", "bl", help="all breakpoints")
+@command("breakpoints", "bl", help="all breakpoints, how they are judged and what that costs; filters of anomalies too")
 def breakpoints(debugger: Debugger, _argument: str) -> None:
-    debugger.screen.show(render.breakpoints([described(b) for b in debugger.breakpoints], debugger.states))
+    caught = {f"catch {id}": state for id, state in debugger.filters.states.items()}
+    debugger.screen.show(
+        render.breakpoints([described(b) for b in debugger.breakpoints], debugger.states, caught=caught)
+    )
 
 
 @command("delete", "d", usage="NUMBER|NAME|all", help="remove a breakpoint")
@@ -48,6 +51,8 @@ def delete(debugger: Debugger, argument: str) -> None:
         for number, known in enumerate(debugger.breakpoints, start=1)
         if argument not in ("all", str(number), known.name)
     ]
+    if len(kept) == len(debugger.breakpoints) and argument in debugger.filters.on:
+        raise CommandError(f"'{argument}' is a filter: catch off {argument}")
     if len(kept) == len(debugger.breakpoints):
         raise CommandError(f"no breakpoint '{argument}': 'breakpoints' lists them, 'delete all' removes all")
     debugger.set_breakpoints(kept)

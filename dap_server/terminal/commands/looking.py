@@ -6,7 +6,7 @@ from rich.tree import Tree
 
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.types import Scope
-from dap_server.terminal import paths, render, tokens
+from dap_server.terminal import anomalies, paths, render, tokens
 from dap_server.terminal.commands.table import command
 from dap_server.terminal.debugger import Debugger
 from dap_server.terminal.errors import CommandError
@@ -76,6 +76,8 @@ def where(debugger: Debugger, _argument: str) -> None:
     below = debugger.frames[debugger.selected :]
     here = ", ".join(filter(None, [render.place(below), render.step_of(below)]))
     debugger.screen.show(tokens.text_view(rows, here, hidden))
+    if debugger.caught is not None:
+        debugger.screen.show(render.together([anomalies.line(debugger.client.exception_info())]))
 
 
 @command("tokens", "t", help="the tokens so far, with their ids and probabilities")

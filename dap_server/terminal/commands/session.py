@@ -22,6 +22,7 @@ TOPICS = {
     "keeping": "Look at what is kept",
     "analysing": "Work out",
     "breaking": "Breakpoints",
+    "catching": "Anomalies, and what it costs to watch",
     "session": "Session",
 }
 
