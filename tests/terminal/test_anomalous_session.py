@@ -51,3 +51,14 @@ def test_a_damaged_weight_is_named_at_the_stop_where_its_nan_is_born(example_mod
     assert "● repetition the text goes round in circles if repeats >= 3" in text
     assert re.search(r"catch repetition 1 \d+ .* at once", text.partition("(llm) costs ")[2])
     assert played.returncode == 0
+
+
+def test_it_is_what_the_readme_shows(example_model: Path, tmp_path: Path) -> None:
+    script = tmp_path / "commands"
+    script.write_text("quit\n")
+    played = llm_dap("run", str(damaged(example_model, tmp_path)), "--prompt", PROMPT, "--script", str(script))
+    (readme,) = (parent / "README.md" for parent in Path(__file__).parents if (parent / "README.md").exists())
+    shown = readme.read_text(encoding="utf-8").partition("$ llm-dap run damaged --prompt")[2].partition("```")[0]
+    assert shown.strip().splitlines()[1:]
+    for line in shown.strip().splitlines()[1:]:
+        assert line in played.stdout.splitlines()
