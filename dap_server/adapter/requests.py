@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dap_server.adapter import wanted
-from dap_server.adapter.breakpoints import EXCEPTIONS, FUNCTIONS, INSTRUCTIONS, LOADING
+from dap_server.adapter.breakpoints import DATA, EXCEPTIONS, FUNCTIONS, INSTRUCTIONS, LOADING
 from dap_server.adapter.session import AdapterSession
 from dap_server.conditions import FILTERS, NAMES, Filter
 from dap_server.modelmap.addresses import address_text
@@ -36,6 +36,8 @@ from dap_server.protocol.requests import (
     RestartArguments,
     SetBreakpointsArguments,
     SetBreakpointsResponseBody,
+    SetDataBreakpointsArguments,
+    SetDataBreakpointsResponseBody,
     SetExceptionBreakpointsArguments,
     SetExceptionBreakpointsResponseBody,
     SetFunctionBreakpointsArguments,
@@ -307,6 +309,16 @@ def set_instruction_breakpoints(
     return _placed(session, lambda: SetInstructionBreakpointsResponseBody(breakpoints=states(INSTRUCTIONS)))
 
 
+@requests.request(when=When.LAUNCHED, supports_data_breakpoints=True)
+def set_data_breakpoints(
+    session: AdapterSession, args: SetDataBreakpointsArguments
+) -> SetDataBreakpointsResponseBody | Reply[SetDataBreakpointsResponseBody]:
+    """Replaces the values that are watched. What is watched is text, and the same in every session."""
+    breakpoints = session.breakpoints
+    breakpoints.replace(DATA, [wanted.of_data(b) for b in args.breakpoints])
+    return _placed(session, lambda: SetDataBreakpointsResponseBody(breakpoints=breakpoints.states_in(DATA)))
+
+
 def _placed(session: AdapterSession, body: Callable[[], T]) -> T | Reply[T]:
     """The answer once the engine has placed the breakpoints; at once while there is none."""
     if session.backend is None or not session.backend.is_ready or session.backend.is_abandoned:
@@ -403,5 +415,6 @@ forwarded("variables")
 forwarded("evaluate", supports_evaluate_for_hovers=True, supports_clipboard_context=True)
 forwarded("readMemory", supports_read_memory_request=True)
 forwarded("writeMemory", supports_write_memory_request=True)
+forwarded("dataBreakpointInfo", supports_data_breakpoints=True)
 forwarded("exceptionInfo", supports_exception_info_request=True)
 forwarded("completions", supports_completions_request=True)

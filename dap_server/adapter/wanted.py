@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from dap_server.conditions import (
     FILTERS,
     ConditionError,
+    DataIdError,
     PlaceKind,
     check,
     parse_condition,
+    parse_data_id,
     parse_hit_condition,
     parse_log_message,
     place_of,
@@ -21,7 +23,14 @@ from dap_server.modelmap.places import Phase
 from dap_server.modelmap.text import MapLine, MapText
 from dap_server.protocol.errors import did_you_mean
 from dap_server.protocol.llm.control import BreakpointKind, PlaceBreakpoint
-from dap_server.protocol.types import Breakpoint, FunctionBreakpoint, InstructionBreakpoint, Source, SourceBreakpoint
+from dap_server.protocol.types import (
+    Breakpoint,
+    DataBreakpoint,
+    FunctionBreakpoint,
+    InstructionBreakpoint,
+    Source,
+    SourceBreakpoint,
+)
 
 MODES: dict[str, Phase] = {"before": "before", "after": "after"}
 """The phase that each `mode` of a breakpoint asks for."""
@@ -33,7 +42,7 @@ class Wanted:
 
     Attributes:
         identity: what it is known by when it is set again.
-        name: pattern of a function breakpoint, path of a line's module, or address as text.
+        name: pattern of a function breakpoint, path of a line's module, address as text, filter or data id.
         phase: that is asked for, None if the engine is to decide.
         class_name: of the module, as the map says it.
         file: of the map, for a line; `line` and `column` say where it stands there.
@@ -116,6 +125,26 @@ def of_instruction(breakpoint: InstructionBreakpoint) -> Wanted:
     )
 
 
+def of_data(breakpoint: DataBreakpoint) -> Wanted:
+    """A value that is watched. Reading it leaves no trace that anybody could see."""
+    name, problem = breakpoint.data_id, None
+    try:
+        parse_data_id(name)
+        check_conditions(breakpoint, "data", None)
+        if breakpoint.access_type == "read":
+            problem = "who reads a value is not seen: stop where it changes, with the access type 'write'"
+    except (DataIdError, ConditionError) as error:
+        problem = str(error)
+    return Wanted(
+        "data",
+        name,
+        name,
+        condition=breakpoint.condition or None,
+        hit_condition=breakpoint.hit_condition or None,
+        problem=problem,
+    )
+
+
 def of_filter(id: str, condition: str | None) -> Wanted:
     """A filter of anomalies; without a condition it has its own threshold."""
     filter, condition, problem = FILTERS.get(id), condition or None, None
@@ -178,7 +207,7 @@ def _nothing_on(line: int, text: MapText | None) -> str:
 
 
 def check_conditions(
-    breakpoint: FunctionBreakpoint | InstructionBreakpoint | SourceBreakpoint,
+    breakpoint: FunctionBreakpoint | InstructionBreakpoint | SourceBreakpoint | DataBreakpoint,
     place: PlaceKind | None,
     phase: Phase | None,
 ) -> Phase:

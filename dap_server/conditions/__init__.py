@@ -1,6 +1,7 @@
 """Conditions, hit conditions and log messages of breakpoints: read and checked before a model is there."""
 
 from dap_server.conditions.completion import Completion, complete
+from dap_server.conditions.data_ids import DataId, DataIdError, WatchKind, parse_data_id
 from dap_server.conditions.deferred.deferring import Logic, why_at_once
 from dap_server.conditions.diagnosis import diagnose
 from dap_server.conditions.errors import ConditionError, Problem, TextKind
@@ -18,6 +19,8 @@ __all__ = [
     "Completion",
     "Condition",
     "ConditionError",
+    "DataId",
+    "DataIdError",
     "Filter",
     "FilterId",
     "HitCondition",
@@ -27,10 +30,12 @@ __all__ = [
     "PlaceKind",
     "Problem",
     "TextKind",
+    "WatchKind",
     "check",
     "complete",
     "diagnose",
     "parse_condition",
+    "parse_data_id",
     "parse_hit_condition",
     "parse_log_message",
     "place_of",

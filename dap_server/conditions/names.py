@@ -149,6 +149,20 @@ _OF_FILTERS = [
     Name("message", "message: str", "what the exception says", "text", {"forwardError": "after"}),
 ]
 
+_OF_DATA = [
+    Name("value", "value: Tensor | number", "what is watched, as it is here", "tensor", {"data": None}),
+    Name(
+        "before",
+        "before: Tensor | number | None",
+        "the same as it was last seen; None at first",
+        "tensor",
+        {"data": None},
+    ),
+    Name(
+        "change", "change: float", "largest absolute difference between the two, 0 at first", "number", {"data": None}
+    ),
+]
+
 _ALL = [
     Name("step", "step: int", "generation step; 0 is the prefill, which makes the first token", "integer", EVERYWHERE),
     Name("layer", "layer: int | None", "number of the layer around the place, from 0", "integer", EVERYWHERE),
@@ -220,6 +234,7 @@ _ALL = [
     Name("text", "text: str", "text of the token that was chosen, with the space before it", "text", CHOSEN, True),
     Name("prob", "prob: float", "probability of the token that was chosen, from 0 to 1", "number", CHOSEN, True),
     *_OF_FILTERS,
+    *_OF_DATA,
     Name("torch", "torch", "the library: torch.isnan(output).any()", "module", EVERYWHERE),
     Name("math", "math", "Python's mathematics: math.log(prob)", "module", EVERYWHERE),
 ]

@@ -58,6 +58,8 @@ def problems(uses: Iterable[Use], place: PlaceKind | None, phase: Phase | None) 
 def missing(name: Name, place: PlaceKind | None, phase: Phase | None) -> str | None:
     """Why a name has no value there, None when it has one."""
     if place is not None and place not in name.where and base_of(place) not in name.where:
+        if place == "data":
+            return f"`{name.name}` is not known to a data breakpoint: write value, before or change"
         where = f"at {PLACES[place]}" if place in PLACES else "to this filter"
         return f"`{name.name}` is not known {where}: {_where_to(name)}"
     known = _phase(name, place)
@@ -72,7 +74,9 @@ def missing(name: Name, place: PlaceKind | None, phase: Phase | None) -> str | N
 
 
 def base_of(place: PlaceKind | None) -> BasePlace | None:
-    """The place that a filter stands on; any other place is itself."""
+    """The place that a filter stands on; any other place is itself. What is watched has the names of every place."""
+    if place == "data":
+        return "step"
     found = PLACES_OF.get(place) if place is not None else None
     return found[0] if found is not None else next((base for base in PLACES if base == place), None)
 

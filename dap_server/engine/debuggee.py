@@ -83,7 +83,7 @@ class Debuggee:
 
     def set_breakpoints(self, wanted: list[Wanted]) -> list[Breakpoint]:
         """Replaces all breakpoints by these."""
-        breakpoints = [place(one, self.anatomy, self.stepper.regions) for one in wanted]
+        breakpoints = [place(one, self.anatomy, self.stepper.regions, self.vocabulary) for one in wanted]
         for breakpoint in breakpoints:
             if breakpoint.is_verified and not breakpoint.operations and breakpoint.filter is None:
                 breakpoint.problem = self._why_never(breakpoint)
@@ -97,6 +97,8 @@ class Debuggee:
         return [b for b in placed if (b.is_verified, b.message) != before[b.id]]
 
     def _why_never(self, breakpoint: Breakpoint) -> str | None:
+        if breakpoint.watch is not None and breakpoint.watch.owner is not None:
+            return None  # a step looks at it too
         if breakpoint.pseudo is not None:
             return self._prepared.why_never(breakpoint.pseudo) if self._prepared is not None else None
         return self.map.why_never(breakpoint.paths) if self.map is not None else None

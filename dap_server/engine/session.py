@@ -157,6 +157,8 @@ class EngineSession:
         at_end = stop.reason == "pause" and stop.generation.is_over
         what = "forward pass" if stop.generation.is_forward else "generation"
         text = f"end of the {what}" if stop.place.path == END else str(stop.place)
+        if changes := self.ready.stepper.breakpoints.told(stop.hits):
+            text = f"{'; '.join(changes)}, {text}"
         description = f"{what} finished" if at_end else f"{stop.reason}: {text}"
         self.connection.event(
             "stopped",

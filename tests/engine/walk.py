@@ -49,7 +49,7 @@ class Walk:
         wanted = [
             Wanted(i, one) if isinstance(one, str) else replace(one, id=i) for i, one in enumerate(breakpoints, 1)
         ]
-        placed = [place(one, self.anatomy, self.stepper.regions) for one in wanted]
+        placed = [place(one, self.anatomy, self.stepper.regions, self.vocabulary) for one in wanted]
         self.stepper.set_breakpoints(placed)
         return placed
 

@@ -95,6 +95,12 @@ class Anatomy:
         return None if layer is None else self.layer_paths.index(layer)
 
 
+def is_called(module: nn.Module) -> bool:
+    """A bare container has no forward of its own; its members are called instead."""
+    is_container = isinstance(module, (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict))
+    return not is_container or type(module).forward is not nn.Module.forward
+
+
 def _lies_in(path: str, other: str) -> bool:
     return other == "" or path.startswith(f"{other}.")
 

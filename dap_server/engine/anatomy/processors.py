@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from transformers import GenerationMixin
-from transformers.generation import configuration_utils
+from transformers.generation import configuration_utils, logits_process
 
 _METHOD = "_get_logits_processor"
 _CONFIG = "generation_config"
@@ -35,6 +35,12 @@ def processors_of(kind: type[Any]) -> list[Processor]:
     owners = [owner for owner in reversed(kind.__mro__) if _METHOD in vars(owner)] or [GenerationMixin]
     found = {processor.name: processor for owner in owners for processor in _written_in(vars(owner)[_METHOD])}
     return list(found.values())
+
+
+def is_logits_processor(name: str) -> bool:
+    """Whether a name is a class that takes part in choosing a token: known before `generate` makes its list."""
+    kind = getattr(logits_process, name, None)
+    return isinstance(kind, type) and issubclass(kind, logits_process.LogitsProcessor)
 
 
 @functools.cache

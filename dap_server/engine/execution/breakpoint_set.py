@@ -25,11 +25,10 @@ class Places:
         self._pseudo: dict[tuple[str, Phase], list[int]] = {}
         self._operations = [b for b in breakpoints if b.operations or b.address]
         for breakpoint in breakpoints:
-            if breakpoint.pseudo:  # beside modules it is what comes in
-                phase = "before" if breakpoint.paths else breakpoint.phase
-                self._pseudo.setdefault((breakpoint.pseudo, phase), []).append(breakpoint.id)
-            for path in [] if breakpoint.operations else breakpoint.paths:
-                self._modules.setdefault((modules[path], breakpoint.phase), []).append(breakpoint.id)
+            for name, phase in breakpoint.pseudo_places:
+                self._pseudo.setdefault((name, phase), []).append(breakpoint.id)
+            for path, phase in breakpoint.module_places:
+                self._modules.setdefault((modules[path], phase), []).append(breakpoint.id)
         self._prepared = {modules[path] for b in breakpoints if b.hears_calls and not b.operations for path in b.paths}
 
     @property
@@ -91,13 +90,14 @@ class BreakpointSet:
         return [b.id for b in self.by_id.values() if b.filter is not None and b.filter.id == "forwardError"]
 
     def replace(self, breakpoints: list[Breakpoint], anatomy: Anatomy) -> None:
-        """One that is as it was before goes on counting its hits, and stays off if it was."""
+        """One that is as it was before goes on counting its hits and watching, and stays off if it was."""
         before = {b.id: b for b in self.all if b.wanted is not None}
         for breakpoint in breakpoints:
             known = before.get(breakpoint.id)
             if known is not None and known.wanted == breakpoint.wanted:
                 breakpoint.hits, breakpoint.is_off = known.hits, known.is_off
                 breakpoint.cost, breakpoint.told_cost = known.cost, known.told_cost
+                breakpoint.watch = known.watch
                 breakpoint.problem = known.problem if known.is_off else breakpoint.problem
         self._place(breakpoints, anatomy)
 
@@ -125,6 +125,13 @@ class BreakpointSet:
         for breakpoint in self.by_id.values():
             if breakpoint.hits is not None:
                 breakpoint.hits.take_back(step)
+            if breakpoint.watch is not None:
+                breakpoint.watch.take_back(step)
+
+    def told(self, hits: list[int]) -> list[str]:
+        """What the values that are watched have come to, of breakpoints that have just been hit."""
+        watches = [b.watch for id in hits if (b := self.by_id.get(id)) is not None]
+        return [watch.told for watch in watches if watch is not None]
 
     def reason_of(self, hits: list[int]) -> str:
         """Of a stop at these breakpoints, in DAP's words."""

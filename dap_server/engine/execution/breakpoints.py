@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from torch import nn
-from transformers.generation import logits_process
-
 from dap_server.conditions import (
     FILTERS,
     Condition,
@@ -22,13 +19,17 @@ from dap_server.conditions import (
 )
 from dap_server.conditions.deferred.deferring import why_at_once
 from dap_server.conditions.names import PLACES_OF, BasePlace
-from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.modules import Anatomy, is_called
 from dap_server.engine.anatomy.nonlinearities import is_nonlinearity
+from dap_server.engine.anatomy.processors import is_logits_processor
 from dap_server.engine.anatomy.regions import Regions
+from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.costs import Cost
 from dap_server.engine.execution.hit_log import HitLog
 from dap_server.engine.execution.known_operations import find_operations
 from dap_server.engine.execution.motions import DATA_HIT, HIT, INSTRUCTION_HIT, LINE_HIT, RAISED
+from dap_server.engine.execution.watchable import CannotWatch, watch_of
+from dap_server.engine.execution.watching import Watch
 from dap_server.modelmap.addresses import AddressError, parse_address
 from dap_server.modelmap.patterns import WHOLE_MODEL, Pattern, PatternError, parse_pattern
 from dap_server.modelmap.places import LOGITS, PSEUDO_MODULES, SAMPLE, STEP, Phase
@@ -55,7 +56,7 @@ class Wanted:
     """A breakpoint as its client describes it.
 
     Attributes:
-        name: a pattern, what a line of a map names, an address, or the id of a filter.
+        name: a pattern, what a line of a map names, an address, the id of a filter, or what is watched.
         phase: what its column or mode asks for; None leaves it to its condition, and else it is `before`.
         class_name: what the line of a map says of the module; None where it names token selection.
     """
@@ -83,6 +84,7 @@ class Breakpoint:
         condition, log_message: of whose names a `Judge` knows the values.
         hits: counted for its hit condition; None without one.
         filter: of anomalies, that it is.
+        watch: the value that it watches.
         is_off: whether its condition has raised.
         cost: of judging it, in the present run.
         told_cost: what has been told of that.
@@ -104,6 +106,7 @@ class Breakpoint:
     log_message: LogMessage | None = None
     hits: HitLog | None = None
     filter: Filter | None = None
+    watch: Watch | None = None
     is_off: bool = False
     is_deferred: bool = False
     why_at_once: str | None = None
@@ -120,7 +123,23 @@ class Breakpoint:
     @property
     def is_plain(self) -> bool:
         """Whether it stops the run whenever it is hit."""
-        return self.condition is None and self.log_message is None and self.hits is None and self.filter is None
+        asks = (self.condition, self.log_message, self.hits, self.filter, self.watch)
+        return all(one is None for one in asks)
+
+    @property
+    def module_places(self) -> list[tuple[str, Phase]]:
+        """The modules that it stands on, operations inside of them left out."""
+        if self.watch is not None:
+            return self.watch.modules
+        return [] if self.operations else [(path, self.phase) for path in self.paths]
+
+    @property
+    def pseudo_places(self) -> list[tuple[str, Phase]]:
+        if self.watch is not None:
+            return self.watch.pseudo
+        if not self.pseudo:
+            return []
+        return [(self.pseudo, "before" if self.paths else self.phase)]  # beside modules it is what comes in
 
     def uses(self, name: str) -> bool:
         """Whether its condition or log message has a name."""
@@ -156,7 +175,7 @@ class Breakpoint:
         return "once a step" if self.is_deferred else "at once"
 
 
-def place(wanted: Wanted, anatomy: Anatomy, regions: Regions) -> Breakpoint:
+def place(wanted: Wanted, anatomy: Anatomy, regions: Regions, vocabulary: Vocabulary | None = None) -> Breakpoint:
     """Finds where a breakpoint stands in this model, and reads what it asks of the places there."""
     if wanted.kind == "instruction":
         breakpoint = resolve_address(wanted.id, wanted.name, regions)
@@ -164,6 +183,8 @@ def place(wanted: Wanted, anatomy: Anatomy, regions: Regions) -> Breakpoint:
         breakpoint = resolve_line(wanted, anatomy)
     elif wanted.kind == "exception":
         breakpoint = resolve_filter(wanted, anatomy)
+    elif wanted.kind == "data":
+        breakpoint = resolve_data(wanted, anatomy, vocabulary or Vocabulary(None))
     else:
         breakpoint = resolve(wanted.id, wanted.name, anatomy)
     breakpoint.wanted = wanted
@@ -179,7 +200,7 @@ def _read_conditions(breakpoint: Breakpoint, wanted: Wanted, anatomy: Anatomy) -
     asked: Phase | None = wanted.phase
     if wanted.kind == "function":
         asked = parse_pattern(wanted.name).phase or asked
-    elif wanted.kind in ("instruction", "exception"):
+    elif wanted.kind in ("instruction", "exception", "data"):
         asked = breakpoint.phase
     try:
         default = breakpoint.filter.condition if breakpoint.filter is not None else None
@@ -202,6 +223,8 @@ def _read_conditions(breakpoint: Breakpoint, wanted: Wanted, anatomy: Anatomy) -
 def _why_at_once(breakpoint: Breakpoint) -> str | None:
     if breakpoint.is_deferred or breakpoint.condition is None:
         return None
+    if breakpoint.watch is not None:
+        return "what is watched is compared with what it was"
     if breakpoint.log_message is not None:
         return "its message is about the moment"
     if breakpoint.pseudo not in (None, SAMPLE):
@@ -216,11 +239,27 @@ def _why_at_once(breakpoint: Breakpoint) -> str | None:
 def _place_kind(breakpoint: Breakpoint) -> PlaceKind:
     if breakpoint.filter is not None:
         return breakpoint.filter.id
+    if breakpoint.watch is not None:
+        return "data"
     if breakpoint.operations or breakpoint.address:
         return "operation"
     if breakpoint.pseudo is None:
         return "module"
     return PSEUDO_KINDS.get(breakpoint.pseudo, "processor")
+
+
+def resolve_data(wanted: Wanted, anatomy: Anatomy, vocabulary: Vocabulary) -> Breakpoint:
+    """Finds the value that a data breakpoint watches."""
+    try:
+        watch = watch_of(wanted.name, anatomy, vocabulary)
+    except CannotWatch as error:
+        return Breakpoint(wanted.id, wanted.name, kind="data", problem=str(error))
+    breakpoint = Breakpoint(wanted.id, watch.title, kind="data", watch=watch, note=watch.note)
+    if watch.owner is None and watch.modules:
+        breakpoint.paths = [path for path, _ in watch.modules]
+    elif watch.owner is None:
+        breakpoint.pseudo = SAMPLE
+    return breakpoint
 
 
 def resolve_filter(wanted: Wanted, anatomy: Anatomy) -> Breakpoint:
@@ -325,12 +364,6 @@ def resolve_address(id: int, text: str, regions: Regions) -> Breakpoint:
     return breakpoint
 
 
-def is_logits_processor(name: str) -> bool:
-    """Whether a name is a class that takes part in choosing a token: known before `generate` makes its list."""
-    kind = getattr(logits_process, name, None)
-    return isinstance(kind, type) and issubclass(kind, logits_process.LogitsProcessor)
-
-
 def _matching_paths(pattern: Pattern, anatomy: Anatomy) -> list[str]:
     if pattern.text == WHOLE_MODEL:
         return [""]
@@ -338,12 +371,6 @@ def _matching_paths(pattern: Pattern, anatomy: Anatomy) -> list[str]:
     if by_path:
         return [path for path in by_path if is_called(anatomy.modules[path])] or by_path
     return [path for path, module in anatomy.modules.items() if pattern.matches_class(type(module).__name__)]
-
-
-def is_called(module: nn.Module) -> bool:
-    """A bare container has no forward of its own; its members are called instead."""
-    is_container = isinstance(module, (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict))
-    return not is_container or type(module).forward is not nn.Module.forward
 
 
 def _is_list(path: str) -> str:

@@ -110,6 +110,16 @@ class Tape(Protocol):
         """What holds the keys, values or states of earlier tokens, as it is now; None where nothing is known of it."""
         ...
 
+    @property
+    def config(self) -> Any:
+        """How tokens are chosen, as `generate` was told; None where nobody knows."""
+        ...
+
+    @property
+    def logits_processor(self) -> list[Any]:
+        """Those that take part in choosing a token, in order."""
+        ...
+
     def cache_began_with(self, step: int) -> list[int | None]:
         """The tokens that every layer of the cache had been given when a step began; empty where nobody knows."""
         ...

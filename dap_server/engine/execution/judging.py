@@ -6,7 +6,7 @@ What the names of a condition mean is told by a `Judge`, which knows more of a m
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import FrameType
@@ -22,6 +22,7 @@ from dap_server.engine.execution.costs import HookCost
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.stops import NOTHING, Anomaly, Failure
+from dap_server.engine.execution.watching import Observation, Watch
 from dap_server.modelmap.patterns import WHOLE_MODEL
 from dap_server.modelmap.places import Place
 
@@ -43,6 +44,7 @@ class Candidate:
         output: what the module returned, at phase `after`.
         prepared: what was heard of the module call, where a condition at its end needs that.
         error: what the module has raised.
+        seen: of a data breakpoint, the value that it watches, by sequence.
         known: what was worked out for one condition, for the next one.
     """
 
@@ -53,6 +55,7 @@ class Candidate:
     operation: Operation | None = None
     prepared: Prepared | None = None
     error: Exception | None = None
+    seen: Mapping[int, Observation] | None = None
     known: dict[Any, Any] = field(default_factory=dict)
 
     @property
@@ -87,6 +90,14 @@ class Judge(Protocol):
         Raises:
             ConditionError: it raised; the cause is what it raised. Judged at once it need not: the code comes to parts
                 behind an `and`, `or` or comparison that only the device can decide.
+        """
+        ...
+
+    def watched(self, watch: Watch, candidate: Candidate) -> dict[int, object]:
+        """The value that is watched, by sequence, 0 alone if it is of none; empty where there is none yet.
+
+        Raises:
+            ConditionError: it cannot be read.
         """
         ...
 
@@ -165,12 +176,13 @@ class Judging:
             if breakpoint is None:
                 continue
             speaks = breakpoint.log_message is not None and not is_again
-            if is_on_the_way and not speaks and breakpoint.hits is None:
+            counts = speaks or breakpoint.hits is not None or breakpoint.watch is not None
+            if is_on_the_way and not counts:
                 continue
             begun = perf_counter()
             try:
-                sequence = 0 if breakpoint.is_plain else self._judged(breakpoint, candidate, speaks)
-                if breakpoint.condition is not None:
+                sequence = 0 if breakpoint.is_plain else self._judged(breakpoint, candidate, speaks, is_again)
+                if breakpoint.condition is not None or breakpoint.watch is not None:
                     breakpoint.cost.add(perf_counter() - begun + HookCost.seconds())
             except ConditionError as error:
                 if is_again or is_on_the_way:
@@ -178,7 +190,8 @@ class Judging:
                 return Verdict([id], failure=self._failed(breakpoint, candidate, error))
             if sequence is not None and not is_on_the_way:
                 hits.append(id)
-                first = sequence if first is None and breakpoint.condition is not None else first
+                is_of_one = breakpoint.condition is not None or breakpoint.watch is not None
+                first = sequence if first is None and is_of_one else first
         found = next((b for id in hits if (b := self.breakpoints.by_id[id]).filter is not None), None)
         return Verdict(hits, first or 0, anomaly=None if found is None else Anomaly(found, candidate))
 
@@ -188,12 +201,15 @@ class Judging:
         assert breakpoint.condition is not None
         return self.judge.flag(breakpoint.condition, candidate)
 
-    def _judged(self, breakpoint: Breakpoint, candidate: Candidate, speaks: bool) -> int | None:
+    def _judged(self, breakpoint: Breakpoint, candidate: Candidate, speaks: bool, is_again: bool) -> int | None:
         """The sequence that it stops for; None when it does not. Raises ConditionError: its condition raised."""
         assert self.judge is not None
-        message = breakpoint.log_message
+        message, watch = breakpoint.log_message, breakpoint.watch
         each = message is not None and message.is_per_sequence
-        sequences = self.judge.sequences(breakpoint.condition, candidate, each)
+        if watch is None:
+            sequences = self.judge.sequences(breakpoint.condition, candidate, each)
+        else:
+            sequences = watch.judge(candidate, self.judge, breakpoint.condition, is_again)
         first = next(sequences, None)
         if first is None:
             return None
@@ -240,6 +256,8 @@ class Judging:
             return False
         if breakpoint.hits is not None:
             return breakpoint.hits.has_met_at(candidate.place, candidate.ordinal)
+        if breakpoint.watch is not None:
+            return breakpoint.watch.has_hit_at(candidate.place)
         with contextlib.suppress(ConditionError):
             return next(self.judge.sequences(breakpoint.condition, candidate), None) is not None
         return False

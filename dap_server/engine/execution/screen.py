@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.breakpoints import is_called
+from dap_server.engine.anatomy.modules import Anatomy, is_called
 from dap_server.engine.execution.costs import Cost, HookCost
 
 BETWEEN_TIMED = 16

@@ -101,6 +101,14 @@ class WholeCall(Generic[T]):
     def cache(self) -> Any:
         return None
 
+    @property
+    def config(self) -> Any:
+        return None
+
+    @property
+    def logits_processor(self) -> list[Any]:
+        return []
+
     def cache_began_with(self, step: int) -> list[int | None]:
         return []
 

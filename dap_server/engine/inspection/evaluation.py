@@ -67,6 +67,8 @@ class Evaluator:
         if frame is None:
             return names
         names |= {"step": frame.step, "sequence": frame.sequence, "input_ids": frame.stop.generation.input_ids}
+        if (tape := frame.stop.generation.tape) is not None and tape.cache is not None:
+            names |= {"cache": tape.cache}
         if (selection := frame.stop.generation.selection) is not None:
             names |= {"logits": selection.logits, "scores": selection.scores, "probs": selection.probs}
         if frame.activation is not None:

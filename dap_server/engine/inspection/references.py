@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 from dap_server.engine.inspection.frames import Frame
-from dap_server.engine.inspection.rows import Children
+from dap_server.engine.inspection.rows import Children, Row
 from dap_server.engine.inspection.tensors.raw_bytes import Memory
 from dap_server.protocol.errors import RequestError
 
@@ -24,6 +25,8 @@ class References:
         self._ids = itertools.count(1)
         self._frames: dict[int, Frame] = {}
         self._children: dict[int, Children] = {}
+        self._of: dict[int, Frame | None] = {}
+        self._listed: dict[int, dict[str, Row]] = {}
         self._memories: dict[str, Memory] = {}
 
     def add_frame(self, frame: Frame) -> int:
@@ -31,13 +34,27 @@ class References:
         self._frames[number] = frame
         return number
 
-    def add_children(self, children: Children | None) -> int:
-        """0, DAP's 'no children', for None."""
+    def add_children(self, children: Children | None, frame: Frame | None = None) -> int:
+        """0, DAP's 'no children', for None. `frame`: in which their expressions are meant."""
         if children is None:
             return 0
         number = next(self._ids)
-        self._children[number] = children
+        self._children[number], self._of[number] = children, frame
         return number
+
+    def list(self, number: int, rows: Iterable[Row]) -> None:
+        """Rows of these children were told."""
+        self._listed.setdefault(number, {}).update((row.name, row) for row in rows)
+
+    def row(self, number: int, name: str) -> Row | None:
+        """One of those that were told. Raises StaleReference."""
+        self.children(number)
+        return self._listed.get(number, {}).get(name)
+
+    def frame_of(self, number: int) -> Frame | None:
+        """In which the expressions of these children are meant. Raises StaleReference."""
+        self.children(number)
+        return self._of[number]
 
     def add_memory(self, memory: Memory | None) -> str | None:
         """A text that DAP calls a memory reference."""
@@ -69,4 +86,6 @@ class References:
         """The stop is over."""
         self._frames.clear()
         self._children.clear()
+        self._of.clear()
+        self._listed.clear()
         self._memories.clear()

@@ -40,6 +40,7 @@ class Row:
     Attributes:
         expression: Python that gives this value in the frame, where there is one.
         memory: the bytes of a tensor.
+        data: what a data breakpoint watches that stands on it, where no expression says so.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Row:
     children: Children | None = None
     expression: str | None = None
     memory: Memory | None = None
+    data: str | None = None
 
 
 class Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,12 @@ def choice_rows(choice: Choice | None, vocabulary: Vocabulary, sequence: int | N
         Row("id", str(choice.token), "int"),
         Row("state", "chosen" if choice.is_chosen else "will be chosen"),
         Row("draw", choice.draw),
-        Row("probability", f"{final.at(choice.token).probability:.9g}", "float"),
+        Row(
+            "probability",
+            f"{final.at(choice.token).probability:.9g}",
+            "float",
+            data=probability_id(choice.token, vocabulary),
+        ),
         Row("rank", "none" if rank is None else str(rank), "int"),
         Row("entropy", f"{final.entropy:.9g}", "float"),
         Row("pruned", f"{choice.pruned:,} tokens, {choice.pruned_mass:.6g} of the probability"),
@@ -104,6 +110,12 @@ def processor_rows(stage: Stage | None, token: int | None, vocabulary: Vocabular
     return [*rows, describe("scores", stage.raw, axes=Axes((VOCABULARY,)))]
 
 
+def probability_id(token: int, vocabulary: Vocabulary) -> str:
+    """What a data breakpoint on the probability of a token is called: by its text, where that is the token's alone."""
+    text = vocabulary.text(token)
+    return f"probability:{vocabulary.quoted(token) if vocabulary.token_of(text) == token else token}"
+
+
 def option_texts(processor: object) -> dict[str, str]:
     """The options of a processor, each in a short text. One that raises when it is touched says so."""
     return {name: _text(value) for name, value in options_of(processor).items()}
@@ -120,13 +132,27 @@ def _options(processor: object) -> Row:
     options = options_of(processor)
     texts = {name: text for name, text in option_texts(processor).items() if len(text) <= 40}
     line = ", ".join(f"{name}={text}" for name, text in texts.items())
-    return Row("options", line or "none", type(processor).__name__, MappingChildren(options, None))
+    return Row("options", line or "none", type(processor).__name__, _Options(options, type(processor).__name__))
+
+
+class _Options(MappingChildren):
+    """The options of a logits processor, each of which can be watched."""
+
+    def __init__(self, options: dict[str, Any], owner: str) -> None:
+        super().__init__(options)
+        self._owner = owner
+
+    def named_rows(self) -> list[Row]:
+        return [replace(row, data=f"option:{self._owner}.{row.name}") for row in super().named_rows()]
 
 
 def _top(name: str, stage: Stage, vocabulary: Vocabulary) -> Row:
     def rows() -> list[Row]:
         best = stage.top(TOP)
-        return [Row(f"[{i}]", f"{vocabulary.quoted(t)}  id {t}  {p:.6g}") for i, (t, _, p) in enumerate(best)]
+        return [
+            Row(f"[{i}]", f"{vocabulary.quoted(t)}  id {t}  {p:.6g}", data=probability_id(t, vocabulary))
+            for i, (t, _, p) in enumerate(best)
+        ]
 
     return Row(name, f"{min(TOP, stage.kept)} most likely", children=Rows(rows))
 

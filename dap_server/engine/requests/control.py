@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from dap_server.engine.execution.breakpoints import is_called
+from dap_server.engine.anatomy.modules import is_called
 from dap_server.engine.execution.stepping import Motion
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession

@@ -6,8 +6,7 @@ import functools
 import os
 from importlib.metadata import PackageNotFoundError, version
 
-from dap_server.engine.anatomy.modules import source_of_class
-from dap_server.engine.execution.breakpoints import is_called
+from dap_server.engine.anatomy.modules import is_called, source_of_class
 from dap_server.engine.requests.stack import map_source
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession

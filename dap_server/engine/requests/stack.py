@@ -126,7 +126,7 @@ def scopes(session: EngineSession, args: ScopesArguments) -> ScopesResponseBody:
         scopes=[
             Scope(
                 name=scope.name,
-                variables_reference=debuggee.references.add_children(scope.children),
+                variables_reference=debuggee.references.add_children(scope.children, frame),
                 expensive=scope.expensive,
                 presentation_hint=scope.hint,
                 named_variables=max(scope.children.named, 0) if scope.children.indexed else None,

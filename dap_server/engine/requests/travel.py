@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dap_server.engine.execution.breakpoints import is_logits_processor, why_never_called
+from dap_server.engine.anatomy.processors import is_logits_processor
+from dap_server.engine.execution.breakpoints import why_never_called
 from dap_server.engine.execution.stepping import Stop
 from dap_server.engine.execution.travel import Destination, NoWay, Traveller
 from dap_server.engine.inspection.frames import Frame

@@ -46,16 +46,19 @@ def variables(session: EngineSession, args: VariablesArguments) -> VariablesResp
             rows.extend(children.indexed_rows(start, count))
         return rows
 
-    return VariablesResponseBody(variables=[_variable(session, row) for row in session.on_model_thread(job)])
+    rows, references = session.on_model_thread(job), session.ready.references
+    references.list(args.variables_reference, rows)
+    frame = references.frame_of(args.variables_reference)
+    return VariablesResponseBody(variables=[_variable(session, row, frame) for row in rows])
 
 
-def _variable(session: EngineSession, row: Row) -> Variable:
+def _variable(session: EngineSession, row: Row, frame: Frame | None) -> Variable:
     named, indexed = _counts(row)
     return Variable(
         name=row.name,
         value=row.value,
         type=row.type,
-        variables_reference=session.ready.references.add_children(row.children),
+        variables_reference=session.ready.references.add_children(row.children, frame),
         evaluate_name=row.expression,
         memory_reference=session.ready.references.add_memory(row.memory),
         named_variables=named,
@@ -93,7 +96,7 @@ def evaluate(session: EngineSession, args: EvaluateArguments) -> EvaluateRespons
     return EvaluateResponseBody(
         result=row.value,
         type=row.type,
-        variables_reference=session.ready.references.add_children(row.children),
+        variables_reference=session.ready.references.add_children(row.children, frame),
         named_variables=named,
         indexed_variables=indexed,
         memory_reference=session.ready.references.add_memory(row.memory),

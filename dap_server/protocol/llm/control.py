@@ -14,7 +14,8 @@ class PlaceBreakpoint(Struct):
 
     id: int
     name: str
-    """A pattern, for a function; what a line of a map names, a module path or place; an address, for an instruction."""
+    """A pattern, for a function; what a line of a map names, a module path or place; an address, for an instruction; a
+    filter's id, for an exception; what is watched, for data."""
     kind: BreakpointKind = "function"
     phase: Literal["before", "after"] | None = None
     """What its column or mode asks for; without one the names of its condition decide, and else it is `before`."""

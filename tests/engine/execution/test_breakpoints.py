@@ -8,7 +8,7 @@ from torch import nn
 from transformers.models.nllb_moe.modeling_nllb_moe import NllbMoeExperts
 from transformers.models.switch_transformers.modeling_switch_transformers import SwitchTransformersExperts
 
-from dap_server.engine.execution.breakpoints import is_called
+from dap_server.engine.anatomy.modules import is_called
 
 
 class Halves(nn.ModuleList):

@@ -23,6 +23,7 @@ from transformers.cache_utils import (
 from transformers.generation.utils import ALL_CACHE_NAMES
 
 from dap_server.engine.execution.activations import Activation
+from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Stop
 from dap_server.engine.execution.values import tensors_in
 from dap_server.engine.inspection.arguments import bound_arguments
@@ -43,6 +44,7 @@ class Entry:
         window: positions that it holds at most, of a sliding window that grows until then.
         states: what it holds besides, by name.
         added: tokens that this step has given it; None where nobody knows.
+        expression: Python that gives the layer at a stop; None for the cache of another text.
     """
 
     layer: Any
@@ -53,6 +55,14 @@ class Entry:
     window: int | None = None
     states: dict[str, Tensor] = field(default_factory=dict)
     added: int | None = None
+    expression: str | None = None
+
+    def expression_of(self, name: str) -> str | None:
+        """Python that gives the keys or values that it holds, or a state."""
+        if self.expression is None:
+            return None
+        is_room = self.capacity is not None and name in ("keys", "values")
+        return f"{self.expression}.{name}{f'[..., :{self.held}, :]' if is_room else ''}"
 
     @property
     def held(self) -> int:
@@ -141,15 +151,19 @@ class Kept:
 
 
 def find(stop: Stop) -> Any:
-    """The object that holds what is kept, at a stop; None where there is none.
+    """The object that holds what is kept, at a stop; None where there is none."""
+    return find_in(stop.activations, stop.generation)
+
+
+def find_in(activations: list[Activation], generation: Generation) -> Any:
+    """The same with these calls running, innermost first.
 
     A running call of the model knows best: it may be that of a logits processor, with a cache of its own.
     """
-    for activation in reversed(stop.activations):
+    for activation in reversed(activations):
         if (found := _given_to(activation)) is not None:
             return found
-    tape = stop.generation.tape
-    return None if tape is None else tape.cache
+    return None if generation.tape is None else generation.tape.cache
 
 
 def is_of_the_text(cache: Any, stop: Stop) -> bool:
@@ -160,17 +174,28 @@ def is_of_the_text(cache: Any, stop: Stop) -> bool:
 
 def read(cache: Any, stop: Stop) -> Kept:
     """What a cache holds now."""
-    tape = stop.generation.tape
-    began = tape.cache_began_with(stop.place.step) if tape is not None and is_of_the_text(cache, stop) else []
+    tape, is_own = stop.generation.tape, is_of_the_text(cache, stop)
+    began = tape.cache_began_with(stop.place.step) if tape is not None and is_own else []
+    here = "cache" if is_own else None
     parts: list[Part] = []
     if isinstance(cache, EncoderDecoderCache):
         count = len(cache.self_attention_cache.layers)
-        parts.append(_part(SELF, cache.self_attention_cache, began[:count]))
-        parts.append(_part(CROSS, cache.cross_attention_cache, began[count:]))
+        own, cross = (here and f"{here}.{name}" for name in ("self_attention_cache", "cross_attention_cache"))
+        parts.append(_part(SELF, cache.self_attention_cache, began[:count], own))
+        parts.append(_part(CROSS, cache.cross_attention_cache, began[count:], cross))
     elif isinstance(cache, Cache):
-        parts.append(_part("", cache, began))
+        parts.append(_part("", cache, began, here))
     held = {k: v for k, v in vars(cache).items() if k not in _BESIDE} if isinstance(cache, Cache) else cache
     return Kept(type(cache).__name__, parts, dict(_named("", held)))
+
+
+def entry_at(cache: Any, layer: int, is_cross: bool = False) -> Entry:
+    """What one layer keeps now. Raises LookupError: it keeps nothing."""
+    if isinstance(cache, EncoderDecoderCache):
+        cache = cache.cross_attention_cache if is_cross else cache.self_attention_cache
+    if not isinstance(cache, Cache):
+        raise LookupError(layer)
+    return _entry(cache.layers[layer], None)
 
 
 def nbytes(tensor: Tensor) -> int:
@@ -178,12 +203,13 @@ def nbytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _part(name: str, cache: Cache, began: list[int | None]) -> Part:
+def _part(name: str, cache: Cache, began: list[int | None], expression: str | None) -> Part:
     known = began if len(began) == len(cache.layers) else [None] * len(cache.layers)
-    return Part(name, [_entry(layer, start) for layer, start in zip(cache.layers, known, strict=True)])
+    at = [expression and f"{expression}.layers[{i}]" for i in range(len(cache.layers))]
+    return Part(name, [_entry(*each) for each in zip(cache.layers, known, at, strict=True)])
 
 
-def _entry(layer: Any, began: int | None) -> Entry:
+def _entry(layer: Any, began: int | None, expression: str | None = None) -> Entry:
     seen = _seen(layer)
     capacity = int(layer.max_cache_len) if isinstance(layer, StaticLayer) else None
     filled = None if capacity is None else min(seen or 0, capacity)
@@ -193,7 +219,7 @@ def _entry(layer: Any, began: int | None) -> Entry:
     held = {k: v for k, v in vars(layer).items() if k not in ("keys", "values")}
     states = {name: tensor for name, tensor in _named("", held) if tensor.dim() > 0 and tensor.numel() > 0}
     added = None if began is None or seen is None else seen - began
-    return Entry(layer, seen, keys, values, capacity, window, states, added)
+    return Entry(layer, seen, keys, values, capacity, window, states, added, expression)
 
 
 def _positions(tensor: Any, filled: int | None) -> Tensor | None:

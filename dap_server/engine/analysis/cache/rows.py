@@ -15,6 +15,7 @@ from dap_server.engine.analysis.cache.contents import Entry, Kept, Part
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.rows import member
 from dap_server.engine.inspection.scopes import Scope
 from dap_server.engine.inspection.tensors.axes import Axes
 from dap_server.engine.inspection.variables import Row, Rows, describe
@@ -197,9 +198,14 @@ def _entry_rows(entry: Entry, sequence: int, text: Text) -> list[Row]:
         last = entry.first + entry.held - 1
         positions = _PositionRows(entry, entry.keys, entry.values, sequence, text)
         rows.append(Row("axes", AXES))
-        rows += [describe("keys", entry.keys, axes=_NAMED), describe("values", entry.values, axes=_NAMED)]
+        both = {"keys": entry.keys, "values": entry.values}
+        rows += [describe(name, held, expression=entry.expression_of(name), axes=_NAMED) for name, held in both.items()]
         rows.append(Row("positions", f"{entry.first} to {last}" if entry.held else "none", children=positions))
-    return [*rows, *(describe(name, tensor) for name, tensor in entry.states.items())]
+    return [*rows, *(_state_row(entry, name, tensor) for name, tensor in entry.states.items())]
+
+
+def _state_row(entry: Entry, name: str, tensor: Tensor) -> Row:
+    return describe(name, tensor, expression=entry.expression_of(name) if name.isidentifier() else None)
 
 
 class _Layers:
@@ -231,6 +237,7 @@ class _PositionRows:
         """`keys`, `values`: (B, H, S, D)."""
         row = min(sequence, keys.shape[0] - 1)
         self._keys, self._values, self._first, self._text = keys[row], values[row], entry.first, text
+        self._entry, self._sequence = entry, row
         self.indexed = entry.held
 
     def named_rows(self) -> list[Row]:
@@ -244,5 +251,11 @@ class _PositionRows:
         key, value = self._keys[..., index, :], self._values[..., index, :]  # each (H, D)
         at = self._first + index
         norms = f"key norm {float(key.double().norm()):.4g}, value norm {float(value.double().norm()):.4g}"
-        children = Rows(lambda: [describe("key", key, axes=_OF_ONE), describe("value", value, axes=_OF_ONE)])
+        of = [member(self._entry.expression_of(name), f"[{self._sequence}, :, {index}]") for name in ("keys", "values")]
+        children = Rows(
+            lambda: [
+                describe("key", key, None, of[0], axes=_OF_ONE),
+                describe("value", value, None, of[1], axes=_OF_ONE),
+            ]
+        )
         return Row(f"[{at}]", f"{self._text(at)}  {norms}", children=children)

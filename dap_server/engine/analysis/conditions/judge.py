@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dap_server.conditions import BUILTINS, Condition, ConditionError, LogMessage
 from dap_server.conditions.deferred.calls import COMPUTED
+from dap_server.conditions.expressions import raised
 from dap_server.conditions.names import LIBRARIES
 from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.answers import Answers
@@ -17,10 +18,12 @@ from dap_server.engine.analysis.attention.passing import PassingAttention
 from dap_server.engine.analysis.conditions.logic import DeviceLogic, Truth, is_true
 from dap_server.engine.analysis.conditions.names import PlaceNames, UnreadNames
 from dap_server.engine.analysis.conditions.saying import PassingLens
+from dap_server.engine.analysis.conditions.watched import read
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution import randomness
 from dap_server.engine.execution.judging import Candidate, Prepared
+from dap_server.engine.execution.watching import Watch
 
 RAISED = (Exception, SystemExit, KeyboardInterrupt)
 """What somebody's expression may raise."""
@@ -67,6 +70,14 @@ class ConditionJudge:
         except RAISED as error:
             raise condition.blame(error) from error
 
+    def watched(self, watch: Watch, candidate: Candidate) -> dict[int, object]:
+        try:
+            with torch.no_grad():
+                return read(watch, candidate, lambda sequence: self._names(candidate, sequence))
+        except RAISED as error:
+            text = str(watch.data)
+            raise ConditionError(f"cannot be read: {raised(error)}", 1, len(text) + 1, text) from error
+
     def text(self, message: LogMessage, candidate: Candidate, sequence: int) -> str:
         def evaluate(condition: Condition) -> object:
             try:
@@ -94,8 +105,11 @@ class ConditionJudge:
         except RAISED as error:
             raise condition.blame(error) from error
 
+    def _names(self, candidate: Candidate, sequence: int) -> PlaceNames:
+        return PlaceNames(candidate, sequence, self._anatomy, self._vocabulary, self._lens, self._measures)
+
     def _value(self, condition: Condition, candidate: Candidate, sequence: int) -> object:
-        names = PlaceNames(candidate, sequence, self._anatomy, self._vocabulary, self._lens, self._measures)
+        names = self._names(candidate, sequence)
         harmless = self._only_looks.get(condition.text)
         if harmless is None:
             harmless = self._only_looks[condition.text] = only_looks(condition.code)

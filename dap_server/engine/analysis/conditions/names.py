@@ -20,6 +20,7 @@ from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.judging import Candidate
 from dap_server.engine.execution.operations import NOT_RUN
 from dap_server.engine.execution.stops import NOTHING
+from dap_server.engine.execution.watching import Observation
 from dap_server.engine.inspection.arguments import bound_arguments
 from dap_server.engine.inspection.selection import Stage
 from dap_server.modelmap.patterns import WHOLE_MODEL
@@ -44,6 +45,9 @@ class PlaceNames(Mapping[str, object]):
     def __getitem__(self, name: str) -> object:
         if name in _VALUES:
             return _VALUES[name](self)
+        if self._candidate.seen is not None and name in Observation._fields:
+            seen = self._candidate.seen
+            return getattr(seen.get(self._sequence) or seen[min(seen)], name)
         if name in _NUMBERS or self._measures is None:
             return self._number(_NUMBERS[name](self))
         value = self._measures.value(name, self._candidate, self._sequence)
@@ -163,6 +167,10 @@ class PlaceNames(Mapping[str, object]):
 
     def _prob(self) -> Tensor:
         return self._stage().probs.take(self._token())
+
+    def probability(self, token: int) -> float:
+        """Of any token, by the logits processors so far. Raises NotKnown."""
+        return self._stage().at(token).probability
 
 
 class UnreadNames(PlaceNames):
