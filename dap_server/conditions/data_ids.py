@@ -63,6 +63,11 @@ def parse_data_id(text: str) -> DataId:
     return DataId(known, name, _joined([_index(brackets, text) for brackets in _BRACKETS.findall(found["indexes"])]))
 
 
+def is_data_id(text: str) -> bool:
+    """Whether a text says by its kind that it is one: `after:model.norm` is a place."""
+    return text.strip().partition(":")[0] in KINDS and ":" in text
+
+
 EXAMPLES = (
     "parameter:model.norm.weight[3], activation:model.layers.2, cache:2.keys, option:temperature or probability:' a'"
 )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from dap_server.engine.execution.motions import DATA_HIT
 from dap_server.modelmap.places import END
 from dap_server.protocol.control_requests import CancelArguments
 from dap_server.protocol.errors import Cancelled, InternalError, NotStopped, RequestError
@@ -159,7 +160,8 @@ class EngineSession:
         text = f"end of the {what}" if stop.place.path == END else str(stop.place)
         if changes := self.ready.stepper.breakpoints.told(stop.hits):
             text = f"{'; '.join(changes)}, {text}"
-        description = f"{what} finished" if at_end else f"{stop.reason}: {text}"
+        seen = "; ".join(changes) if stop.reason == DATA_HIT else text
+        description = f"{what} finished" if at_end else f"{stop.reason}: {seen}"
         self.connection.event(
             "stopped",
             StoppedEventBody(

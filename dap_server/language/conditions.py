@@ -6,6 +6,7 @@ from lsprotocol import types
 
 from dap_server import conditions
 from dap_server.conditions import ConditionError, PlaceKind
+from dap_server.conditions.data_ids import is_data_id
 from dap_server.conditions.filters import FILTERS
 from dap_server.conditions.names import SELECTED
 from dap_server.language.documents import Document, Documents
@@ -100,6 +101,8 @@ def _place(documents: Documents, asked: ConditionArguments) -> tuple[PlaceKind |
         return (None if number is None else place_kind(text.lines[number])), asked.phase
     if asked.path is None:
         return None, asked.phase
+    if is_data_id(asked.path):
+        return "data", None
     try:
         pattern = parse_pattern(asked.path)
     except PatternError:

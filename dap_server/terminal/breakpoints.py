@@ -1,4 +1,7 @@
-"""Breakpoints as they are typed: `NAME [if CONDITION] [hits COUNT] [log MESSAGE]`, the name a line of a map perhaps."""
+"""Breakpoints as they are typed: `NAME [if CONDITION] [hits COUNT] [log MESSAGE]`.
+
+The name may be a line of a map, `:12`, or a value that is watched, `value model.norm.weight[3]`.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ from typing import NamedTuple
 
 from dap_server.conditions import (
     ConditionError,
+    DataIdError,
     PlaceKind,
     check,
     parse_condition,
+    parse_data_id,
     parse_hit_condition,
     parse_log_message,
     place_of,
@@ -23,8 +28,11 @@ from dap_server.modelmap.files import MapFile, UnreadableMap
 from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern
 from dap_server.modelmap.places import Phase
 from dap_server.modelmap.text import SUFFIX, MapText
-from dap_server.protocol.types import Breakpoint, FunctionBreakpoint, SourceBreakpoint
+from dap_server.protocol.types import Breakpoint, DataBreakpoint, FunctionBreakpoint, SourceBreakpoint
 from dap_server.terminal.errors import CommandError
+
+VALUE = "value "
+"""What the name of a value begins with."""
 
 _FIRST = re.compile(r"(?:^|\s)(if|hits|log)(?=\s|$)")
 _LINE = re.compile(rf"(?:(?P<phase>before|after):)?(?P<file>.*{re.escape(SUFFIX)})?:(?P<line>\d+)")
@@ -68,7 +76,26 @@ class LineBreakpoint:
         return self.at.hit_condition
 
 
-Wanted = FunctionBreakpoint | LineBreakpoint
+@dataclass(frozen=True)
+class ValueBreakpoint:
+    """One on a value."""
+
+    at: DataBreakpoint
+
+    @property
+    def name(self) -> str:
+        return f"{VALUE}{self.at.data_id}"
+
+    @property
+    def condition(self) -> str | None:
+        return self.at.condition
+
+    @property
+    def hit_condition(self) -> str | None:
+        return self.at.hit_condition
+
+
+Wanted = FunctionBreakpoint | LineBreakpoint | ValueBreakpoint
 
 
 def read(text: str) -> Typed:
@@ -111,14 +138,19 @@ def _marks(text: str) -> Iterator[tuple[str, int, int]]:
         before = token.text
 
 
-def wanted(typed: Typed, map_in_use: Callable[[], str | None]) -> list[Wanted]:
-    """What a client sets for it: one by name; or on a line, or on several where a message is wanted.
+def wanted(
+    typed: Typed, map_in_use: Callable[[], str | None], data_id: Callable[[str], str] = lambda text: text
+) -> list[Wanted]:
+    """What a client sets for it: one by name or on a value; or on a line, or on several where a message is wanted.
 
-    DAP has log messages for lines only: those by name stand on the lines of the map that is in use.
+    DAP has log messages for lines only: those by name stand on the lines of the map that is in use. `data_id` makes one
+    of what is typed.
 
     Raises:
         CommandError: it cannot be.
     """
+    if typed.name.startswith(VALUE):
+        return [_on_value(typed, data_id)]
     if (line := _LINE.fullmatch(typed.name)) is not None:
         phase: Phase | None = "before" if line["phase"] == "before" else "after" if line["phase"] else None
         _check(typed, None, phase)
@@ -153,7 +185,9 @@ def described(breakpoint: Wanted) -> str:
 
 
 def file_of(breakpoint: Wanted) -> str | None:
-    """The map that it stands in; None for one by name."""
+    """The map that it stands in; None for one by name, `VALUE` for one on a value."""
+    if isinstance(breakpoint, ValueBreakpoint):
+        return VALUE
     return breakpoint.file if isinstance(breakpoint, LineBreakpoint) else None
 
 
@@ -161,13 +195,15 @@ def is_same_place(one: Wanted, other: Wanted) -> bool:
     """Whether one takes the place of the other."""
     if isinstance(one, LineBreakpoint) and isinstance(other, LineBreakpoint):
         return (one.file, one.at.line, one.at.column) == (other.file, other.at.line, other.at.column)
-    return file_of(one) is file_of(other) is None and one.name == other.name
+    return type(one) is type(other) and one.name == other.name
 
 
 def lines_in(breakpoint: Wanted, state: Breakpoint, file: str, text: MapText) -> list[int]:
     """The lines of a map that a breakpoint stands on, by number or by name."""
     if isinstance(breakpoint, LineBreakpoint):
         return [state.line or breakpoint.at.line] if breakpoint.file == file else []
+    if isinstance(breakpoint, ValueBreakpoint):
+        return []
     try:
         return _lines(parse_pattern(breakpoint.name), text)
     except PatternError:
@@ -183,6 +219,19 @@ def _check(typed: Typed, place: PlaceKind | None, phase: Phase | None) -> None:
         check(condition, place, phase, None if typed.log is None else parse_log_message(typed.log))
     except ConditionError as error:
         raise CommandError(str(error)) from None
+
+
+def _on_value(typed: Typed, data_id: Callable[[str], str]) -> ValueBreakpoint:
+    if typed.log is not None:
+        raise CommandError("a value that is watched writes no messages: leave 'log' away")
+    _check(typed, "data", None)
+    text = data_id(typed.name.removeprefix(VALUE).strip())
+    try:
+        parse_data_id(text)
+    except DataIdError as error:
+        raise CommandError(str(error)) from None
+    at = DataBreakpoint(data_id=text, access_type="write", condition=typed.condition, hit_condition=typed.hits)
+    return ValueBreakpoint(at)
 
 
 def _on_line(typed: Typed, file: str, text: MapText, line: int, phase: Phase | None) -> LineBreakpoint:

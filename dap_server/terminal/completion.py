@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from dap_server.conditions import FILTERS, TextKind, complete, place_of
+from dap_server.conditions import FILTERS, PlaceKind, TextKind, complete, place_of
 from dap_server.conditions import Completion as Proposal
 from dap_server.conditions.names import PLACES_OF
 from dap_server.modelmap.patterns import PatternError, parse_pattern
+from dap_server.modelmap.places import Phase
 from dap_server.protocol.errors import RequestError
 from dap_server.terminal import filters, paths
-from dap_server.terminal.breakpoints import clauses
+from dap_server.terminal.breakpoints import VALUE, clauses
 from dap_server.terminal.commands.moving import path_of
 from dap_server.terminal.commands.table import COMMANDS
 from dap_server.terminal.debugger import Debugger
@@ -22,7 +23,7 @@ from dap_server.terminal.errors import CommandError
 
 _KINDS: dict[str, TextKind] = {"if": "condition", "hits": "hit", "log": "log"}
 
-PLACES = ("step", "sample", "logits", "after:", "before:")
+PLACES = ("step", "sample", "logits", "after:", "before:", VALUE)
 """What a breakpoint can be on besides modules."""
 
 
@@ -119,11 +120,7 @@ def _conditions(argument: str) -> Iterator[Completion]:
     """What a condition or a log message may say at the end of what is typed."""
     (_, _, end), *_, (word, start, _) = clauses(argument)
     text = argument[start:]
-    try:
-        pattern = parse_pattern(argument[:end])
-        place, phase = place_of(pattern), pattern.phase
-    except PatternError:  # a line of a map
-        place, phase = None, None
+    place, phase = _place(argument[:end])
     yield from _named(complete(text, len(text) + 1, place, phase, _KINDS[word]), text)
 
 
@@ -137,6 +134,17 @@ def _threshold(filter: str, text: str) -> Iterator[Completion]:
 def _named(proposals: Iterable[Proposal], text: str) -> Iterator[Completion]:
     for found in proposals:
         yield Completion(found.label, found.column - 1 - len(text), display_meta=found.documentation)
+
+
+def _place(name: str) -> tuple[PlaceKind | None, Phase | None]:
+    """What a breakpoint of this name stands on, and the phase that it asks for."""
+    if name.lstrip().startswith(VALUE):
+        return "data", None
+    try:
+        pattern = parse_pattern(name)
+    except PatternError:  # a line of a map
+        return None, None
+    return place_of(pattern), pattern.phase
 
 
 def _starting(text: str, names: Iterable[str]) -> Iterator[Completion]:

@@ -16,7 +16,7 @@ from dap_server.protocol.events import BreakpointEventBody, StoppedEventBody
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.types import Breakpoint, FunctionBreakpoint, StackFrame
 from dap_server.terminal import anomalies, render
-from dap_server.terminal.breakpoints import LineBreakpoint, Wanted, file_of, read, wanted
+from dap_server.terminal.breakpoints import VALUE, LineBreakpoint, ValueBreakpoint, Wanted, file_of, read, wanted
 from dap_server.terminal.client import Client
 from dap_server.terminal.errors import CommandError, SessionEnded
 from dap_server.terminal.filters import Filters
@@ -132,16 +132,32 @@ class Debugger:
         self.options = options
 
     def set_breakpoints(self, breakpoints: list[Wanted]) -> None:
-        """Replaces all of them: those by name, and those of each map that has some or had some."""
+        """Replaces all of them: those by name, on values, and those of each map that has some or had some."""
         states: dict[str | None, Iterator[Breakpoint]] = {}
         for file in dict.fromkeys(map(file_of, [*self.breakpoints, *breakpoints])):
-            if file is None:
+            if file == VALUE:
+                values = [b.at for b in breakpoints if isinstance(b, ValueBreakpoint)]
+                states[file] = iter(self.client.set_data_breakpoints(*values))
+            elif file is None:
                 named = [b for b in breakpoints if isinstance(b, FunctionBreakpoint)]
                 states[None] = iter(self.client.set_function_breakpoints(*named))
             else:
                 lines = [b.at for b in breakpoints if isinstance(b, LineBreakpoint) and b.file == file]
                 states[file] = iter(self.client.set_breakpoints(file, *lines))
         self.breakpoints, self.states = breakpoints, [next(states[file_of(b)]) for b in breakpoints]
+
+    def data_id(self, text: str) -> str:
+        """Of a value that is typed; of one in the frame that is looked at, if something is stopped.
+
+        Raises:
+            CommandError: it cannot be watched.
+        """
+        if not self.frames:
+            return text
+        info = self.client.data_breakpoint_info(text, self.frame.id)
+        if info.data_id is None:
+            raise CommandError(info.description)
+        return info.data_id
 
     def map_in_use(self) -> str | None:
         """The path of the model map that this session has."""

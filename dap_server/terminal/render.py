@@ -65,6 +65,8 @@ def reason_of(stopped: StoppedEventBody, names: Mapping[int, str]) -> str | None
     hit = [names[i] for i in stopped.hit_breakpoint_ids or () if i in names]
     if stopped.reason == "step":
         return None
+    if stopped.reason == "data breakpoint" and stopped.description:
+        return stopped.description.removeprefix("data breakpoint: ")
     if hit and stopped.reason != "exception":
         return f"{stopped.reason} {', '.join(hit)}"
     text, more = stopped.description or stopped.reason, stopped.text or ""

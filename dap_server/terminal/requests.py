@@ -27,6 +27,7 @@ from dap_server.protocol.messages import Struct
 from dap_server.protocol.types import (
     Breakpoint,
     CompletionItem,
+    DataBreakpoint,
     DisassembledInstruction,
     ExceptionFilterOptions,
     FunctionBreakpoint,
@@ -113,6 +114,18 @@ class Requests(ABC):
         arguments = protocol.SetBreakpointsArguments(source=SourceFile(path=path), breakpoints=wanted)
         body: protocol.SetBreakpointsResponseBody = self.ask("setBreakpoints", arguments)
         return body.breakpoints
+
+    def set_data_breakpoints(self, *breakpoints: DataBreakpoint) -> list[Breakpoint]:
+        """Replaces all of them."""
+        arguments = protocol.SetDataBreakpointsArguments(breakpoints=list(breakpoints))
+        body: protocol.SetDataBreakpointsResponseBody = self.ask("setDataBreakpoints", arguments)
+        return body.breakpoints
+
+    def data_breakpoint_info(self, name: str, frame_id: int | None = None) -> protocol.DataBreakpointInfoResponseBody:
+        """Of a data id, a path, an option, or an expression in a frame."""
+        arguments = protocol.DataBreakpointInfoArguments(name=name, frame_id=frame_id)
+        body: protocol.DataBreakpointInfoResponseBody = self.ask("dataBreakpointInfo", arguments)
+        return body
 
     def set_exception_breakpoints(self, *filters: str | ExceptionFilterOptions) -> list[Breakpoint] | None:
         """Replaces the filters that are on. The answers are those of ids first, then those of filters with options."""

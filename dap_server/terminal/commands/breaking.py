@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dap_server.terminal import render
-from dap_server.terminal.breakpoints import Typed, described, is_same_place, read, wanted
+from dap_server.terminal.breakpoints import VALUE, Typed, described, is_same_place, read, wanted
 from dap_server.terminal.commands.table import command
 from dap_server.terminal.debugger import Debugger
 from dap_server.terminal.errors import CommandError
@@ -13,14 +13,15 @@ from dap_server.terminal.errors import CommandError
     "break",
     "b",
     usage="NAME [if …] [hits …] [log …]",
-    help="stop at a module path, glob, class, 'step', 'sample', an operation: aten::mm, *.mlp/aten::silu, or a line of "
-    "the map, ':12'; 'if prob < 0.1' and 'hits % 10' say when, 'log {text!r}' writes instead",
+    help="stop at a module path, glob, class, 'step', 'sample', an operation: aten::mm, *.mlp/aten::silu, a line of "
+    "the map, ':12', or where 'value model.norm.weight[3]' changes; 'if prob < 0.1' and 'hits % 10' say when, "
+    "'log {text!r}' writes instead",
     needs="supports_function_breakpoints",
 )
 def break_(debugger: Debugger, argument: str) -> None:
     typed = read(argument)
     _require(debugger, typed)
-    added = wanted(typed, debugger.map_in_use)
+    added = wanted(typed, debugger.map_in_use, debugger.data_id)
     others = [known for known in debugger.breakpoints if not any(is_same_place(known, new) for new in added)]
     debugger.set_breakpoints([*others, *added])
     first = len(debugger.breakpoints) - len(added) + 1
@@ -28,6 +29,8 @@ def break_(debugger: Debugger, argument: str) -> None:
 
 
 def _require(debugger: Debugger, typed: Typed) -> None:
+    if typed.name.startswith(VALUE):
+        debugger.require("supports_data_breakpoints", "break value WHAT")
     if typed.condition:
         debugger.require("supports_conditional_breakpoints", "break NAME if CONDITION")
     if typed.hits:

@@ -251,11 +251,9 @@ class _PositionRows:
         key, value = self._keys[..., index, :], self._values[..., index, :]  # each (H, D)
         at = self._first + index
         norms = f"key norm {float(key.double().norm()):.4g}, value norm {float(value.double().norm()):.4g}"
-        of = [member(self._entry.expression_of(name), f"[{self._sequence}, :, {index}]") for name in ("keys", "values")]
-        children = Rows(
-            lambda: [
-                describe("key", key, None, of[0], axes=_OF_ONE),
-                describe("value", value, None, of[1], axes=_OF_ONE),
-            ]
-        )
+        children = Rows(lambda: [self._one("key", "keys", key, index), self._one("value", "values", value, index)])
         return Row(f"[{at}]", f"{self._text(at)}  {norms}", children=children)
+
+    def _one(self, name: str, of: str, tensor: Tensor, index: int) -> Row:
+        whole = self._entry.expression_of(of)
+        return describe(name, tensor, expression=member(whole, f"[{self._sequence}, :, {index}]"), axes=_OF_ONE)
