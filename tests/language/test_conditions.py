@@ -45,6 +45,14 @@ def test_columns_are_those_of_javascript(editor: Editor) -> None:
     assert piece == "nrom"
 
 
+def test_a_data_id_in_the_place_of_a_name_is_a_value(editor: Editor) -> None:
+    assert diagnose(editor, "change > 0.1 and step > 2", path="parameter:model.norm.weight[3]")[0] == []
+    [(piece, message)], _ = diagnose(editor, "norm > 3", path="cache:2.keys")
+    assert piece == "norm"
+    assert "data breakpoint" in message
+    assert diagnose(editor, "change > 0.1", path="after:model.norm")[0], "a place has no such name"
+
+
 def test_a_name_that_the_place_does_not_have_or_not_then_is_told(editor: Editor) -> None:
     [(piece, message)], _ = diagnose(editor, "token == 3", **on("model.norm"))
     assert piece == "token"

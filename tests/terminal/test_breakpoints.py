@@ -42,6 +42,8 @@ sample
         ("a.b if text == ' log ' or [1 for hits in ()]", Typed("a.b", "text == ' log ' or [1 for hits in ()]")),
         ("a.b if 1 if layer else 2", Typed("a.b", "1 if layer else 2")),
         ("a.b log log if hits", Typed("a.b", None, None, "log if hits")),
+        ("value a.b[0, 3] if change > 0.1", Typed("value a.b[0, 3]", "change > 0.1")),
+        ("value probability:' if' if value > 0.5 hits 2", Typed("value probability:' if'", "value > 0.5", "2")),
         ("a.b  if  text == 'a  b'  ", Typed("a.b", "text == 'a  b'")),
     ],
 )
@@ -70,13 +72,22 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     file = tmp_path / "tiny.llmmap"
     file.write_text(MAP, encoding="utf-8")
     promised = ("supportsConditionalBreakpoints", "supportsHitConditionalBreakpoints", "supportsLogPoints")
-    more = ("supportsFunctionBreakpoints", "supportsLoadedSourcesRequest")
+    more = ("supportsFunctionBreakpoints", "supportsLoadedSourcesRequest", "supportsDataBreakpoints")
     made.fake.on("initialize", lambda _: dict.fromkeys([*promised, *more], True))
     made.fake.on("loadedSources", lambda _: {"sources": [{"path": "/x.py"}, {"name": "tiny", "path": str(file)}]})
     made.fake.on("setBreakpoints", lambda args: _placed(args, first=20))
+    made.fake.on("setDataBreakpoints", lambda args: _placed(args, first=40))
+    made.fake.on("dataBreakpointInfo", _info)
     with made.fake:
         made.start()
         yield made
+
+
+def _info(args: dict[str, Any]) -> dict[str, Any]:
+    """Only what begins with `a` can be watched."""
+    if not args["name"].startswith("a"):
+        return {"dataId": None, "description": f"no '{args['name']}' here"}
+    return {"dataId": f"parameter:{args['name']}", "description": "", "accessTypes": ["write"], "canPersist": True}
 
 
 def _placed(args: dict[str, Any], first: int) -> dict[str, Any]:
@@ -88,6 +99,21 @@ def test_conditions_are_sent_and_listed(stage: Stage) -> None:
     (_, sent) = stage.fake.arguments_of("setFunctionBreakpoints")["breakpoints"]
     assert sent == {"name": "sample", "condition": "prob < 0.1", "hitCondition": ">= 2"}
     assert stage.play("b sample", "bl") == ["2  sample", "1  *.layers.3", "2  sample"]
+
+
+def test_values_are_watched(stage: Stage) -> None:
+    line = "value parameter:a.b[0, 3] if change > 0.1 hits 2"
+    assert stage.play("b value a.b[0, 3] if change > 0.1 hits 2") == [f"2  {line}"]
+    sent = {"dataId": "parameter:a.b[0, 3]", "accessType": "write", "condition": "change > 0.1", "hitCondition": "2"}
+    assert stage.fake.arguments_of("setDataBreakpoints")["breakpoints"] == [sent]
+    assert stage.play("b value a.b[0, 3]", "bl") == [
+        "2  value parameter:a.b[0, 3]", "1  *.layers.3", "2  value parameter:a.b[0, 3]"
+    ]  # fmt: skip
+    assert stage.play("b value x") == ["error: no 'x' here"]
+    assert "the names" not in stage.play("b value a if norm > 3")[0]
+    assert "leave 'log' away" in stage.play("b value a log {value}")[0]
+    stage.play("delete 2")
+    assert stage.fake.arguments_of("setDataBreakpoints")["breakpoints"] == []
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,11 @@ class Breakpoint:
             return []
         return [(self.pseudo, "before" if self.paths else self.phase)]  # beside modules it is what comes in
 
+    @property
+    def place_count(self) -> int:
+        """On how many modules, and places outside of them, it stands."""
+        return len(self.paths) + bool(self.pseudo) if self.watch is None else self.watch.place_count
+
     def uses(self, name: str) -> bool:
         """Whether its condition or log message has a name."""
         return any(name in read.names for read in (self.condition, self.log_message) if read is not None)

@@ -31,17 +31,15 @@ def difference(value: object, before: object) -> float:
 
 
 def change_text(value: object, before: object) -> str:
-    """`0.25 → 0.5`; of a tensor `3 of 64 elements, by up to 0.2, first [0, 7]: 0.25 → 0.5`; `is 0.5` at first."""
+    """`0.25 → 0.5`; of a tensor `3 of 64 elements, by up to 0.2, first [0, 7]: 0.25 → 0.5`; `is 0.5` if it is new."""
     if before is None:
         return f"is {_short(value)}"
     if not isinstance(value, Tensor) or not isinstance(before, Tensor):
         return _arrow(before, value)
     if value.shape != before.shape:
         return f"shape {list(before.shape)} → {list(value.shape)}"
-    moved = torch.cat([piece > 0 for piece in _differences(value, before)]) if value.numel() else torch.zeros(0)
+    moved = torch.cat([piece > 0 for piece in _differences(value, before)])
     count = int(moved.sum())
-    if not count:
-        return f"is {_short(value)}"
     flat = int(moved.to(torch.uint8).argmax())
     at = [int(i) for i in torch.unravel_index(torch.tensor(flat), value.shape)]
     first = f"first {at}: {_arrow(before[tuple(at)].item(), value[tuple(at)].item())}"

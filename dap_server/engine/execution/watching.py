@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dap_server.conditions import Condition, DataId, WatchKind
 from dap_server.engine.execution.changes import change_text, difference
-from dap_server.modelmap.places import Phase, Place
+from dap_server.modelmap.places import STEP, Phase, Place
 
 if TYPE_CHECKING:
     from dap_server.engine.execution.judging import Candidate, Judge
@@ -83,6 +83,10 @@ class Watch:
         return self.data.kind
 
     @property
+    def place_count(self) -> int:
+        return len(self.modules) + len(self.pseudo)
+
+    @property
     def goes_back(self) -> bool:
         return not isinstance(self.held, nn.Parameter)
 
@@ -147,10 +151,9 @@ class Watch:
 
     def _told(self, seen: Observation, sequence: int) -> str:
         which = f" in sequence {sequence + 1}" if self.token is not None and len(self._logs) > 1 else ""
-        if seen.before is None:
+        if not seen.change > 0:
             return f"{self.title}{which} {change_text(seen.value, None)}"
-        text = f"{self.title}{which}: {change_text(seen.value, seen.before)}"
-        return f"{text} (changed since {seen.since or 'the breakpoint was set'})" if seen.change > 0 else text
+        return f"{self.title}{which}: {change_text(seen.value, seen.before)} (last seen {_when(seen.since)})"
 
     def _log(self, sequence: int) -> _Log:
         return self._logs.setdefault(sequence, _Log())
@@ -191,6 +194,12 @@ class _Log:
     def take_back(self, step: int) -> None:
         for later in [s for s in self.by_step if s >= step]:
             del self.by_step[later]
+
+
+def _when(since: Place | None) -> str:
+    if since is None:
+        return "when the breakpoint was set"
+    return f"at {since}" if since.path == STEP else str(since)
 
 
 def _kept(value: object) -> object:

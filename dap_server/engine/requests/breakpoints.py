@@ -39,7 +39,7 @@ def breakpoint_costs(session: EngineSession, _args: BreakpointCostsArguments) ->
                 id=b.id,
                 name=b.name,
                 kind=b.kind,
-                places=len(b.paths) + bool(b.pseudo),
+                places=b.place_count,
                 judged=b.judged,
                 why=b.why_at_once,
                 evaluations=b.cost.evaluations,
