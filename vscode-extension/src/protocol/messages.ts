@@ -246,7 +246,10 @@ export interface ConditionCompletionArguments {
   uri?: string;
   /** From 0. */
   line?: number;
-  /** Name of a function breakpoint: a module path, a glob, a class, an operation, with a prefix or without. */
+  /**
+   * Name of a function breakpoint: a module path, a glob, a class, an operation; `before:` or `after:` in front. Or a
+   * data id.
+   */
   path?: string;
   /** Id of the filter of anomalies whose condition it is, such as `nonFinite`. */
   filter?: string;
@@ -294,7 +297,10 @@ export interface ConditionDiagnosticsArguments {
   uri?: string;
   /** From 0. */
   line?: number;
-  /** Name of a function breakpoint: a module path, a glob, a class, an operation, with a prefix or without. */
+  /**
+   * Name of a function breakpoint: a module path, a glob, a class, an operation; `before:` or `after:` in front. Or a
+   * data id.
+   */
   path?: string;
   /** Id of the filter of anomalies whose condition it is, such as `nonFinite`. */
   filter?: string;
