@@ -27,7 +27,7 @@ class ConditionArguments(Struct):
     line: Annotated[int, Meta(ge=0)] | None = None
     """From 0."""
     path: str | None = None
-    """Name of a function breakpoint: a module path, a glob, a class, an operation, with a prefix or without."""
+    """Name of a function breakpoint: module path, glob, class or operation, with a prefix or without. Or a data id."""
     filter: str | None = None
     """Id of the filter of anomalies whose condition it is, such as `nonFinite`."""
     phase: Phase | None = None

@@ -246,10 +246,7 @@ export interface ConditionCompletionArguments {
   uri?: string;
   /** From 0. */
   line?: number;
-  /**
-   * Name of a function breakpoint: a module path, a glob, a class, an operation; `before:` or `after:` in front. Or a
-   * data id.
-   */
+  /** Name of a function breakpoint: module path, glob, class or operation, with a prefix or without. Or a data id. */
   path?: string;
   /** Id of the filter of anomalies whose condition it is, such as `nonFinite`. */
   filter?: string;
@@ -297,10 +294,7 @@ export interface ConditionDiagnosticsArguments {
   uri?: string;
   /** From 0. */
   line?: number;
-  /**
-   * Name of a function breakpoint: a module path, a glob, a class, an operation; `before:` or `after:` in front. Or a
-   * data id.
-   */
+  /** Name of a function breakpoint: module path, glob, class or operation, with a prefix or without. Or a data id. */
   path?: string;
   /** Id of the filter of anomalies whose condition it is, such as `nonFinite`. */
   filter?: string;
