@@ -219,7 +219,7 @@ def check_conditions(
     message = breakpoint.log_message if isinstance(breakpoint, SourceBreakpoint) else None
     if breakpoint.hit_condition:
         parse_hit_condition(breakpoint.hit_condition)
-    condition = parse_condition(breakpoint.condition) if breakpoint.condition else None
+    condition = parse_condition(breakpoint.condition, place) if breakpoint.condition else None
     return check(condition, place, phase, parse_log_message(message) if message else None)
 
 

@@ -215,7 +215,7 @@ def _check(typed: Typed, place: PlaceKind | None, phase: Phase | None) -> None:
     try:
         if typed.hits is not None:
             parse_hit_condition(typed.hits)
-        condition = None if typed.condition is None else parse_condition(typed.condition)
+        condition = None if typed.condition is None else parse_condition(typed.condition, place)
         check(condition, place, phase, None if typed.log is None else parse_log_message(typed.log))
     except ConditionError as error:
         raise CommandError(str(error)) from None

@@ -63,7 +63,7 @@ def test_conditions_speak_of_the_value(condition: str) -> None:
 )
 def test_what_they_cannot_say_is_told_with_its_column(condition: str, says: str) -> None:
     with pytest.raises(ConditionError) as error:
-        check(parse_condition(condition), "data")
+        check(parse_condition(condition, "data"), "data")
     assert says in str(error.value)
     assert "(column " in str(error.value)
 
