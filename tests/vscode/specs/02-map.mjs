@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { until } from "../editor.mjs";
 import { lineOf } from "../workspace.mjs";
 
 export const title = "a breakpoint on a line of a model map";
@@ -13,7 +14,8 @@ export default async function ({ editor, folder, step, measure }) {
 
   await step("the language server gives its outline", async () => {
     await editor.quickOpen("@lm_head", "lm_head");
-    assert.equal(await editor.cursorLine(), await lineOf(join(folder, "atlas.llmmap"), /^\s*lm_head\s/));
+    const there = await lineOf(join(folder, "atlas.llmmap"), /^\s*lm_head\s/);
+    await until(async () => (await editor.cursorLine()) === there, "the cursor on its line");
   });
 
   await step("a click in its margin, or F9, sets a breakpoint", async () => {
