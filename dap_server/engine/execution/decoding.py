@@ -314,6 +314,10 @@ class SamplingLoop:
                 if probe is None:
                     raise
                 return None  # it has seen what ran before the draw
+            except Exception as error:
+                if probe is None or not self.stepper.is_known(error, step):
+                    raise
+                return None  # it has seen what ran before the exception that the run is stopped at
 
     def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None, encodes: bool = False) -> Any:
         """What the model gives for a whole text (1, T) at once, without a cache, beside the suspended run."""

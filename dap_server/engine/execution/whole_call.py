@@ -137,6 +137,9 @@ class WholeCall(Generic[T]):
                     self._call()
             except Enough:
                 return
+            except Exception as error:
+                if not self._stepper.is_known(error, step):
+                    raise
             finally:
                 generation.step, generation.calls, generation.is_over = now
                 self._set(settings)
