@@ -315,7 +315,8 @@ class SamplingLoop:
                     raise
                 return None  # it has seen what ran before the draw
             except Exception as error:
-                if probe is None or not self.stepper.is_known(error, step):
+                stop = self.stepper.stop
+                if probe is None or stop is None or not stop.has_raised(error, step):
                     raise
                 return None  # it has seen what ran before the exception that the run is stopped at
 

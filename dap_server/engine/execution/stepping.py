@@ -196,11 +196,6 @@ class Stepper:
             handle.remove()
             self._hooks.thread, self.is_replaying = thread, outer
 
-    def is_known(self, error: Exception, step: int) -> bool:
-        """Whether a replay of a step has raised what the run is stopped at."""
-        stop = self.stop
-        return stop is not None and stop.place.step == step and type(stop.error) is type(error)
-
     def _replay_goes_on(self, thread: int | None) -> None:
         if threading.get_ident() == thread:
             self.stage.progress.goes_on()

@@ -73,6 +73,10 @@ class Stop:
     anomaly: Anomaly | None = None
     error: Exception | None = None
 
+    def has_raised(self, error: Exception, step: int) -> bool:
+        """Whether it is what a replay of a step raises, too."""
+        return self.place.step == step and type(self.error) is type(error)
+
 
 class Interruption(BaseException):
     """Unwinds the model thread to the engine's loop. No `except Exception` of a model catches it."""

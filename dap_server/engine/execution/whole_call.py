@@ -138,7 +138,7 @@ class WholeCall(Generic[T]):
             except Enough:
                 return
             except Exception as error:
-                if not self._stepper.is_known(error, step):
+                if self._stepper.stop is None or not self._stepper.stop.has_raised(error, step):
                     raise
             finally:
                 generation.step, generation.calls, generation.is_over = now

@@ -240,7 +240,8 @@ class CallStack:
     def _module_frame(self, path: str, activation: Activation) -> Frame:
         source = source_of_class(type(activation.module))
         is_there = activation is self._stop.activations[0] and self._stop.operation is None
-        phase = f" ({self._stop.place.phase})" if is_there else ""
+        where = "raised" if self._stop.error is not None else self._stop.place.phase
+        phase = f" ({where})" if is_there else ""
         return self._make("module", f"{self._anatomy.name_of(path)}{phase}", source, path=path, activation=activation)
 
     def _forward_frame(self, activation: Activation) -> Frame:

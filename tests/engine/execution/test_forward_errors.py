@@ -37,7 +37,8 @@ class Raising(nn.Module):
         calls, self.counter[0] = self.counter[0], self.counter[0] + 1
         doubled = x * 2
         if self.when(calls, x):
-            raise self.error("CUDA out of memory. Tried to allocate 20 GiB")  # the raising line
+            shape = tuple(doubled.shape)
+            raise self.error(f"CUDA out of memory. Tried to allocate 20 GiB for {shape}")  # the raising line
         return self.inner(x)  # type: ignore[no-any-return]
 
 
