@@ -108,15 +108,15 @@ class Armed:
         return [path for path in inside if any(True for _ in _weights(self.anatomy.modules[path]))]
 
     @contextmanager
-    def damaged(self, path: str) -> Iterator[None]:
-        """While this is open, one weight of a module is NaN."""
+    def damaged(self, path: str) -> Iterator[Tensor]:
+        """While this is open, one weight of a module is NaN. Gives the tensor that it is in."""
         weight = next(_weights(self.anatomy.modules[path]))
         index = weight.numel() // 2
         with torch.no_grad():
             kept = weight.view(-1)[index].clone()
             weight.view(-1)[index] = torch.nan
             try:
-                yield
+                yield weight
             finally:
                 weight.view(-1)[index] = kept
 

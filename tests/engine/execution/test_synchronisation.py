@@ -31,11 +31,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class Waiting(TorchDispatchMode):
+class Waiting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch says it of its base
     """Counts what brings values to the host."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.counts: Counter[str] = Counter()
         for name in ("tolist", "cpu"):
             monkeypatch.setattr(torch.Tensor, name, self._counted(name, getattr(torch.Tensor, name)))
