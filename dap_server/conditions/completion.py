@@ -79,7 +79,8 @@ def _members(before: list[Token]) -> list[str]:
     owner = before[-2] if len(before) > 1 else None
     is_member = len(before) > 2 and before[-3].text == "."
     library = LIBRARIES.get(owner.text) if owner is not None and not is_member else None
-    return [] if library is None else sorted(name for name in dir(library) if not name.startswith("_"))
+    names: list[str] = getattr(library, "__all__", dir(library)) if library is not None else []
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def _expression_start(text: str, at: int) -> int | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import builtins
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Literal, get_args
 
 from dap_server.modelmap.patterns import Pattern
@@ -232,11 +234,20 @@ _ALL = [
     ),
     Name("token", "token: int", "id of the token that was chosen", "integer", CHOSEN, True),
     Name("text", "text: str", "text of the token that was chosen, with the space before it", "text", CHOSEN, True),
+    Name(
+        "generated",
+        "generated: str",
+        "text that was generated so far, without the prompt and with the chosen token",
+        "text",
+        CHOSEN,
+        True,
+    ),
     Name("prob", "prob: float", "probability of the token that was chosen, from 0 to 1", "number", CHOSEN, True),
     *_OF_FILTERS,
     *_OF_DATA,
     Name("torch", "torch", "the library: torch.isnan(output).any()", "module", EVERYWHERE),
     Name("math", "math", "Python's mathematics: math.log(prob)", "module", EVERYWHERE),
+    Name("re", "re", r"Python's regular expressions: re.search(r'\d{4}$', generated)", "module", EVERYWHERE),
 ]
 
 NAMES: dict[str, Name] = {name.name: name for name in _ALL}
@@ -250,7 +261,7 @@ _BUILTINS = (
 BUILTINS: dict[str, object] = {name: getattr(builtins, name) for name in _BUILTINS}
 """What of Python's builtins a condition may use."""
 
-LIBRARIES: dict[str, object] = {"math": math}
+LIBRARIES: dict[str, ModuleType] = {"math": math, "re": re}
 """The names whose value is the same at every place. `torch` is the engine's to give."""
 
 

@@ -19,6 +19,8 @@ def _offered(marked: str, kind: TextKind = "condition") -> list[Completion]:
         ("ent|", ["entropy"]),
         ("step == 3 and pro|", ["probs", "prob"]),
         ("math.lo|", ["log", "log10", "log1p", "log2"]),
+        ("re.f|", ["findall", "finditer", "fullmatch"]),
+        ("gen|", ["generated"]),
         ("top(ma|", ["math", "map", "max"]),
         ("torch.no|", []),
         ("text.st|", []),

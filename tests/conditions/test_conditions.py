@@ -173,6 +173,7 @@ class _Asked(Mapping[str, object]):
         ("(lambda k: [top(k)[i][0] for i in range(step - 4)])(1)", [" Paris"]),
         ("[x + step for x in [step] if x == step]", [10]),
         ("math.floor(norm) + min(step, 3)", 15),
+        (r"re.search(r'\bParis\b', text)[0]", "Paris"),
         ("(  step\n  + 1)", 6),
         ("{'a': step}['a'] if layer else None", 5),
         ("f'{step:03}'", "005"),

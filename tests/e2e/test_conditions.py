@@ -51,6 +51,22 @@ def test_a_run_stops_at_the_word_that_it_waits_for(begin: Any) -> None:
     assert client.scope("Sampling")["token"]["value"] == "' Paris'"
 
 
+@pytest.mark.parametrize(
+    ("condition", "steps"),
+    [
+        ("text == ' Paris'", [0]),
+        ("prob < 0.1", []),
+        ("entropy > 4", []),
+        (r"re.search(r'Paris\.$', generated)", [1]),
+        (r"re.fullmatch(r'\s*\w+\.?', generated)", [0, 1]),
+        (r"re.search(r'paris\. the (\w+)$', generated, re.IGNORECASE)", [3]),
+        ("generated.count(' ') >= 3", [3, 4, 5]),
+    ],
+)
+def test_a_run_stops_at_tokens_and_at_what_the_text_says_so_far(begin: Any, condition: str, steps: list[int]) -> None:
+    assert stops(begin({"name": "sample", "condition": condition})) == [f"after sample in step {i}" for i in steps]
+
+
 def test_what_a_condition_says_is_what_the_console_says(begin: Any) -> None:
     client = begin({"name": "*.layers.*", "condition": "layer == 2 and norm > 0 and step == 1"})
     assert first(client)["text"] == "before model.layers.2 in step 1"

@@ -343,3 +343,42 @@ def test_a_pause_and_a_restart_end_stepping_by_operation(operations: RawClient, 
     assert client.move("next", **INSTRUCTION)["text"] == "before logits in step 0"
     client.move("continue")
     assert client.place() == "step 1"
+
+
+def test_an_instruction_breakpoint_has_a_condition_over_what_the_operation_gave(run: Run, plain: Plain) -> None:
+    client = begin(run, ATTENTION)
+    path = f"{ATTENTION}.o_proj"
+    address = next(r["address"] for r in everything(client) if r["symbol"] == path and "aten::mm" in r["instruction"])
+    peaks = [float(next(o for o in step if o.name == "aten::mm").gave[0].abs().max()) for step in record(plain, path)]
+    limit = sorted(peaks[1:])[-2]
+    client.break_at()
+    wanted = {"instructionReference": address, "condition": f"step > 0 and output.abs().max() >= {limit * 0.9999}"}
+    (placed,) = client.ask("setInstructionBreakpoints", breakpoints=[wanted])["breakpoints"]
+    assert placed["verified"], placed
+    for step in (i for i, peak in enumerate(peaks) if i and peak >= limit):
+        stopped = client.move("continue")
+        assert (stopped["reason"], stopped["text"]) == (
+            "instruction breakpoint",
+            f"after aten::mm of {path} in step {step}",
+        )
+        assert stopped["hitBreakpointIds"] == [placed["id"]]
+    client.ask("setInstructionBreakpoints", breakpoints=[{**wanted, "condition": "norm > 0", "hitCondition": "1"}])
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        ({"condition": "output.max() >"}, "(column"),
+        ({"condition": "step == 1 and outptu.max() > 3"}, "did you mean 'output'? (column 15)"),
+        ({"condition": "norm > 3 and token == 4"}, "`token` is not known at an operation"),
+        ({"condition": "output.max() > 3", "mode": "before"}, "`output` is known after the module only"),
+        ({"hitCondition": "often"}, "of the hit condition)"),
+    ],
+)
+def test_the_condition_of_an_instruction_breakpoint_is_checked(operations: RawClient, texts: Json, says: str) -> None:
+    row = next(row for row in everything(operations) if row["instruction"].startswith("aten::mm"))
+    wanted = {"instructionReference": row["address"], **texts}
+    (placed,) = operations.ask("setInstructionBreakpoints", breakpoints=[wanted])["breakpoints"]
+    assert not placed["verified"]
+    assert says in placed["message"]
+    assert "column" in placed["message"]

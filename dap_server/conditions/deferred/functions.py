@@ -61,9 +61,10 @@ class Calls:
             return self._torch(node, function.attr)
         if is_torch_module(function.value):
             raise Waits(unknown(node))
-        if self._kinds.is_math(function.value):
-            hint = f"write torch.{function.attr}()" if function.attr in FUNCTIONS else ""
-            return self._of_host(node, f"math.{function.attr}()", hint, function.attr in NUMBERS_OF_MATH)
+        if (library := self._kinds.library(function.value)) is not None:
+            is_number = library == "math" and function.attr in NUMBERS_OF_MATH
+            hint = f"write torch.{function.attr}()" if library == "math" and function.attr in FUNCTIONS else ""
+            return self._of_host(node, f"{library}.{function.attr}()", hint, is_number)
         of = self._kinds.value(function.value)
         if of is Value.TENSOR:
             return self._method(node, function)

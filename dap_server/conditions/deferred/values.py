@@ -250,8 +250,8 @@ class ValueKinds:
             if node.attr not in CONSTANTS:
                 raise Waits(unknown(node))
             return RESULTS[CONSTANTS[node.attr]]
-        if self.is_math(node.value):
-            return Value.PLAIN if node.attr in NUMBERS_OF_MATH else Value.HOST
+        if (library := self.library(node.value)) is not None:
+            return Value.PLAIN if library == "math" and node.attr in NUMBERS_OF_MATH else Value.HOST
         if is_limits(node.value) and node.attr in _LIMITS:
             self.value(node.value)
             return Value.PLAIN
@@ -323,5 +323,7 @@ class ValueKinds:
     def _is_bound(self, call: ast.expr) -> bool:
         return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in self.bound
 
-    def is_math(self, node: ast.expr) -> bool:
-        return isinstance(node, ast.Name) and node.id in LIBRARIES and node.id not in self.bound
+    def library(self, node: ast.expr) -> str | None:
+        """The name of a library of Python's that stands there."""
+        is_free = isinstance(node, ast.Name) and node.id in LIBRARIES and node.id not in self.bound
+        return node.id if is_free and isinstance(node, ast.Name) else None

@@ -205,8 +205,8 @@ def _read_conditions(breakpoint: Breakpoint, wanted: Wanted, anatomy: Anatomy) -
     asked: Phase | None = wanted.phase
     if wanted.kind == "function":
         asked = parse_pattern(wanted.name).phase or asked
-    elif wanted.kind in ("instruction", "exception", "data"):
-        asked = breakpoint.phase
+    elif wanted.kind in ("exception", "data") or (wanted.kind == "instruction" and not breakpoint.address):
+        asked = breakpoint.phase  # an address at an end of a module says which
     try:
         default = breakpoint.filter.condition if breakpoint.filter is not None else None
         if (text := wanted.condition or default) and text.strip():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from dap_server.conditions.names import LIBRARIES
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution import randomness
 from dap_server.engine.execution.operations import NOT_RUN
@@ -25,7 +25,7 @@ from dap_server.protocol.errors import RequestError, did_you_mean
 NO_VALUE = object()
 """The result of a statement."""
 
-_LIBRARIES = {"torch": torch, "math": math}
+_LIBRARIES = {"torch": torch, **LIBRARIES}
 
 _RAISED = (Exception, SystemExit, KeyboardInterrupt)
 """What people's code may raise. It ends neither the session nor the model."""

@@ -144,8 +144,9 @@ def _going_on(candidate: Candidate) -> list[int]:
 
 
 _HARMLESS = """
-count cpu endswith eps fabs find finfo get iinfo index item items join keys kurtosis lower lstrip median
-nonzero quantile replace rstrip smallest_normal startswith strip tiny title to tolist unflatten unique upper
+count cpu endswith eps escape fabs find findall finditer finfo fullmatch get group groups iinfo index item items join
+keys kurtosis lower lstrip match median nonzero quantile replace rstrip search smallest_normal span startswith strip
+tiny title to tolist unflatten unique upper DOTALL IGNORECASE MULTILINE
 """
 """Attributes that neither write into a tensor nor draw at random."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dap_server.conditions import NAMES
+from dap_server.conditions.names import LIBRARIES
 from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.attention.passing import PassingAttention, last_row
 from dap_server.engine.analysis.conditions.saying import PassingLens
@@ -165,6 +166,13 @@ class PlaceNames(Mapping[str, object]):
             return self._vocabulary.text(selection.chosen[self._sequence])
         return self._vocabulary.text(int(self._token()))
 
+    def _generated(self) -> str:
+        """As the tokenizer decodes it, special tokens left out."""
+        generation, (step, *_) = self._candidate.generation, self._candidate.place
+        ids = _known(generation.input_ids, "the tokens of this way of decoding are not known one by one")
+        earlier = ids[self._sequence, generation.prompt_length : generation.prompt_length + step]
+        return self._vocabulary.decode([*earlier.tolist(), int(self._token())])
+
     def _prob(self) -> Tensor:
         return self._stage().probs.take(self._token())
 
@@ -204,6 +212,7 @@ _VALUES: dict[str, Callable[[PlaceNames], object]] = {
     "probs": PlaceNames._probs,
     "top": PlaceNames._top,
     "text": PlaceNames._text,
+    "generated": PlaceNames._generated,
 }
 _NUMBERS: dict[str, Callable[[PlaceNames], Tensor]] = {
     "norm": PlaceNames._norm,
@@ -214,4 +223,4 @@ _NUMBERS: dict[str, Callable[[PlaceNames], Tensor]] = {
 """Numbers that are worked out on the device, as tensors ()."""
 
 _NAMED = [name for name in NAMES if name in {**_VALUES, **_NUMBERS}]
-assert {*_NAMED, "math"} == {name for name, known in NAMES.items() if known.is_of_places}
+assert {*_NAMED, *LIBRARIES} == {name for name, known in NAMES.items() if known.is_of_places}

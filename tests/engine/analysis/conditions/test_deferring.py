@@ -36,6 +36,7 @@ def at_hand(**changed: object) -> dict[str, object]:
         "prob": 0.25,
         "token": 1234,
         "text": " Paris",
+        "generated": "It is Paris",
         "torch": torch,
         "input": torch.randn(2, 3, 4),
         "output": torch.randn(2, 3, 4),
@@ -105,6 +106,7 @@ def test_no_gpu_is_waited_for() -> None:
 
 OTHERWISE = {
     "text == ' Paris'",
+    "re.search('Paris', generated)",
     "any(t == ' Paris' for t, p in top(3))",
     "' Paris' in lens(5)",
     "norm > 1 and text == ' a'",

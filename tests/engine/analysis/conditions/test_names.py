@@ -93,6 +93,18 @@ def test_the_choice_of_a_token() -> None:
     assert len(found) == 8
 
 
+def test_what_was_generated_is_the_text_behind_the_prompt() -> None:
+    model = tiny_model("llama")
+    found = said(model, "sample", "({sequence}, {step}, {generated!r})")
+    tokens = plain(model).sequences[:, PADDED.shape[1] :].tolist()
+    decode = tiny_tokenizer().decode
+    assert found == [
+        (s, step, decode(tokens[s][: step + 1], skip_special_tokens=True))
+        for step in range(len(tokens[0]))
+        for s in range(2)
+    ]
+
+
 def test_entropy_is_of_the_scores_as_they_are_at_the_place() -> None:
     model = tiny_model("llama")
     options = {"do_sample": True, "temperature": 0.5, "top_k": 0, "suppress_tokens": [7]}
