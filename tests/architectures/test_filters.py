@@ -17,7 +17,7 @@ MASKS_NAN: dict[tuple[Task, str], str] = {
 }
 """Types with modules that return NaN, in a padded batch, which nothing else ever sees; and where it comes from."""
 
-NO_BEAMS = {("causal", "rwkv"): "the cache cannot be reordered"}
+NO_BEAMS = dict.fromkeys([("causal", "rwkv"), ("causal", "xlstm")], "the cache cannot be reordered")
 """Types that refuse beam search, and why."""
 
 _told: dict[str, int] = {}
