@@ -5,6 +5,7 @@ What debugpy traces it traces for good, so that nothing else can be measured whe
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import subprocess
@@ -21,7 +22,7 @@ from benchmarks.subjects import Subject, llama, tiny
 from dap_server.protocol.types import SourceBreakpoint
 from dap_server.terminal.client import Client
 
-SUBJECTS = {"llama": llama, "tiny": tiny}
+SUBJECTS = {"llama": functools.partial(llama, tokens=16), "tiny": tiny}
 
 
 class OtherProcess:

@@ -14,9 +14,9 @@ import torch
 
 from benchmarks import other_tools
 from benchmarks.measure import Laps, Row, best, best_ratio, compared, interleaved, judged, ms
-from benchmarks.other_process import OtherProcess, UnderDebugpy
+from benchmarks.other_process import SUBJECTS, OtherProcess, UnderDebugpy
 from benchmarks.other_tools import LIMIT
-from benchmarks.subjects import Subject, llama, tiny
+from benchmarks.subjects import Subject
 
 LAYERS = "*.layers.*"
 NNSIGHT = "0.8.1"
@@ -27,7 +27,7 @@ UNDER_DEBUGPY = f"hidden_states.norm() > {LIMIT:g}"
 
 def run(quick: bool) -> Iterator[Row]:
     name = "tiny" if quick else "llama"
-    subject = tiny() if quick else llama()
+    subject = SUBJECTS[name]()
     with ExitStack() as processes:
         other = processes.enter_context(OtherProcess(name))
         traced = processes.enter_context(UnderDebugpy(name))
