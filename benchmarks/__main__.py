@@ -25,7 +25,7 @@ from benchmarks import (
     stops,
     time_travel,
 )
-from benchmarks.measure import Row, machine, table
+from benchmarks.measure import PROCESSOR, Row, machine, table
 
 BENCHMARKS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "startup": startup.run,
@@ -50,12 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="show that they run; the numbers mean nothing")
     parser.add_argument("--write", action="store_true", help="add the table to RESULTS.md")
     parser.add_argument("--threads", type=int, help="of torch, here and in the engine; otherwise its own choice")
+    parser.add_argument("--processor", action="store_true", help="time runs by the processor, where others use it too")
     options = parser.parse_args(argv)
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
         parser.error(f"no benchmark '{unknown[0]}': there are {', '.join(BENCHMARKS)}")
     if options.threads:
         torch.set_num_threads(options.threads)
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    if options.processor:
+        os.environ[PROCESSOR] = "1"
     rows: list[Row] = []
     for name in options.names or BENCHMARKS:
         print(f"{name} …", file=sys.stderr, flush=True)

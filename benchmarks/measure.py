@@ -8,6 +8,7 @@ import os
 import platform
 import random
 import statistics
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from importlib.metadata import version
@@ -19,6 +20,15 @@ Times = dict[str, list[float]]
 """Seconds by case, one per round."""
 Laps = dict[str, list[list[float]]]
 """Seconds by case, one list per round: of the pieces of a run, the same pieces in every round and case."""
+
+
+PROCESSOR = "BENCHMARKS_TAKE_PROCESSOR_TIME"
+"""Set in the environment, here and for children, where laps are timed by the processor and not by the clock."""
+
+
+def now() -> float:
+    """Seconds, to be subtracted. Those of the processor leave out how long others had it, and any waiting."""
+    return time.process_time() if PROCESSOR in os.environ else time.perf_counter()
 
 
 def rounds(cases: Iterable[str], repeats: int) -> Iterator[tuple[int, str]]:
@@ -110,7 +120,8 @@ def machine() -> str:
     """What the numbers depend on."""
     cores = f"{os.cpu_count()} cores of {_processor()}, torch on {torch.get_num_threads()}"
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "debugpy"))
-    return f"{cores}; {platform.system()}, Python {platform.python_version()}, {versions}"
+    clock = ", in seconds of the processor" if PROCESSOR in os.environ else ""
+    return f"{cores}{clock}; {platform.system()}, Python {platform.python_version()}, {versions}"
 
 
 def _processor() -> str:

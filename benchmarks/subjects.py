@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from benchmarks import ATLAS
-from benchmarks.measure import Laps, interleaved
+from benchmarks.measure import Laps, interleaved, now
 from dap_server.engine.analysis.conditions.judge import ConditionJudge
 from dap_server.engine.anatomy.loading import Loaded, load
 from dap_server.engine.anatomy.modules import Anatomy
@@ -89,15 +88,15 @@ class Subject:
 
     def laps_of(self, run: Callable[[], Tensor]) -> list[float]:
         self._forwards = 0
-        self._moments = [time.perf_counter()]
+        self._moments = [now()]
         run()
-        self._moments.append(time.perf_counter())
+        self._moments.append(now())
         return [after - before for before, after in pairwise(self._moments)]
 
     def _note(self, *_: object) -> None:
         self._forwards += 1
         if self._forwards % self._lap == 0:
-            self._moments.append(time.perf_counter())
+            self._moments.append(now())
 
     def _stopped(self, _stop: Stop) -> None:
         self.stops += 1
