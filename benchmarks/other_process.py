@@ -10,6 +10,7 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ from benchmarks.subjects import Subject, llama, tiny
 from dap_server.protocol.types import SourceBreakpoint
 from dap_server.terminal.client import Client
 
-SUBJECTS = {"llama": functools.partial(llama, tokens=16), "tiny": tiny}
+SUBJECTS: dict[str, Callable[[], Subject]] = {"llama": functools.partial(llama, tokens=16), "tiny": tiny}
 
 
 class OtherProcess:
