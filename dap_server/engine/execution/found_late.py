@@ -67,6 +67,7 @@ class FoundLate:
         self._anatomy, self._judging, self._breakpoints = anatomy, judging, judging.breakpoints
         self._plan, self._changed = plan, changed
         self._errors = ErrorWatch(raises)
+        self._passed: set[tuple[Place, int]] = set()  # places of this step with breakpoints that were judged
         self._passes: Exception | None = None  # it has been looked for, and ends the call
         self._look: _SecondLook | None = None
         self._generation: Generation | None = None
@@ -75,6 +76,7 @@ class FoundLate:
         """A call begins. Where nobody reads flags, everything is judged at once."""
         self._tell_if_nothing_was_found()
         self._look, self._generation, self._passes = None, generation, None
+        self._passed.clear()
         self.alarms.forget()
         self.alarms.quiet.clear()
         self.alarms.hits.forget()
@@ -167,19 +169,19 @@ class FoundLate:
         """Raises Rewind."""
         self._look_again(_SecondLook(step))
 
-    def is_again(self, place: Place) -> bool:
+    def is_again(self, place: Place, ordinal: int) -> bool:
         """Whether the run has been at a place before, and only what was found out late may stop it there.
 
-        The flag is read as soon as a token is chosen: behind that nothing has been passed yet.
+        `ordinal`: of the operation in its step, if it is one. A place that is new counts as passed from now on.
         """
         if self._look is None or not self._look.is_silent:
+            self._passed.add((place, ordinal))
             return False
-        is_behind = place[1:3] == (SAMPLE, "after")
-        return place.step < self._look.step or (place.step == self._look.step and not is_behind)
+        return place.step < self._look.step or (place, ordinal) in self._passed
 
     def split(self, ids: list[int], step: int) -> tuple[list[int], list[int]]:
-        """Of the breakpoints at a place of a second look: those that may stop it, and those that it has passed."""
-        is_here = self._look is not None and self._look.step == step
+        """Of the breakpoints at a place: those that may stop a second look at its step, and the others."""
+        is_here = self._look is not None and self._look.is_silent and self._look.step == step
         late = [id for id in ids if is_here and self._is_late(id)]
         return late, [id for id in ids if id not in late]
 
@@ -193,6 +195,8 @@ class FoundLate:
         elif self._look is not None and step > self._look.step:
             self._tell_if_nothing_was_found()
             self.ends()
+        if self._look is None:
+            self._passed.clear()
 
     def ends(self) -> None:
         """The run goes elsewhere, or the second look is over."""
@@ -209,6 +213,7 @@ class FoundLate:
         self._breakpoints.take_hits_back(step)
         self.alarms.hits.take_back(step, self._breakpoints.deferred)
         if not rewind.is_second_look:
+            self._passed.clear()
             is_inside = self.alarms.is_armed and rewind.place.path != STEP
             self._look = _SecondLook(rewind.place.step, is_silent=False) if is_inside else None
         self._changed()

@@ -336,13 +336,13 @@ class Stepper:
         candidate = Candidate(place, self.generation, call, output, operation, prepared, error)
         thread, self._hooks.thread = self._hooks.thread, None  # what conditions run is not the model's
         try:
-            if self.late.is_again(place):
-                late, ids = self.late.split(ids, place.step)
-                verdict = self.judging.passed(late, candidate, is_again=False, is_on_the_way=False)
-                if verdict.hits or not is_there:
-                    self.judging.passed(ids, candidate, is_again=True, is_on_the_way=True)  # which counts them
-                    return verdict
-            return self.judging.passed(ids, candidate, plan.is_again, is_on_the_way)
+            late, others = self.late.split(ids, place.step)
+            verdict = self.judging.passed(late, candidate, is_again=False, is_on_the_way=False) if late else NOT_HIT
+            if self.late.is_again(place, candidate.ordinal) and (verdict.hits or not is_there):
+                self.judging.passed(others, candidate, is_again=True, is_on_the_way=True)  # which counts them
+            elif not verdict.hits:
+                verdict = self.judging.passed(others, candidate, plan.is_again, is_on_the_way)
+            return verdict
         finally:
             self._hooks.thread = thread
 

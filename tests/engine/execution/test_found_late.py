@@ -161,6 +161,25 @@ def test_an_exception_in_a_forward_stops_where_it_is_raised_and_then_ends_the_ru
     assert [type(a.module).__name__ for a in seen[0].activations[:3]] == ["Brittle", "LlamaMLP", "LlamaDecoderLayer"]
 
 
+def test_an_exception_that_does_not_come_again_swallows_no_breakpoint_behind_it() -> None:
+    model: Any = tiny_model("llama")
+    raised: list[bool] = []
+
+    def once(_module: nn.Module, _args: Any) -> None:
+        if not raised:
+            raised.append(True)
+            raise RuntimeError("only once")
+
+    model.model.layers[1].mlp.register_forward_pre_hook(once)
+    walk = Walk(Loaded(model, None), breakpoints=[RAISES, "model.layers.0", "model.norm", "after:sample"])
+    walk.generate(input_ids=PROMPTS, **{**GREEDY, "max_new_tokens": 1})
+    assert walk.stops == [
+        "function breakpoint: before model.layers.0 in step 0",
+        "function breakpoint: before model.norm in step 0",
+        "function breakpoint: after sample in step 0",
+    ]
+
+
 CONDITIONS = {
     "true at the second layer": Wanted(0, "*.layers.*", condition="norm > 1e-3 and layer == 1 and step == 2"),
     "of tensors": Wanted(0, "*.mlp", condition="output.abs().max() > 0 and not step < 2"),
