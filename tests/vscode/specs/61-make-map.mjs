@@ -19,6 +19,7 @@ export default async function ({ editor, folder, step }) {
     await editor.show("Run and Debug");
     await editor.functionBreakpoint("*.mlp");
     await editor.command("LLM: Edit Model Breakpoint…");
+    await editor.answer("*.mlp", { row: "*.mlp", title: "Edit a model breakpoint" });
     await editor.answer("Condition", { title: "Breakpoint at *.mlp" });
     await editor.type("nrm > 30", "Condition of the breakpoint at *.mlp");
     const box = editor.page.locator(".quick-input-widget");
