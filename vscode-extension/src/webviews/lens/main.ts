@@ -74,6 +74,8 @@ let length = 0;
 let next = new Map<number, string>();
 let cursor: { layer: number; position: number | undefined } | undefined;
 let isBusy = false;
+/** Where more was asked for while some was on its way. */
+let wished: -1 | 1 | undefined;
 
 fill(view.tools, exportButtons({ name: "lens", table: () => lensTable(known ?? EMPTY), canvas: picture, drawing }));
 fill(
@@ -167,8 +169,12 @@ async function show(table: LensTable, at: Stop): Promise<void> {
 }
 
 async function more(direction: -1 | 1): Promise<void> {
+  if (isBusy) {
+    wished = direction; // a key that is pressed meanwhile is not lost
+    return;
+  }
   const [start, end] = [known?.columns[0]?.position, known?.columns.at(-1)?.position];
-  if (isBusy || !stop || stop.signal.aborted || known === undefined || start === undefined || end === undefined) {
+  if (!stop || stop.signal.aborted || known === undefined || start === undefined || end === undefined) {
     return;
   }
   const positions =
@@ -185,10 +191,16 @@ async function more(direction: -1 | 1): Promise<void> {
     if (hadFocus && cursor) {
       cursor = { ...cursor, position: direction < 0 ? positions.at(-1) : positions[0] };
     }
-    await show(joined(old, table, MOST), at);
+    const shown = show(joined(old, table, MOST), at);
     grid.element.scrollLeft = direction < 0 ? grid.element.scrollWidth - before : grid.element.scrollWidth;
+    await shown;
   } finally {
     isBusy = false;
+    const next = wished;
+    wished = undefined;
+    if (next !== undefined) {
+      void settle(more(next));
+    }
   }
 }
 
