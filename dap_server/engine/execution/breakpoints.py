@@ -160,7 +160,8 @@ class Breakpoint:
         """What to tell the client beside `verified`."""
         if self.problem:
             return self.problem
-        places = self.note or (f"{len(self.paths)} places" if len(self.paths) > 1 else None)
+        count = len(self.paths) + bool(self.pseudo)
+        places = self.note or (f"{count} places" if count > 1 else None)
         how = None if self.condition is None else f"judged {self.judged}"
         return "; ".join(part for part in (places, how, self.told_cost) if part) or None
 

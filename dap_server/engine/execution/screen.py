@@ -86,7 +86,8 @@ class Screen:
         else:
             total = tensor.sum()
         if not total.is_cpu:
-            self._sums.append(total)
+            if self._is_ours():
+                self._sums.append(total)
         elif not isfinite(total.item()):
             self.is_found |= self._is_ours()
 
@@ -106,10 +107,13 @@ class Screen:
         self._is_timed = self._steps % BETWEEN_TIMED < 2
 
     def _returned(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        if self._is_timed:
+        if self._is_timed and self._is_ours():
             begun = perf_counter()
             self.look(output)
             self._timed += perf_counter() - begun
+        elif output.__class__ is Tensor and output.dtype in WIDE and output.is_cpu:  # as `look` does, in one call
+            if not isfinite(output.sum().item()):
+                self.is_found |= self._is_ours()
         else:
             self.look(output)
 
