@@ -418,6 +418,7 @@ export class Editor {
   /** Waits for a stop whose first frame shows `label` (text or a regular expression), a new one after `press`. Returns the frame. */
   async stoppedAt(label, patience = PATIENCE) {
     await this.show("Run and Debug");
+    await this.section("Watch", false); // whose room the call stack needs: rows that are out of sight are not there
     const matches = (text) => (label instanceof RegExp ? label.test(text) : text.includes(label));
     return until(
       async () => {
