@@ -372,8 +372,13 @@ export class Editor {
 
   /** The pane shows nine rows, which the filters fill: to the end of the list (1) or to its beginning (-1). */
   async #scrollBreakpoints(direction) {
-    const wheel = { deltaY: direction * 1e5, wheelDeltaY: -direction * 1e5 };
-    await this.page.locator(".debug-breakpoints .monaco-scrollable-element").first().dispatchEvent("wheel", wheel);
+    await this.#scroll(".debug-breakpoints", direction * 1e5);
+  }
+
+  /** Scrolls a pane without the mouse: nothing is to be hovered over. */
+  async #scroll(pane, deltaY) {
+    const wheel = { deltaY, wheelDeltaY: -deltaY };
+    await this.page.locator(`${pane} .monaco-scrollable-element`).first().dispatchEvent("wheel", wheel, { timeout: 1000 });
   }
 
   // ------------------------------------------------------------------------------------------------------- the session
@@ -418,10 +423,10 @@ export class Editor {
   /** Waits for a stop whose first frame shows `label` (text or a regular expression), a new one after `press`. Returns the frame. */
   async stoppedAt(label, patience = PATIENCE) {
     await this.show("Run and Debug");
-    await this.section("Watch", false); // whose room the call stack needs: rows that are out of sight are not there
     const matches = (text) => (label instanceof RegExp ? label.test(text) : text.includes(label));
     return until(
       async () => {
+        await this.#scroll(".debug-call-stack", -1e5).catch(() => undefined); // there may be no stack yet
         const [top] = this.stops >= this.awaited ? await this.stack() : [];
         return top && matches(top) ? top : "";
       },
@@ -460,11 +465,17 @@ export class Editor {
 
   /** Waits for a frame anywhere in the stack; the editor asks for all but the first one a moment later. */
   async frame(label) {
-    return until(async () => (await this.stack()).find((frame) => frame.includes(label)), `a frame ${label}`).catch(
-      async (error) => {
-        throw new Error(`${error.message}; the stack is ${JSON.stringify(await this.stack())}`);
-      },
-    );
+    let direction = -1;
+    return until(async () => {
+      const found = (await this.stack()).find((frame) => frame.includes(label));
+      if (!found) {
+        direction = -direction; // rows that are out of sight are not there
+        await this.#scroll(".debug-call-stack", direction * 1e5);
+      }
+      return found;
+    }, `a frame ${label}`).catch(async (error) => {
+      throw new Error(`${error.message}; the stack is ${JSON.stringify(await this.stack())}`);
+    });
   }
 
   /** Looks at a frame of the stack. */
