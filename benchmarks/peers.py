@@ -32,7 +32,7 @@ def run(quick: bool) -> Iterator[Row]:
         other = processes.enter_context(OtherProcess(name))
         traced = processes.enter_context(UnderDebugpy(name))
         cases = {**_in_this_process(subject), **_in_others(subject, other, traced)}
-        laps = interleaved(cases, 1 if quick else 5)
+        laps = interleaved(cases, 1 if quick else 10)
     assert not subject.stops
     yield from _rows(subject, laps)
 
