@@ -15,7 +15,8 @@ import msgspec
 from dap_server.adapter import wanted
 from dap_server.adapter.breakpoints import DATA, EXCEPTIONS, FUNCTIONS, INSTRUCTIONS, LOADING
 from dap_server.adapter.session import AdapterSession
-from dap_server.conditions import FILTERS, NAMES, Filter
+from dap_server.conditions.filters import FILTERS, Filter
+from dap_server.conditions.names import NAMES
 from dap_server.modelmap.addresses import address_text
 from dap_server.modelmap.files import UnreadableMap, is_map, local_path
 from dap_server.modelmap.text import MapText

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dap_server.conditions import (
-    FILTERS,
-    ConditionError,
-    DataIdError,
-    PlaceKind,
-    check,
-    parse_condition,
-    parse_data_id,
-    parse_hit_condition,
-    parse_log_message,
-    place_of,
-)
-from dap_server.conditions.names import PLACES_OF, SELECTED
+from dap_server.conditions.data_ids import DataIdError, parse_data_id
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import parse_condition
+from dap_server.conditions.filters import FILTERS
+from dap_server.conditions.hits import parse_hit_condition
+from dap_server.conditions.log_messages import parse_log_message
+from dap_server.conditions.names import PLACES_OF, SELECTED, PlaceKind, place_of
+from dap_server.conditions.phases import check
 from dap_server.modelmap.addresses import AddressError, address_text, parse_address
 from dap_server.modelmap.patterns import PatternError, parse_pattern
 from dap_server.modelmap.places import Phase

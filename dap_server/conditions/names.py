@@ -8,10 +8,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from dap_server.modelmap.patterns import Pattern
 from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Phase
+
+if TYPE_CHECKING:
+    from dap_server.modelmap.patterns import Pattern
 
 BasePlace = Literal["step", "module", "operation", "logits", "processor", "sample"]
 """What a breakpoint may stand on."""

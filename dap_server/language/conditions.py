@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from lsprotocol import types
 
-from dap_server import conditions
-from dap_server.conditions import ConditionError, PlaceKind
+from dap_server.conditions import completion, diagnosis
 from dap_server.conditions.data_ids import is_data_id
+from dap_server.conditions.errors import ConditionError, TextKind
+from dap_server.conditions.expressions import parse_condition
 from dap_server.conditions.filters import FILTERS
-from dap_server.conditions.names import SELECTED
+from dap_server.conditions.log_messages import parse_log_message
+from dap_server.conditions.names import SELECTED, PlaceKind, place_of
+from dap_server.conditions.phases import check
 from dap_server.language.documents import Document, Documents
 from dap_server.language.text import Text
 from dap_server.modelmap.patterns import PatternError, parse_pattern
@@ -24,7 +27,7 @@ from dap_server.protocol.llm.language import (
     ConditionDiagnosticsResponse,
 )
 
-KINDS: dict[str, conditions.TextKind] = {"condition": "condition", "hitCondition": "hit", "logMessage": "log"}
+KINDS: dict[str, TextKind] = {"condition": "condition", "hitCondition": "hit", "logMessage": "log"}
 
 
 def place_kind(line: MapLine) -> PlaceKind:
@@ -51,7 +54,7 @@ def name_completions(document: Document, position: types.Position) -> list[types
             sort_text=f"{i:03}",
             insert_text=f"{known.label}(" if known.kind == "function" else known.label,
         )
-        for i, known in enumerate(conditions.complete("", 1, place_kind(found[1])))
+        for i, known in enumerate(completion.complete("", 1, place_kind(found[1])))
     ]
 
 
@@ -61,7 +64,7 @@ def diagnose(documents: Documents, asked: ConditionDiagnosticsArguments) -> Cond
     text = Text(asked.text)
     found = [
         ConditionDiagnostic(*_columns(text, problem.column, problem.end_column), problem.message)
-        for problem in conditions.diagnose(asked.text, place, phase, kind)
+        for problem in diagnosis.diagnose(asked.text, place, phase, kind)
     ]
     return ConditionDiagnosticsResponse(found, None if found else _phase(asked, place, phase), place)
 
@@ -74,7 +77,7 @@ def complete(documents: Documents, asked: ConditionCompletionArguments) -> Condi
         ConditionCompletionItem(
             item.label, item.kind, *_columns(text, item.column, item.end_column), item.signature, item.documentation
         )
-        for item in conditions.complete(asked.text, column, place, phase, KINDS[asked.kind])
+        for item in completion.complete(asked.text, column, place, phase, KINDS[asked.kind])
     ]
     return ConditionCompletionResponse([*_threshold(asked), *items])
 
@@ -107,16 +110,16 @@ def _place(documents: Documents, asked: ConditionArguments) -> tuple[PlaceKind |
         pattern = parse_pattern(asked.path)
     except PatternError:
         return None, asked.phase
-    return conditions.place_of(pattern), asked.phase or pattern.phase
+    return place_of(pattern), asked.phase or pattern.phase
 
 
 def _phase(asked: ConditionArguments, place: PlaceKind | None, phase: Phase | None) -> Phase | None:
     try:
         match asked.kind:
             case "condition":
-                return conditions.check(conditions.parse_condition(asked.text), place, phase)
+                return check(parse_condition(asked.text), place, phase)
             case "logMessage":
-                return conditions.check(conditions.parse_log_message(asked.text), place, phase)
+                return check(parse_log_message(asked.text), place, phase)
             case "hitCondition":
                 return phase
     except ConditionError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lsprotocol import types
 
-from dap_server.conditions import NAMES
+from dap_server.conditions.names import NAMES
 from dap_server.language.conditions import place_kind
 from dap_server.language.documents import Document
 from dap_server.language.quantities import memory, share

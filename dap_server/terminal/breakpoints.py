@@ -12,17 +12,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from dap_server.conditions import (
-    ConditionError,
-    DataIdError,
-    PlaceKind,
-    check,
-    parse_condition,
-    parse_data_id,
-    parse_hit_condition,
-    parse_log_message,
-    place_of,
-)
+from dap_server.conditions.data_ids import DataIdError, parse_data_id
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import parse_condition
+from dap_server.conditions.hits import parse_hit_condition
+from dap_server.conditions.log_messages import parse_log_message
+from dap_server.conditions.names import PlaceKind, place_of
+from dap_server.conditions.phases import check
 from dap_server.conditions.scanning import PAIRS, tokens
 from dap_server.modelmap.files import MapFile, UnreadableMap
 from dap_server.modelmap.patterns import Pattern, PatternError, parse_pattern

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from dap_server.conditions import FILTERS, PlaceKind, TextKind, complete, place_of
-from dap_server.conditions import Completion as Proposal
-from dap_server.conditions.names import PLACES_OF
+from dap_server.conditions.completion import Completion as Proposal
+from dap_server.conditions.completion import complete
+from dap_server.conditions.errors import TextKind
+from dap_server.conditions.filters import FILTERS
+from dap_server.conditions.names import PLACES_OF, PlaceKind, place_of
 from dap_server.modelmap.patterns import PatternError, parse_pattern
 from dap_server.modelmap.places import Phase
 from dap_server.protocol.errors import RequestError

@@ -6,8 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dap_server.conditions import FILTERS, ConditionError, check, parse_condition
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import parse_condition
+from dap_server.conditions.filters import FILTERS
 from dap_server.conditions.names import PLACES_OF
+from dap_server.conditions.phases import check
 from dap_server.protocol.capabilities import ExceptionBreakpointsFilter
 from dap_server.protocol.errors import did_you_mean
 from dap_server.protocol.events import BreakpointEventBody, StoppedEventBody

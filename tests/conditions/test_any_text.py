@@ -8,18 +8,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dap_server.conditions import (
-    NAMES,
-    ConditionError,
-    PlaceKind,
-    check,
-    complete,
-    diagnose,
-    parse_condition,
-    parse_hit_condition,
-    parse_log_message,
-)
-from dap_server.conditions.names import PLACES
+from dap_server.conditions.completion import complete
+from dap_server.conditions.diagnosis import diagnose
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import parse_condition
+from dap_server.conditions.hits import parse_hit_condition
+from dap_server.conditions.log_messages import parse_log_message
+from dap_server.conditions.names import NAMES, PLACES, PlaceKind
+from dap_server.conditions.phases import check
 
 _WORDS = [
     *NAMES,

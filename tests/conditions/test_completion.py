@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dap_server.conditions import complete
-from dap_server.conditions.completion import Completion
+from dap_server.conditions.completion import Completion, complete
 from dap_server.conditions.errors import TextKind
 
 

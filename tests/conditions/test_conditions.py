@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from dap_server.conditions import NAMES, ConditionError, parse_condition
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import parse_condition
+from dap_server.conditions.names import NAMES
 
 
 def _marked(text: str) -> tuple[str, int, int]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dap_server.conditions import ConditionError, DataIdError, check, complete, parse_condition, parse_data_id
-from dap_server.conditions.data_ids import is_data_id
+from dap_server.conditions.completion import complete
+from dap_server.conditions.data_ids import DataIdError, is_data_id, parse_data_id
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import parse_condition
+from dap_server.conditions.phases import check
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from dap_server.conditions import ConditionError, parse_condition, why_at_once
+from dap_server.conditions.deferred.deferring import why_at_once
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import parse_condition
 from tests.conditions.deferrals import AT_ONCE, DEFERRED
 from tests.conditions.test_any_text import TEXTS
 

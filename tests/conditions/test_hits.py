@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dap_server.conditions import ConditionError, parse_hit_condition
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.hits import parse_hit_condition
 
 
 @pytest.mark.parametrize(

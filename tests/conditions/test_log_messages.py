@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dap_server.conditions import ConditionError, parse_log_message
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.log_messages import parse_log_message
 
 VALUES = {"step": 5, "text": " Paris", "prob": 0.4567, "norm": 12.5, "layer": None, "top": lambda k: [(" a", 0.5)] * k}
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dap_server.conditions import ConditionError, PlaceKind, check, parse_condition, parse_log_message
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import parse_condition
+from dap_server.conditions.log_messages import parse_log_message
+from dap_server.conditions.names import PlaceKind
+from dap_server.conditions.phases import check
 from dap_server.modelmap.places import Phase
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dap_server.conditions import FILTERS, NAMES
+from dap_server.conditions.filters import FILTERS
+from dap_server.conditions.names import NAMES
 from tests.faults.corpus import Fault
 from tests.faults.seeded import FAULTS
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dap_server.conditions import NAMES, Name
-from dap_server.conditions.names import EVERYWHERE
+from dap_server.conditions.names import EVERYWHERE, NAMES, Name
 
 PAGE = Path(__file__).parents[2] / "docs" / "conditions.md"
 BEGIN = "<!-- names: made by `python -m tests.docs.names_table`, not by hand -->\n"

@@ -16,14 +16,11 @@ import pytest
 import dap_server
 from dap_server.__main__ import USAGE
 from dap_server.adapter.requests import requests
-from dap_server.conditions import (
-    BUILTINS,
-    PlaceKind,
-    check,
-    parse_condition,
-    parse_hit_condition,
-    parse_log_message,
-)
+from dap_server.conditions.expressions import parse_condition
+from dap_server.conditions.hits import parse_hit_condition
+from dap_server.conditions.log_messages import parse_log_message
+from dap_server.conditions.names import BUILTINS, PlaceKind
+from dap_server.conditions.phases import check
 from dap_server.language.server import HANDLERS
 from dap_server.modelmap.patterns import parse_pattern
 from dap_server.protocol.errors import RequestError

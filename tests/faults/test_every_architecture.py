@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dap_server.conditions import FILTERS
+from dap_server.conditions.filters import FILTERS
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.breakpoints import Wanted
 from dap_server.engine.execution.stepping import Motion, Stop

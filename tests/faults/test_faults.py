@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from dap_server.conditions import FILTERS
+from dap_server.conditions.filters import FILTERS
 from dap_server.engine.anatomy.loading import Loaded
 from tests.conftest import Report
 from tests.faults.corpus import Fault, Found

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from dap_server.conditions import FILTERS
+from dap_server.conditions.filters import FILTERS
 from dap_server.engine.analysis.anomalies.explaining import Explainer
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.breakpoints import Wanted

@@ -7,7 +7,7 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from dap_server.conditions import FILTERS
+from dap_server.conditions.filters import FILTERS
 from dap_server.terminal.completion import DebuggerCompleter
 from dap_server.terminal.script import run_to_end
 from tests.terminal.test_commands import CAPABILITIES, Stage

@@ -11,8 +11,7 @@ from typing import Any
 from torch import Tensor
 from transformers.cache_utils import Cache, EncoderDecoderCache
 
-from dap_server.conditions import DataId, DataIdError, parse_data_id
-from dap_server.conditions.data_ids import Index
+from dap_server.conditions.data_ids import DataId, DataIdError, Index, parse_data_id
 from dap_server.engine.analysis.norms import first_tensor
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary

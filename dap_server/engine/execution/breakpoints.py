@@ -5,20 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dap_server.conditions import (
-    FILTERS,
-    Condition,
-    ConditionError,
-    Filter,
-    LogMessage,
-    PlaceKind,
-    check,
-    parse_condition,
-    parse_hit_condition,
-    parse_log_message,
-)
 from dap_server.conditions.deferred.deferring import why_at_once
-from dap_server.conditions.names import PLACES_OF, BasePlace
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import Condition, parse_condition
+from dap_server.conditions.filters import FILTERS, Filter
+from dap_server.conditions.hits import parse_hit_condition
+from dap_server.conditions.log_messages import LogMessage, parse_log_message
+from dap_server.conditions.names import PLACES_OF, BasePlace, PlaceKind
+from dap_server.conditions.phases import check
 from dap_server.engine.anatomy.modules import Anatomy, is_called
 from dap_server.engine.anatomy.nonlinearities import is_nonlinearity
 from dap_server.engine.anatomy.processors import is_logits_processor

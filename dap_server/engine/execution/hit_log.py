@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dap_server.conditions import HitCondition
+from dap_server.conditions.hits import HitCondition
 from dap_server.modelmap.places import Place
 
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from dap_server.conditions import Condition, ConditionError, LogMessage
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import Condition
+from dap_server.conditions.log_messages import LogMessage
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoint_set import BreakpointSet
 from dap_server.engine.execution.breakpoints import Breakpoint

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 from transformers import GenerationConfig
 
-from dap_server.conditions import DataId, DataIdError, WatchKind, parse_data_id
+from dap_server.conditions.data_ids import DataId, DataIdError, WatchKind, parse_data_id
 from dap_server.engine.anatomy.modules import Anatomy, is_called
 from dap_server.engine.anatomy.processors import is_logits_processor
 from dap_server.engine.anatomy.tokens import UnknownToken, Vocabulary

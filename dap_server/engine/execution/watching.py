@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 
-from dap_server.conditions import Condition, DataId, WatchKind
+from dap_server.conditions.data_ids import DataId, WatchKind
+from dap_server.conditions.expressions import Condition
 from dap_server.engine.execution.changes import change_text, difference
 from dap_server.modelmap.places import STEP, Phase, Place
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from dap_server.conditions import NAMES, PlaceKind
+from dap_server.conditions.names import NAMES, PlaceKind
 from dap_server.engine.analysis.answers import Answers
 from dap_server.engine.analysis.attention.passing import last_row
 from dap_server.engine.analysis.attention.rows import calls_in

@@ -8,10 +8,11 @@ from types import CodeType, FrameType
 import torch
 from torch import Tensor, nn
 
-from dap_server.conditions import BUILTINS, Condition, ConditionError, LogMessage
 from dap_server.conditions.deferred.calls import COMPUTED
-from dap_server.conditions.expressions import raised
-from dap_server.conditions.names import LIBRARIES
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import Condition, raised
+from dap_server.conditions.log_messages import LogMessage
+from dap_server.conditions.names import BUILTINS, LIBRARIES
 from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.answers import Answers
 from dap_server.engine.analysis.attention.passing import PassingAttention

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dap_server.conditions import NAMES
-from dap_server.conditions.names import LIBRARIES
+from dap_server.conditions.names import LIBRARIES, NAMES
 from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.attention.passing import PassingAttention, last_row
 from dap_server.engine.analysis.conditions.saying import PassingLens

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dap_server.conditions import WatchKind
+from dap_server.conditions.data_ids import WatchKind
 from dap_server.engine.analysis.cache import contents
 from dap_server.engine.analysis.conditions.names import PlaceNames
 from dap_server.engine.execution.activations import live_activations

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from dap_server.conditions import NAMES, Condition
+from dap_server.conditions.expressions import Condition
+from dap_server.conditions.names import NAMES
 from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.conditions.judge import ConditionJudge
 from dap_server.engine.anatomy.loading import Loaded

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dap_server.conditions import Condition
+from dap_server.conditions.expressions import Condition
 from dap_server.engine.analysis.anomalies.describing import describe
 from dap_server.engine.analysis.anomalies.passing import Passing
 from dap_server.engine.analysis.anomalies.weights import odd_weight

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dap_server.conditions import Condition, parse_condition, why_at_once
+from dap_server.conditions.deferred.deferring import why_at_once
+from dap_server.conditions.expressions import Condition, parse_condition
 from dap_server.engine.analysis.conditions.judge import RAISED, only_looks
 from dap_server.engine.analysis.conditions.logic import DeviceLogic, is_true
 from tests.conditions.deferrals import AT_ONCE, DEFERRED

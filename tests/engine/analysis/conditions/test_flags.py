@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 from torch import Tensor
 
-from dap_server.conditions import Condition, ConditionError, parse_condition, why_at_once
+from dap_server.conditions.deferred.deferring import why_at_once
+from dap_server.conditions.errors import ConditionError
+from dap_server.conditions.expressions import Condition, parse_condition
 from dap_server.engine.analysis.conditions.judge import ConditionJudge
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.breakpoints import Kind, Wanted
