@@ -352,16 +352,38 @@ export class Editor {
     await widget.locator("input.input").fill(text);
   }
 
+  /** Adds a breakpoint at a name in the row that VS Code opens for it, which goes when another part of the window takes the focus. */
   async functionBreakpoint(name) {
-    await this.command("Add Function Breakpoint");
     const input = this.page.locator(".debug-breakpoints input.input");
+    const isThere = async () => (await this.breakpoints()).some((row) => row.includes(name));
+    const patience = 3000;
     await until(async () => {
-      await this.#scrollBreakpoints(1); // the editor does not, and it is the last row
-      return input.isVisible();
-    }, "the input of a function breakpoint");
-    await input.fill(name);
-    await input.press("Enter");
-    await until(async () => (await this.breakpoints()).some((row) => row.includes(name)), `a breakpoint at ${name}`);
+      if (await isThere().catch(() => false)) {
+        return true; // it was only slow to be listed
+      }
+      await this.command("Add Function Breakpoint");
+      await until(
+        async () => {
+          await this.#scrollBreakpoints(1); // the editor does not, and it is the last row
+          return input.isVisible();
+        },
+        "its row",
+        patience,
+      );
+      await input.fill(name, { timeout: patience });
+      await input.press("Enter", { timeout: patience });
+      return until(isThere, "it to be listed", patience);
+    }, `a function breakpoint at ${name}`).catch(async (error) => {
+      throw new Error(`${error.message}; the side bar has ${await this.#panes()}`);
+    });
+  }
+
+  /** The sections of the side bar and their heights, for a failure on a machine whose window nobody sees. */
+  async #panes() {
+    const panes = await this.page
+      .locator(".pane:visible")
+      .evaluateAll((all) => all.map((p) => `${p.querySelector(".pane-header")?.ariaLabel} (${p.clientHeight} px)`));
+    return panes.join(", ") || "no section";
   }
 
   /** The rows of the Breakpoints pane below the filters, as a screen reader hears them. */
@@ -378,7 +400,10 @@ export class Editor {
   /** Scrolls a pane without the mouse: nothing is to be hovered over. */
   async #scroll(pane, deltaY) {
     const wheel = { deltaY, wheelDeltaY: -deltaY };
-    await this.page.locator(`${pane} .monaco-scrollable-element`).first().dispatchEvent("wheel", wheel, { timeout: 1000 });
+    await this.page
+      .locator(`${pane} .monaco-scrollable-element`)
+      .first()
+      .dispatchEvent("wheel", wheel, { timeout: 1000 });
   }
 
   // ------------------------------------------------------------------------------------------------------- the session
