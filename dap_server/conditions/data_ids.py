@@ -43,7 +43,7 @@ class DataId:
     @property
     def label(self) -> str:
         """Without its kind."""
-        return f"{self.name}{''.join(map(_index_text, self.indexes))}"
+        return f"{self.name}{''.join(map(index_text, self.indexes))}"
 
 
 def parse_data_id(text: str) -> DataId:
@@ -71,6 +71,16 @@ def is_data_id(text: str) -> bool:
 EXAMPLES = (
     "parameter:model.norm.weight[3], activation:model.layers.2, cache:2.keys, option:temperature or probability:' a'"
 )
+
+
+def parse_index(text: str) -> Index:
+    """`[0, -1, 3:5]`, or several pairs of brackets that are as good as one. Raises DataIdError."""
+    found = _FORM.fullmatch(text.strip())
+    assert found is not None  # any text is a name and brackets, which may be none
+    joined = _joined([_index(brackets, text) for brackets in _BRACKETS.findall(found["indexes"])])
+    if found["name"] or len(joined) != 1:
+        raise DataIdError(f"'{text}' is no index: write numbers and slices in brackets, as in [0, 3, :]")
+    return joined[0]
 
 
 def _index(brackets: str, text: str) -> Index:
@@ -102,7 +112,8 @@ def _joined(indexes: list[Index]) -> tuple[Index, ...]:
     return tuple(joined)
 
 
-def _index_text(index: Index) -> str:
+def index_text(index: Index) -> str:
+    """`[0, -1, 3:5]`."""
     return f"[{', '.join(map(_part_text, index))}]"
 
 
