@@ -11,9 +11,9 @@ from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaAttention, eager_attention_forward
 
 from benchmarks.measure import Row, ms
-from dap_server.engine.analysis.attention.text import AttentionText
 from dap_server.engine.analysis.attention.tiles import head_tiles
 from dap_server.engine.analysis.attention.weights import DispatchedCall
+from dap_server.engine.execution.attention.text import AttentionText
 
 HEADS, SHARED, WIDTH = 16, 4, 64
 CELLS = 1 << 16

@@ -9,13 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dap_server.engine.anatomy.arguments import bind
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.operations import NOT_RUN
 from dap_server.engine.execution.stepping import NOTHING, Stop
 from dap_server.engine.inspection.answer_rows import answer_rows
-from dap_server.engine.inspection.arguments import bind, bound_arguments
+from dap_server.engine.inspection.arguments import bound_arguments
 from dap_server.engine.inspection.choices import Choices
 from dap_server.engine.inspection.forward_locals import ForwardLocals
 from dap_server.engine.inspection.frames import Frame

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dap_server.engine.analysis.anomalies.passing import Passing, share
 from dap_server.engine.analysis.attention.passing import PassingAttention
-from dap_server.engine.analysis.attention.text import UNKNOWN
 from dap_server.engine.analysis.attention.weights import AttentionCall, KernelCall
 from dap_server.engine.analysis.missing import NotKnown
+from dap_server.engine.execution.attention.text import UNKNOWN
 
 ON_ONE = 0.999
 """A head that gives one position this much looks at it alone."""

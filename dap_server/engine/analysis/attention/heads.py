@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dap_server.engine.analysis.attention.text import UNKNOWN, AttentionText
 from dap_server.engine.analysis.attention.weights import Rows
+from dap_server.engine.execution.attention.text import UNKNOWN, AttentionText
 
 NAMED_FROM = 0.4
 """A head has the kind of its highest score, if that is at least this."""

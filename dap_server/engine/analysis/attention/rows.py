@@ -9,10 +9,10 @@ from torch import Tensor
 
 from dap_server.engine.analysis.attention.capture import Replays, attention_calls
 from dap_server.engine.analysis.attention.heads import HeadSummary, Tally
-from dap_server.engine.analysis.attention.text import UNKNOWN, Known
 from dap_server.engine.analysis.attention.weights import AttentionCall
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution.attention.text import UNKNOWN, Known
 from dap_server.engine.execution.stage import reporting
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.scopes import Scope

@@ -6,7 +6,8 @@ Kernels such as SDPA and flash attention give no weights. Four ways lead to them
   very same tensors, before any packing.
 - `FusedCall`: somebody called `scaled_dot_product_attention` directly; the rows are computed by its definition.
 - `MultiheadCall`: so did `torch.nn.MultiheadAttention`; torch's own function is asked for the weights.
-- `OwnSoftmax`: the model computed a softmax itself; the weights are its result.
+- `OwnSoftmax`: the model computed a softmax itself; the weights are its result. So is `EditedCall`, where somebody has
+  changed the pattern.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dap_server.engine.analysis.attention.text import AttentionText
+from dap_server.engine.execution.attention.masks import ALL, added_mask, window_of
+from dap_server.engine.execution.attention.text import AttentionText
 
 NOTHING_LEFT = 1e-4
 """A share below this is rounding in float32, unless the module is known to have a sink."""
 
 CHUNK_BYTES = 16 * 1024 * 1024
 """The scores of so many rows are computed at once."""
-
-ALL = slice(None)
 
 Kind = Literal["self", "cross", "encoder"]
 
@@ -90,8 +90,7 @@ class AttentionCall(ABC):
     @property
     def window(self) -> int | None:
         """How many keys a query may look at, itself among them, where the call or its module says so."""
-        size = getattr(self.module, "sliding_window", None)
-        return size if isinstance(size, int) and size > 0 else None
+        return window_of(self.module, {})
 
     @property
     @abstractmethod
@@ -171,8 +170,7 @@ class DispatchedCall(KernelCall):
 
     @property
     def window(self) -> int | None:
-        size = self.options.get("sliding_window")
-        return size if isinstance(size, int) and size > 0 else super().window
+        return window_of(self.module, self.options)
 
     def rows(self, sequence: int, rows: slice = ALL) -> Rows:
         seen = self._seen(sequence, rows)
@@ -188,7 +186,7 @@ class DispatchedCall(KernelCall):
     @torch.no_grad()
     def _seen(self, sequence: int, rows: slice) -> _Seen:
         one = slice(sequence, sequence + 1)
-        mask = self._added_mask(sequence, rows)  # (1, H or 1, T', S)
+        mask = added_mask(self, sequence, rows)  # (1, H or 1, T', S)
         options = {k: _of_rows(v, self.shape, one, rows) for k, v in self.options.items()}
         ones = self.value.new_ones(
             1, self.value.shape[1], self.value.shape[2], 1
@@ -206,48 +204,6 @@ class DispatchedCall(KernelCall):
         seen = weights * torch.where(is_shared, mass / total, 1.0)[..., None]  # the sink's share is off the output
         left = (1 - torch.where(is_shared, mass, total)).clamp_min(0)
         return _Seen(seen.masked_fill(hidden[..., None], math.nan), left, hidden, is_shared, weights.dtype)
-
-    def _added_mask(self, sequence: int, rows: slice) -> Tensor:
-        """(1, H or 1, T', S) the mask as eager attention takes it: added to the scores."""
-        _, _, queries, keys = self.shape
-        mask = self.mask
-        if isinstance(mask, Tensor) and mask.dim() == 4:
-            mask = (mask[sequence : sequence + 1] if mask.shape[0] > 1 else mask)[
-                ..., rows if mask.shape[-2] == queries else ALL, :
-            ]
-            if mask.dtype is not torch.bool:
-                return mask
-        else:
-            mask = self._allowed(sequence, torch.arange(queries, device=self.query.device)[rows])
-        mask = mask.expand(*mask.shape[:3], keys)
-        lowest = torch.finfo(self.query.dtype).min
-        return torch.where(mask, torch.zeros((), dtype=self.query.dtype, device=self.query.device), lowest)
-
-    def _allowed(self, sequence: int, at: Tensor) -> Tensor:
-        """(1, H or 1, T', S) for the rows `at` (T',), where the kernel was given no mask, or its own kind of one."""
-        _, _, queries, keys = self.shape
-        every = torch.arange(keys, device=at.device)
-        if hasattr(self.mask, "mask_mod"):  # flex attention
-            return _of_block_mask(self.mask.mask_mod, sequence, self.query.shape[1], at, every)
-        known, is_flash = keys, "flash" in self.kernel
-        allowed = torch.ones(1, keys, dtype=torch.bool, device=at.device)
-        if isinstance(self.mask, Tensor):  # flash attention: which keys are no padding; a static cache has more slots
-            known = self.mask.shape[-1]
-            allowed = nn.functional.pad(
-                self.mask.bool()[sequence % self.mask.shape[0], None, -keys:], (0, max(keys - known, 0))
-            )
-            known = min(known, keys)
-            is_flash = True
-        causal = self.options.get("is_causal")
-        causal = getattr(self.module, "is_causal", True) if causal is None else causal
-        own = at[:, None] + (
-            known - queries if is_flash else 0
-        )  # SDPA counts from the first key, flash to the last one
-        if causal and queries > 1 and not (self.is_eager and self.mask is None):
-            allowed = allowed & (every[None] <= own)
-        if is_flash and (window := self.window) is not None and known > window:
-            allowed = allowed & ((own - every[None]).abs() < window)
-        return allowed.expand(at.shape[0], keys)[None, None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -355,6 +311,13 @@ class OwnSoftmax(AttentionCall):
         return Rows(self.values[sequence, :, rows].masked_fill(hidden, math.nan), None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EditedCall(OwnSoftmax):
+    """A call of any kind whose pattern somebody has changed, which `values` are."""
+
+    source: ClassVar[str] = "edited"
+
+
 def _noise(dtype: torch.dtype) -> float:
     """A share below this is rounding."""
     return max(NOTHING_LEFT, 8 * torch.finfo(dtype).eps)
@@ -371,14 +334,3 @@ def _of_rows(value: Any, shape: tuple[int, int, int, int], one: slice, rows: sli
     ):
         return value
     return (value[one] if value.shape[0] == batch else value)[..., rows, :]
-
-
-def _of_block_mask(
-    allows: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], sequence: int, heads: int, at: Tensor, keys: Tensor
-) -> Tensor:
-    """(1, H, T', S) of a flex attention mask, which is a function of batch, head, query and key."""
-    by_key = torch.vmap(allows, in_dims=(None, None, None, 0))
-    by_row = torch.vmap(by_key, in_dims=(None, None, 0, None))
-    by_head = torch.vmap(by_row, in_dims=(None, 0, None, None))
-    head = torch.arange(heads, device=at.device)
-    return by_head(torch.tensor(sequence, device=at.device), head, at, keys).bool()[None]

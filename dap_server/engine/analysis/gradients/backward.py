@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dap_server.engine.anatomy.arguments import bind
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import require_token
 from dap_server.engine.execution import memory
@@ -22,7 +23,6 @@ from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.differentiation import GradientProbe, MutationProbe, Part, Tap
 from dap_server.engine.execution.generation import Generation, Tape
 from dap_server.engine.execution.probes import Probe
-from dap_server.engine.inspection.arguments import bind
 from dap_server.engine.inspection.scopes import text_config
 from dap_server.protocol.errors import RequestError
 

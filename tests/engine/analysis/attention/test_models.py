@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from dap_server.engine.analysis.attention.capture import attention_calls
 from dap_server.engine.analysis.attention.rows import Labels, attention_scope, calls_in
-from dap_server.engine.analysis.attention.text import UNKNOWN
 from dap_server.engine.analysis.attention.weights import AttentionCall, DispatchedCall
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution.attention.text import UNKNOWN
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.execution.whole_call import WholeCall

@@ -13,10 +13,10 @@ from transformers.models.llama.modeling_llama import LlamaAttention, eager_atten
 
 from dap_server.engine.analysis.attention import weights
 from dap_server.engine.analysis.attention.heads import Tally
-from dap_server.engine.analysis.attention.text import AttentionText
 from dap_server.engine.analysis.attention.tiles import head_tiles
 from dap_server.engine.analysis.attention.weights import DispatchedCall, Rows
 from dap_server.engine.execution import memory
+from dap_server.engine.execution.attention.text import AttentionText
 from dap_server.engine.execution.memory import NotEnoughMemory
 from dap_server.engine.inspection.tensors.tiles import Tile
 from dap_server.protocol.errors import Cancelled

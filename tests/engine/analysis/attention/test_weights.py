@@ -14,9 +14,9 @@ from transformers.models.llama.modeling_llama import eager_attention_forward
 from dap_server.engine.analysis.attention.capture import attention_calls
 from dap_server.engine.analysis.attention.heads import Tally
 from dap_server.engine.analysis.attention.rows import attention_scope
-from dap_server.engine.analysis.attention.text import AttentionText
 from dap_server.engine.analysis.attention.weights import DispatchedCall, Rows
 from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.execution.attention.text import AttentionText
 from dap_server.engine.execution.generation import Tape
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.inspection.frames import CallStack

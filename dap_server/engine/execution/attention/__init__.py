@@ -1,0 +1,1 @@
+"""Calls of attention where they pass: heard, and changed."""
