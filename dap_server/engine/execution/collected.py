@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from torch import Tensor
+from transformers.generation.utils import GenerateDecoderOnlyOutput, GenerateEncoderDecoderOutput
 
 
 class Collected:
@@ -41,3 +42,25 @@ class Collected:
             if isinstance(value, tuple):
                 setattr(other, name, value[:steps])
         return other
+
+    def returned(self, input_ids: Tensor, config: Any, cache: Any, encoded: Any) -> Any:
+        """What `generate` gives back: ids (B, T), or a transformers output with them. `encoded`: by an encoder."""
+        if not config.return_dict_in_generate:
+            return input_ids
+        common = {
+            "sequences": input_ids,
+            "scores": self.scores,
+            "logits": self.logits,
+            "past_key_values": cache,
+        }
+        if not self._is_encoder_decoder:
+            return GenerateDecoderOnlyOutput(**common, attentions=self.attentions, hidden_states=self.hidden_states)
+        encoder: Any = encoded or {}
+        return GenerateEncoderDecoderOutput(
+            **common,
+            encoder_attentions=encoder.get("attentions") if config.output_attentions else None,
+            encoder_hidden_states=encoder.get("hidden_states") if config.output_hidden_states else None,
+            decoder_attentions=self.attentions,
+            cross_attentions=self.cross_attentions,
+            decoder_hidden_states=self.hidden_states,
+        )

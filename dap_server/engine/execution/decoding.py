@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Protocol
@@ -17,24 +16,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from transformers.generation.logits_process import LogitsProcessorList
-from transformers.generation.stopping_criteria import MaxTimeCriteria
-from transformers.generation.utils import (
-    ALL_CACHE_NAMES,
-    GenerateDecoderOnlyOutput,
-    GenerateEncoderDecoderOutput,
-)
 
 from dap_server.engine.execution import caches, randomness
-from dap_server.engine.execution.arguments import Growing
-from dap_server.engine.execution.collected import Collected
-from dap_server.engine.execution.generation import Generation, Outcome, Processed, Selection, StepRecord
-from dap_server.engine.execution.holders import Holders
-from dap_server.engine.execution.kernels import Kernels
+from dap_server.engine.execution.decode_step import DecodeStep
+from dap_server.engine.execution.generation import Generation, Selection, StepRecord
 from dap_server.engine.execution.probes import Enough, Probe, StepProbe, TraceProbe, instrumented
 from dap_server.engine.execution.stepping import Rewind, Stepper
-from dap_server.engine.execution.timeline import Checkpoint, Timeline
+from dap_server.engine.execution.timeline import Checkpoint
 from dap_server.engine.execution.values import of_sequence
-from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Phase
+from dap_server.modelmap.places import STEP, Phase
 
 
 class Listener(Protocol):
@@ -47,7 +37,7 @@ class Listener(Protocol):
         """The last token is chosen; what the call returns is not made yet."""
 
 
-class SamplingLoop:
+class SamplingLoop(DecodeStep):
     """The loop of one `generate` call. Tokens, scores and returned values equal those of transformers' own."""
 
     def __init__(
@@ -62,41 +52,13 @@ class SamplingLoop:
         model_kwargs: dict[str, Any],
         listener: Listener,
     ) -> None:
-        self.stepper = stepper
-        self._watcher: Stepper | _InReplay = stepper  # whom token selection reports its places to
-        self.model = model
-        self.input_ids = input_ids  # (B, T)
-        self.logits_processor = logits_processor
-        self.stopping_criteria = stopping_criteria
-        self.config = generation_config
-        self.streamer = streamer
-        self.model_kwargs = model_kwargs
-        self.listener = listener
-        self.unfinished = torch.ones(input_ids.shape[0], dtype=torch.long, device=input_ids.device)  # (B,)
-        self.collected = Collected(generation_config, model.config.is_encoder_decoder)
-        self._is_encoder_decoder: bool = model.config.is_encoder_decoder
-        self._has_eos = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
-        self._encoder_outputs = model_kwargs.get("encoder_outputs")
-        mask = None if self._is_encoder_decoder else model_kwargs.get("attention_mask")  # else it is the encoder's
-        self._anatomy = stepper.anatomy
-        self._prompt_length = input_ids.shape[1]
-        self._kernels = Kernels(model)
-        self._heard = 0  # steps whose tokens the listener and the streamer have been given
-        self._kwargs_step = 0  # the step whose start `model_kwargs` is of
-        self._growing, self._arguments_changed = Growing(), False
-        self._started = time.monotonic() - stepper.seconds_stopped
-        holders = Holders(model, [*logits_processor, *stopping_criteria])
-        self.timeline = Timeline(model, holders, input_ids.device)
-        self.generation = Generation(
-            input_ids=input_ids,
-            attention_mask=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None,
-            prompt_length=self._prompt_length,
-            unfinished=self.unfinished,
-            tape=self,
-            is_own_loop=True,
-            has_flags=True,
-            encoded=None if stepper.generation.is_own_loop or not self._is_encoder_decoder else stepper.generation,
+        super().__init__(
+            stepper, model, input_ids, logits_processor, stopping_criteria, generation_config, model_kwargs
         )
+        self.streamer = streamer
+        self.listener = listener
+        self._heard = 0  # steps whose tokens the listener and the streamer have been given
+        self.generation.tape = self
 
     def run(self) -> Any:
         """All steps, then what `generate` returns: ids (B, T) or a transformers output with them."""
@@ -111,7 +73,8 @@ class SamplingLoop:
                     self.stepper.go_to(rewind)
         if self.streamer is not None:
             self.streamer.end()
-        return self._result()
+        cache, encoded = self.cache, self._encoder_outputs
+        return self.collected.returned(self.input_ids, self.config, cache, encoded)
 
     def _run_to_the_end(self) -> None:
         generation = self.generation
@@ -119,25 +82,6 @@ class SamplingLoop:
             generation.is_over = self._step_reported()
             generation.step += not generation.is_over
         self.listener.finished(generation)
-
-    def choose(self, scores: Tensor) -> Tensor:
-        """(B,) ids from scores (B, V), to look at; finished sequences get padding. Raises CannotDraw."""
-        if self.config.do_sample:
-            randomness.require_distribution(scores)
-        return self._draw(scores)
-
-    def _draw(self, scores: Tensor) -> Tensor:
-        if self.config.do_sample:
-            probs = torch.softmax(scores, dim=-1)
-            if self._watcher is self.stepper and self.stepper.late.listens:
-                probs = self.stepper.late.alarms.guarded(probs)
-            tokens = torch.multinomial(probs, num_samples=1).squeeze(1)
-        else:
-            tokens = torch.argmax(scores, dim=-1)
-        if self._has_eos:
-            padding = self.config._pad_token_tensor.to(tokens.device)
-            tokens = tokens * self.unfinished + padding * (1 - self.unfinished)
-        return tokens
 
     def _step_reported(self) -> bool:
         try:
@@ -157,99 +101,6 @@ class SamplingLoop:
         selection = self._select(logits, outputs)
         del outputs  # the logits of a whole prompt are large
         return self._append(selection)
-
-    def _select(self, logits: Tensor, outputs: Any = None) -> Selection:
-        """Chooses tokens from logits (B, V); the model's outputs are collected, unless it is a replay."""
-        waiting = len(self.logits_processor)
-        selection = Selection(logits, logits, waiting=waiting, unfinished=self.unfinished)
-        self.generation.selection = selection
-        if self._watcher is self.stepper and self.stepper.late.listens:
-            self.stepper.late.alarms.hear_logits(logits)
-        with self._reported(LOGITS):
-            pass
-        self._process(selection)
-        if outputs is not None:
-            self.collected.add(outputs, logits, selection.scores)
-        with self._reported(SAMPLE):
-            if self._watcher is self.stepper:
-                selection.tokens = self._draw(selection.scores)
-                selection.outcome = self._outcome(selection)
-            else:
-                selection.tokens = self.choose(selection.scores)
-        return selection
-
-    def _outcome(self, selection: Selection) -> Outcome:
-        """What the tokens lead to. Waits for the device, the only time in a step, and nobody has seen them yet."""
-        tokens, late, step = selection.tokens, self.stepper.late, self.generation.step
-        assert tokens is not None
-        late.chosen()
-        alarm = late.flag()
-        ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
-        self._subtract_stops()
-        unfinished = self.unfinished & ~self.stopping_criteria(ids, self.collected.scores)
-        is_over = unfinished.max() == 0
-        if alarm is None and not self._watcher.watching:
-            return Outcome(ids, unfinished, bool(is_over))
-        read = torch.stack([is_over, is_over if alarm is None else alarm]).to(tokens.dtype)
-        over, is_hit, *selection.chosen = torch.cat([read, tokens]).tolist()
-        if alarm is not None:
-            late.heard(step, bool(is_hit))
-        return Outcome(ids, unfinished, bool(over))
-
-    def _forward(self, step: int) -> tuple[Any, Tensor]:
-        """The model's outputs, and the logits (B, V) of the last position in float32."""
-        outputs = self._prefill() if step == 0 else self._decode()
-        before = dict(self.model_kwargs)
-        self.model_kwargs = self.model._update_model_kwargs_for_generation(
-            outputs, self.model_kwargs, is_encoder_decoder=self._is_encoder_decoder
-        )
-        self._arguments_changed = self._growing.learn(before, self.model_kwargs)
-        self._kwargs_step = step + 1
-        return outputs, outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=self.input_ids.device)
-
-    def _prefill(self) -> Any:
-        self._kernels.use(decode=False)
-        first = not self.config.is_assistant
-        return self.model._prefill(self.input_ids, self.config, self.model_kwargs, is_first_iteration=first)
-
-    def _decode(self) -> Any:
-        self._kernels.use(decode=True)
-        new_positions = 1 if self.model_kwargs["use_cache"] else None
-        inputs = self.model.prepare_inputs_for_generation(
-            self.input_ids, next_sequence_length=new_positions, **self.model_kwargs
-        )
-        return self.model(**inputs, return_dict=True)
-
-    def _process(self, selection: Selection) -> None:
-        """Runs the logits processors; one by one, as places, when somebody may want to stop between them or looks."""
-        processors = self.logits_processor
-        if type(processors) is not LogitsProcessorList or not self._watcher.watching:
-            selection.scores = processors(self.input_ids, selection.logits)
-            selection.processed = [Processed(type(processor).__name__, processor, None) for processor in processors]
-        elif processors:
-            selection.logits = selection.logits.clone()  # processors may write into what they are given
-            for processor in processors:
-                self._process_one(processor, selection)
-        selection.waiting = 0
-
-    def _process_one(self, processor: Any, selection: Selection) -> None:
-        selection.running = processor
-        with self._reported(name := type(processor).__name__):
-            selection.scores = LogitsProcessorList([processor])(self.input_ids, selection.scores)
-            selection.processed.append(Processed(name, processor, selection.scores.clone()))
-            selection.waiting -= 1
-        selection.running = None
-
-    @contextlib.contextmanager
-    def _reported(self, name: str) -> Iterator[None]:
-        """Reports a pseudo-module before and after what it does."""
-        self._report(name)
-        yield
-        self._report(name, "after")
-
-    def _report(self, name: str, phase: Phase = "before") -> None:
-        if self._watcher.watching:
-            self._watcher.at(name, phase)
 
     def _append(self, selection: Selection) -> bool:
         generation, step, tokens = self.generation, self.generation.step, selection.tokens
@@ -280,15 +131,6 @@ class SamplingLoop:
             self.timeline.forget_after(step)
 
     # --- the past
-
-    @property
-    def is_sampled(self) -> bool:
-        return bool(self.config.do_sample)
-
-    @property
-    def cache(self) -> Any:
-        return self.model_kwargs.get(self._cache_name) if self._cache_name else None
-
     def cache_began_with(self, step: int) -> list[int | None]:
         return caches.seen_at(self.timeline.steps[step].cache, self.cache)
 
@@ -402,52 +244,6 @@ class SamplingLoop:
         randomness.restore(state.random, self.input_ids.device)
         generation = self.generation
         generation.step, generation.input_ids, generation.unfinished = step, self.input_ids, self.unfinished
-
-    @property
-    def _cache_name(self) -> str | None:
-        return next((name for name in ALL_CACHE_NAMES if name in self.model_kwargs), None)
-
-    @property
-    def _elapsed(self) -> float:
-        """Seconds of running; stops do not count."""
-        return time.monotonic() - self.stepper.seconds_stopped - self._started
-
-    def _set_elapsed(self, seconds: float) -> None:
-        self._started = time.monotonic() - self.stepper.seconds_stopped - seconds
-
-    def _subtract_stops(self) -> None:
-        """A second pass over known steps takes, for the criteria, as long as the first."""
-        step, ends = self.generation.step, self.timeline.ends
-        if step == len(ends):
-            ends.append(self._elapsed)
-        self._set_elapsed(ends[step])
-        for criterion in self.stopping_criteria:
-            if isinstance(criterion, MaxTimeCriteria):
-                criterion.initial_timestamp = time.time() - ends[step]
-
-    def _result(self) -> Any:
-        if not self.config.return_dict_in_generate:
-            return self.input_ids
-        collected = self.collected
-        common = {
-            "sequences": self.input_ids,
-            "scores": collected.scores,
-            "logits": collected.logits,
-            "past_key_values": next((self.model_kwargs[n] for n in ALL_CACHE_NAMES if n in self.model_kwargs), None),
-        }
-        if not self._is_encoder_decoder:
-            return GenerateDecoderOnlyOutput(
-                **common, attentions=collected.attentions, hidden_states=collected.hidden_states
-            )
-        encoder: Any = self._encoder_outputs or {}
-        return GenerateEncoderDecoderOutput(
-            **common,
-            encoder_attentions=encoder.get("attentions") if self.config.output_attentions else None,
-            encoder_hidden_states=encoder.get("hidden_states") if self.config.output_hidden_states else None,
-            decoder_attentions=collected.attentions,
-            cross_attentions=collected.cross_attentions,
-            decoder_hidden_states=collected.hidden_states,
-        )
 
 
 def _probability(scores: Tensor, tokens: Tensor) -> Tensor:

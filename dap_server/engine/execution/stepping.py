@@ -31,13 +31,12 @@ from dap_server.engine.execution.motions import HIT as HIT
 from dap_server.engine.execution.motions import Motion as Motion
 from dap_server.engine.execution.operations import Operation, OperationWatch
 from dap_server.engine.execution.probes import aside
-from dap_server.engine.execution.returns import ReturnWatch
+from dap_server.engine.execution.sight import Sight
 from dap_server.engine.execution.stage import Stage
 from dap_server.engine.execution.stops import NOTHING as NOTHING
 from dap_server.engine.execution.stops import Interruption as Interruption
 from dap_server.engine.execution.stops import Rewind as Rewind
 from dap_server.engine.execution.stops import Stop as Stop
-from dap_server.engine.execution.values import by_value
 from dap_server.modelmap.places import END, PSEUDO_MODULES, STEP, Phase, Place
 from dap_server.protocol.errors import NotStopped
 
@@ -77,14 +76,16 @@ class Stepper:
         self._is_released = False
         self._plan = Plan()
         self._hooks = ModuleHooks(self._module_begins, self._module_ends)
-        self._returns = ReturnWatch()
         self._operations = OperationWatch(self.regions, self._operation_begins, self._operation_ends)
         self._operations.is_deaf = lambda: self._hooks.thread is None
         self.late = FoundLate(
             anatomy, self.judging, self._module_raises,
             is_ours=lambda: self._hooks.thread == threading.get_ident(),
             plan=lambda: self._plan,
-            changed=self._arm,
+            changed=lambda: self._sight.arm(),
+        )  # fmt: skip
+        self._sight = Sight(
+            anatomy, self._hooks, self._operations, self.late, self._module_passed, self._stop_after
         )  # fmt: skip
         self._prepared = Preparations(self.judging, lambda: self._hooks.thread is None)
         self._returned: tuple[str, Any] | None = None
@@ -98,7 +99,7 @@ class Stepper:
         for breakpoint in breakpoints:
             breakpoint.is_deferred |= self.defers and breakpoint.can_be_deferred
         self.breakpoints.replace(breakpoints, self.anatomy)
-        self._arm()
+        self._sight.arm()
         self._update_watching()
 
     def resume(self, motion: Motion, target: nn.Module | None = None) -> None:
@@ -162,14 +163,14 @@ class Stepper:
         self._flags.occurrences.clear()
         self._is_in_call = False
         self.late.begin(generation)
-        self._arm()
+        self._sight.arm()
         self._prepared.clear()
-        self._operations_begin()
+        self._sight.step_begins(self._plan)
 
     def go_to(self, rewind: Rewind) -> None:
         """The owner of the call has unwound it, and runs on from the start of a step: stops at the place."""
         self.replays()
-        self._returns.clear()
+        self._sight.forget_calls()
         self._returned = None
         self._flags.occurrences.clear()
         self._prepared.clear()
@@ -179,8 +180,9 @@ class Stepper:
         elif self._plan.motion is not Motion.PAUSE:  # which somebody has asked for meanwhile
             to, ordinal, reason = rewind.place, rewind.ordinal, rewind.reason
             self._plan = Plan(Motion.TO, None, None, to, ordinal, is_again=True, reason=reason)
-        self._watch_for_plan()
-        self._operations_begin()
+        self._update_watching()
+        self._sight.look_for(self._plan)
+        self._sight.step_begins(self._plan)
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -207,7 +209,7 @@ class Stepper:
     def end(self) -> None:
         """The run is over, in whatever way: no hook of stepping stays behind."""
         self.stage.progress.ends()
-        self._returns.clear()
+        self._sight.forget_calls()
         self._hooks.watch_all(False)
         self._plan, self._flags = Plan(), _Flags()
         self._returned = None
@@ -215,7 +217,7 @@ class Stepper:
         self.breakpoints.take_hits_back(0)
         self._operations.switch(False)
         self.late.end()
-        self._arm()
+        self._sight.arm()
         self._update_watching()
 
     def step_begins(self) -> None:
@@ -223,7 +225,7 @@ class Stepper:
         self.late.goes_on_to(self.generation.step)
         self._flags.occurrences.clear()
         self._prepared.clear()
-        self._operations_begin()
+        self._sight.step_begins(self._plan)
         if self.watching:
             self.at(STEP, "before")
 
@@ -235,7 +237,7 @@ class Stepper:
                 self.generation.step += 1
                 self.late.goes_on_to(self.generation.step)
                 self._flags.occurrences.clear()
-                self._operations_begin()
+                self._sight.step_begins(self._plan)
             self.generation.calls += 1
 
     def call_ends(self) -> None:
@@ -317,6 +319,9 @@ class Stepper:
         if (path := self.anatomy.path_of(module)) is not None:
             self._stop(self._place_after(path), NOT_HIT, live_activations(call), output)
 
+    def _module_passed(self, path: str, output: Any) -> None:
+        self._returned = (path, output)
+
     def _judged(
         self,
         ids: list[int],
@@ -396,9 +401,7 @@ class Stepper:
             self.late.look_again(place.step)
         reason = RAISED if failure else self.breakpoints.reason_of(hits) if hits else self._plan.reason
         self.stage.progress.ends()
-        self._returns.clear()
-        self._hooks.watch_all(False)
-        self._arm()
+        self._sight.stops()
         self.stop = Stop(
             place, reason, hits, activations, self.generation, output, self._returned, operation,
             verdict.sequence, failure, verdict.anomaly, error,
@@ -411,7 +414,8 @@ class Stepper:
         stop, self.stop = self.stop, None
         self._move_begins()
         self._raise_interruption()
-        self._carry_out(stop)
+        self._update_watching()
+        self._sight.goes_on(self._plan, stop)
 
     def _parked(self) -> None:
         """The model thread is parked. An interruption that came on its way here was told that it was not."""
@@ -428,64 +432,6 @@ class Stepper:
         if place is not None:
             self._from = 0 if isinstance(rewind, Rewind) else self.generation.step
             self.stage.progress.begins(f"Going to {place}")
-
-    def _carry_out(self, stop: Stop) -> None:
-        """Sets up what the new plan has to see. On the model thread, whose returns are watched."""
-        self._watch_for_plan()
-        self._operations.goes_on(self._needs_operations, stop.place, self._calls(stop))
-        plan = self._plan
-        is_at_module = bool(stop.activations) and stop.operation is None
-        if plan.motion in (Motion.NEXT, Motion.IN) and is_at_module and stop.place.phase == "before":
-            self._hold_output(stop.activations[0], ends=plan.target is not None)
-        if plan.parent is not None:
-            parent = next(a for a in stop.activations if a.frame is plan.parent)
-            self._watch_end(parent)
-
-    def _watch_for_plan(self) -> None:
-        self._update_watching()
-        plan = self._plan
-        if plan.motion not in (Motion.RUN, Motion.OUT) or self._needs_operations:
-            self._hooks.watch_all(True)
-        if plan.place is not None and plan.place.phase == "after" and plan.place.path in self.anatomy.modules:
-            self._arm((self.anatomy.modules[plan.place.path], "after"))
-
-    @property
-    def _needs_operations(self) -> bool:
-        return self._plan.needs_operations or self.late.places.has_operations
-
-    def _operations_begin(self) -> None:
-        """A step begins, or what may contain some."""
-        if self._needs_operations:
-            self._hooks.watch_all(True)
-        self._operations.step_begins(self._needs_operations)
-
-    def _arm(self, *more: tuple[nn.Module, Phase]) -> None:
-        """Sets the hooks of breakpoints. The end of a call is known by its number, so its beginning is seen too."""
-        places = {*self.late.places.modules, *more}
-        self.late.arm()
-        self._hooks.arm(places | {(module, "before") for module, _ in places})
-
-    def _calls(self, stop: Stop) -> list[tuple[FrameType, str]]:
-        """The running calls of a stop, outermost first, with their paths."""
-        running = [(a.frame, self.anatomy.path_of(a.module)) for a in reversed(stop.activations)]
-        return [(frame, path) for frame, path in running if path is not None]
-
-    def _hold_output(self, activation: Activation, ends: bool) -> None:
-        """Keeps the output of a module that is stepped over; `ends` the motion there when a target is not reached."""
-        path = self.anatomy.path_of(activation.module) or ""
-
-        def returned(output: Any) -> None:
-            if ends:
-                self._stop_after(activation.module, activation.frame, output)
-            else:
-                self._returned = (path, by_value(output))  # models write into it later on
-
-        self._returns.watch(activation.frame, returned)
-
-    def _watch_end(self, activation: Activation) -> None:
-        self._returns.watch(
-            activation.frame, lambda output: self._stop_after(activation.module, activation.frame, output)
-        )
 
     def _update_watching(self) -> None:
         self.watching = self._plan.motion is not Motion.RUN or self.late.places.has_pseudo

@@ -1,0 +1,223 @@
+"""One step of decoding: the model's forward, the logits processors, the draw; each place of it told as it comes.
+
+The calls are transformers' own `GenerationMixin._sample`'s, in the same order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers.generation.logits_process import LogitsProcessorList
+from transformers.generation.stopping_criteria import MaxTimeCriteria
+from transformers.generation.utils import ALL_CACHE_NAMES
+
+from dap_server.engine.execution import randomness
+from dap_server.engine.execution.arguments import Growing
+from dap_server.engine.execution.collected import Collected
+from dap_server.engine.execution.generation import Generation, Outcome, Processed, Selection
+from dap_server.engine.execution.holders import Holders
+from dap_server.engine.execution.kernels import Kernels
+from dap_server.engine.execution.stepping import Stepper
+from dap_server.engine.execution.timeline import Timeline
+from dap_server.modelmap.places import LOGITS, SAMPLE, Phase
+
+
+class Watcher(Protocol):
+    """Hears where in token selection a step is."""
+
+    watching: bool
+
+    def at(self, name: str, phase: Phase) -> None: ...
+
+
+class DecodeStep:
+    """What a decode loop has at the start of a step, and what it does in one."""
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        model: Any,
+        input_ids: Tensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: Any,
+        generation_config: Any,
+        model_kwargs: dict[str, Any],
+    ) -> None:
+        self.stepper = stepper
+        self._watcher: Watcher = stepper  # whom token selection reports its places to
+        self.model = model
+        self.input_ids = input_ids  # (B, T)
+        self.logits_processor = logits_processor
+        self.stopping_criteria = stopping_criteria
+        self.config = generation_config
+        self.model_kwargs = model_kwargs
+        self.unfinished = torch.ones(input_ids.shape[0], dtype=torch.long, device=input_ids.device)  # (B,)
+        self.collected = Collected(generation_config, model.config.is_encoder_decoder)
+        self._is_encoder_decoder: bool = model.config.is_encoder_decoder
+        self._has_eos = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
+        self._encoder_outputs = model_kwargs.get("encoder_outputs")
+        mask = None if self._is_encoder_decoder else model_kwargs.get("attention_mask")  # else it is the encoder's
+        self._anatomy = stepper.anatomy
+        self._prompt_length = input_ids.shape[1]
+        self._kernels = Kernels(model)
+        self._kwargs_step = 0  # the step whose start `model_kwargs` is of
+        self._growing, self._arguments_changed = Growing(), False
+        self._started = time.monotonic() - stepper.seconds_stopped
+        holders = Holders(model, [*logits_processor, *stopping_criteria])
+        self.timeline = Timeline(model, holders, input_ids.device)
+        self.generation = Generation(
+            input_ids=input_ids,
+            attention_mask=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None,
+            prompt_length=self._prompt_length,
+            unfinished=self.unfinished,
+            is_own_loop=True,
+            has_flags=True,
+            encoded=None if stepper.generation.is_own_loop or not self._is_encoder_decoder else stepper.generation,
+        )
+
+    def choose(self, scores: Tensor) -> Tensor:
+        """(B,) ids from scores (B, V), to look at; finished sequences get padding. Raises CannotDraw."""
+        if self.config.do_sample:
+            randomness.require_distribution(scores)
+        return self._draw(scores)
+
+    def _draw(self, scores: Tensor) -> Tensor:
+        if self.config.do_sample:
+            probs = torch.softmax(scores, dim=-1)
+            if self._watcher is self.stepper and self.stepper.late.listens:
+                probs = self.stepper.late.alarms.guarded(probs)
+            tokens = torch.multinomial(probs, num_samples=1).squeeze(1)
+        else:
+            tokens = torch.argmax(scores, dim=-1)
+        if self._has_eos:
+            padding = self.config._pad_token_tensor.to(tokens.device)
+            tokens = tokens * self.unfinished + padding * (1 - self.unfinished)
+        return tokens
+
+    def _select(self, logits: Tensor, outputs: Any = None) -> Selection:
+        """Chooses tokens from logits (B, V); the model's outputs are collected, unless it is a replay."""
+        waiting = len(self.logits_processor)
+        selection = Selection(logits, logits, waiting=waiting, unfinished=self.unfinished)
+        self.generation.selection = selection
+        if self._watcher is self.stepper and self.stepper.late.listens:
+            self.stepper.late.alarms.hear_logits(logits)
+        with self._reported(LOGITS):
+            pass
+        self._process(selection)
+        if outputs is not None:
+            self.collected.add(outputs, logits, selection.scores)
+        with self._reported(SAMPLE):
+            if self._watcher is self.stepper:
+                selection.tokens = self._draw(selection.scores)
+                selection.outcome = self._outcome(selection)
+            else:
+                selection.tokens = self.choose(selection.scores)
+        return selection
+
+    def _outcome(self, selection: Selection) -> Outcome:
+        """What the tokens lead to. Waits for the device, the only time in a step, and nobody has seen them yet."""
+        tokens, late, step = selection.tokens, self.stepper.late, self.generation.step
+        assert tokens is not None
+        late.chosen()
+        alarm = late.flag()
+        ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
+        self._subtract_stops()
+        unfinished = self.unfinished & ~self.stopping_criteria(ids, self.collected.scores)
+        is_over = unfinished.max() == 0
+        if alarm is None and not self._watcher.watching:
+            return Outcome(ids, unfinished, bool(is_over))
+        read = torch.stack([is_over, is_over if alarm is None else alarm]).to(tokens.dtype)
+        over, is_hit, *selection.chosen = torch.cat([read, tokens]).tolist()
+        if alarm is not None:
+            late.heard(step, bool(is_hit))
+        return Outcome(ids, unfinished, bool(over))
+
+    def _forward(self, step: int) -> tuple[Any, Tensor]:
+        """The model's outputs, and the logits (B, V) of the last position in float32."""
+        outputs = self._prefill() if step == 0 else self._decode()
+        before = dict(self.model_kwargs)
+        self.model_kwargs = self.model._update_model_kwargs_for_generation(
+            outputs, self.model_kwargs, is_encoder_decoder=self._is_encoder_decoder
+        )
+        self._arguments_changed = self._growing.learn(before, self.model_kwargs)
+        self._kwargs_step = step + 1
+        return outputs, outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=self.input_ids.device)
+
+    def _prefill(self) -> Any:
+        self._kernels.use(decode=False)
+        first = not self.config.is_assistant
+        return self.model._prefill(self.input_ids, self.config, self.model_kwargs, is_first_iteration=first)
+
+    def _decode(self) -> Any:
+        self._kernels.use(decode=True)
+        new_positions = 1 if self.model_kwargs["use_cache"] else None
+        inputs = self.model.prepare_inputs_for_generation(
+            self.input_ids, next_sequence_length=new_positions, **self.model_kwargs
+        )
+        return self.model(**inputs, return_dict=True)
+
+    def _process(self, selection: Selection) -> None:
+        """Runs the logits processors; one by one, as places, when somebody may want to stop between them or looks."""
+        processors = self.logits_processor
+        if type(processors) is not LogitsProcessorList or not self._watcher.watching:
+            selection.scores = processors(self.input_ids, selection.logits)
+            selection.processed = [Processed(type(processor).__name__, processor, None) for processor in processors]
+        elif processors:
+            selection.logits = selection.logits.clone()  # processors may write into what they are given
+            for processor in processors:
+                self._process_one(processor, selection)
+        selection.waiting = 0
+
+    def _process_one(self, processor: Any, selection: Selection) -> None:
+        selection.running = processor
+        with self._reported(name := type(processor).__name__):
+            selection.scores = LogitsProcessorList([processor])(self.input_ids, selection.scores)
+            selection.processed.append(Processed(name, processor, selection.scores.clone()))
+            selection.waiting -= 1
+        selection.running = None
+
+    @contextlib.contextmanager
+    def _reported(self, name: str) -> Iterator[None]:
+        """Reports a pseudo-module before and after what it does."""
+        self._report(name)
+        yield
+        self._report(name, "after")
+
+    def _report(self, name: str, phase: Phase = "before") -> None:
+        if self._watcher.watching:
+            self._watcher.at(name, phase)
+
+    @property
+    def is_sampled(self) -> bool:
+        return bool(self.config.do_sample)
+
+    @property
+    def cache(self) -> Any:
+        return self.model_kwargs.get(self._cache_name) if self._cache_name else None
+
+    @property
+    def _cache_name(self) -> str | None:
+        return next((name for name in ALL_CACHE_NAMES if name in self.model_kwargs), None)
+
+    @property
+    def _elapsed(self) -> float:
+        """Seconds of running; stops do not count."""
+        return time.monotonic() - self.stepper.seconds_stopped - self._started
+
+    def _set_elapsed(self, seconds: float) -> None:
+        self._started = time.monotonic() - self.stepper.seconds_stopped - seconds
+
+    def _subtract_stops(self) -> None:
+        """A second pass over known steps takes, for the criteria, as long as the first."""
+        step, ends = self.generation.step, self.timeline.ends
+        if step == len(ends):
+            ends.append(self._elapsed)
+        self._set_elapsed(ends[step])
+        for criterion in self.stopping_criteria:
+            if isinstance(criterion, MaxTimeCriteria):
+                criterion.initial_timestamp = time.time() - ends[step]
