@@ -56,9 +56,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _adapter(arguments: list[str]) -> int:
-    from dap_server.adapter.main import serve_stdio, serve_tcp
-
     if not arguments:
+        from dap_server.adapter.main import serve_stdio
+
         return serve_stdio()
     import argparse
 
@@ -66,6 +66,8 @@ def _adapter(arguments: list[str]) -> int:
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 picks a free one")
     options = parser.parse_args(arguments)
+    from dap_server.adapter.server import serve_tcp
+
     return serve_tcp(options.host, options.port)
 
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dap_server.adapter.engine_process import EngineProcess, Exit, ProcessEnded, Rendezvous, StartError, command_line
+from dap_server.adapter.endings import Exit, ProcessEnded
+from dap_server.adapter.engine_process import EngineProcess, Rendezvous, StartError, command_line
 from dap_server.protocol.errors import NotStopped, RequestError
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.messages import Message
 from dap_server.protocol.requests import RunInTerminalRequestArguments, RunInTerminalResponseBody
 from dap_server.wire.connection import Connection, ConnectionClosed
-from dap_server.wire.loopback import Streams
 from dap_server.wire.reply import Reply
+from dap_server.wire.streams import Streams
 
 if TYPE_CHECKING:
     from dap_server.adapter.session import AdapterSession

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from dap_server.adapter.wanted import Wanted
+from dap_server.adapter.loading import LOADING
+from dap_server.adapter.wanted import Wanted, of_data, of_filter, of_function, of_instruction, of_line
+from dap_server.modelmap.files import MapFiles, UnreadableMap
+from dap_server.modelmap.model_map import MapText
 from dap_server.protocol.llm.control import PlaceBreakpointsArguments
-from dap_server.protocol.types import Breakpoint
+from dap_server.protocol.types import (
+    Breakpoint,
+    DataBreakpoint,
+    ExceptionFilterOptions,
+    FunctionBreakpoint,
+    InstructionBreakpoint,
+    SourceBreakpoint,
+)
 
-LOADING = "the model is not loaded yet"
 OFF = "not placed: this run is without debugging"
+
+States = Callable[[], list[Breakpoint]]
+"""What the client is told of a list by now, in the order of its request."""
 
 FUNCTIONS = "functions"
 INSTRUCTIONS = "instructions"
@@ -31,6 +43,7 @@ class Breakpoints:
         self._ids = itertools.count(1)
         self._known: dict[tuple[str, str, int], int] = {}
         self._lists: dict[str, dict[int, Wanted]] = {}
+        self._maps = MapFiles()
         self._are_off = False
         self._states: dict[int, Breakpoint] = {}
 
@@ -44,17 +57,28 @@ class Breakpoints:
         """What the client was last told of all of them."""
         return [self._states[id] for id, _ in self._all()]
 
-    def states_in(self, name: str) -> list[Breakpoint]:
-        """What the client was last told of a list, in the order of its request."""
-        return [self._states[id] for id in self._lists.get(name, {})]
+    def set_functions(self, asked: list[FunctionBreakpoint]) -> States:
+        """Takes the client's list, as all of these do. What cannot be is said at once; the rest is pending."""
+        return self._replace(FUNCTIONS, map(of_function, asked))
 
-    def replace(self, name: str, wanted: list[Wanted]) -> None:
-        """Takes the client's list. What cannot be is said at once; the rest is pending until it is placed."""
-        before = self._lists.get(name, {})
-        self._lists[name] = {self._id(name, identity, n): w for identity, n, w in _counted(wanted)}
-        for id, breakpoint in self._lists[name].items():
-            if before.get(id) != breakpoint or id not in self._states:
-                self._states[id] = self._first_state(id, breakpoint)
+    def set_instructions(self, asked: list[InstructionBreakpoint]) -> States:
+        return self._replace(INSTRUCTIONS, map(of_instruction, asked))
+
+    def set_filters(self, asked: list[ExceptionFilterOptions]) -> States:
+        return self._replace(EXCEPTIONS, map(of_filter, asked))
+
+    def set_data(self, asked: list[DataBreakpoint]) -> States:
+        return self._replace(DATA, map(of_data, asked))
+
+    def set_lines(self, path: str, asked: list[SourceBreakpoint]) -> States:
+        """Those in a map, by its absolute path."""
+        text, problem = self._read_map(path)
+        return self._replace(path, (of_line(b, path, text, problem) for b in asked))
+
+    def locations(self, path: str, start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
+        """Where in a part of a map one can stand, by lines and columns; nowhere if there is no such map."""
+        text, _ = self._read_map(path)
+        return [] if text is None else text.stops(start, end)
 
     def to_place(self) -> PlaceBreakpointsArguments:
         """Those that a model has to be searched for."""
@@ -73,6 +97,21 @@ class Breakpoints:
         self._are_off = are_off
         self._states = {id: self._first_state(id, wanted) for id, wanted in self._all()}
 
+    def _replace(self, name: str, breakpoints: Iterable[Wanted]) -> States:
+        before = self._lists.get(name, {})
+        self._lists[name] = {self._id(name, identity, n): w for identity, n, w in _counted(breakpoints)}
+        for id, breakpoint in self._lists[name].items():
+            if before.get(id) != breakpoint or id not in self._states:
+                self._states[id] = self._first_state(id, breakpoint)
+        return lambda: [self._states[id] for id in self._lists[name]]
+
+    def _read_map(self, path: str) -> tuple[MapText | None, str | None]:
+        """The map of a file, or why there is none."""
+        try:
+            return self._maps.read(path), None
+        except UnreadableMap as error:
+            return None, str(error)
+
     def _all(self) -> Iterator[tuple[int, Wanted]]:
         for wanted in self._lists.values():
             yield from wanted.items()
@@ -89,7 +128,7 @@ class Breakpoints:
         return wanted.state(id, False, LOADING, is_pending=True)
 
 
-def _counted(wanted: list[Wanted]) -> Iterator[tuple[str, int, Wanted]]:
+def _counted(wanted: Iterable[Wanted]) -> Iterator[tuple[str, int, Wanted]]:
     """Each with how many of the same identity came before it."""
     seen: Counter[str] = Counter()
     for breakpoint in wanted:

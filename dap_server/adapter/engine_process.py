@@ -16,9 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
+from dap_server.adapter.endings import Exit
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.launch import LaunchArguments
-from dap_server.wire.loopback import Streams, accept, listen, new_token
+from dap_server.wire.loopback import accept, listen, new_token
+from dap_server.wire.streams import Streams
 
 TOKEN_VARIABLE = "LLM_DAP_ENGINE_TOKEN"
 PIPE_GRACE_SECONDS = 1.0
@@ -31,12 +33,6 @@ class StartError(RequestError):
     id = 10
 
 
-class ProcessEnded(RequestError):
-    """The process that runs the model is gone, and what was asked of it stays unanswered."""
-
-    show_user = False
-
-
 @dataclass(frozen=True)
 class CommandLine:
     """How the engine is started, by us or by a terminal of the editor."""
@@ -45,21 +41,6 @@ class CommandLine:
     cwd: str | None
     env: dict[str, str | None]
     """Changes to the environment; None removes a variable."""
-
-
-@dataclass(frozen=True)
-class Exit:
-    """How a process ended. `code` is what a shell would show; `signal_name` when a signal ended it."""
-
-    code: int
-    signal_name: str | None = None
-
-    def __str__(self) -> str:
-        if self.signal_name == "SIGKILL":
-            return "was killed (SIGKILL): by hand, or by the system for want of memory"
-        if self.signal_name:
-            return f"was ended by the signal {self.signal_name}"
-        return f"ended with exit status {self.code}"
 
 
 class Rendezvous:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from dap_server.adapter.engine_process import Exit, ProcessEnded
+from dap_server.adapter.endings import Exit, ProcessEnded
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.events import (
     ProcessEventBody,
@@ -20,6 +20,8 @@ from dap_server.wire.reply import Reply
 if TYPE_CHECKING:
     from dap_server.adapter.backend import Backend
     from dap_server.adapter.session import AdapterSession
+
+LOADING = "the model is not loaded yet"
 
 _numbers = itertools.count(1)
 

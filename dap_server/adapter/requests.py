@@ -12,14 +12,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dap_server.adapter import wanted
-from dap_server.adapter.breakpoints import DATA, EXCEPTIONS, FUNCTIONS, INSTRUCTIONS, LOADING
+from dap_server.adapter.loading import LOADING
 from dap_server.adapter.session import AdapterSession
 from dap_server.conditions.filters import FILTERS, Filter
 from dap_server.conditions.names import NAMES
 from dap_server.modelmap.addresses import address_text
-from dap_server.modelmap.files import UnreadableMap, is_map, local_path
-from dap_server.modelmap.text import MapText
+from dap_server.modelmap.paths import is_map, local_path
 from dap_server.protocol.capabilities import BreakpointMode, Capabilities, ColumnDescriptor, ExceptionBreakpointsFilter
 from dap_server.protocol.errors import InvalidArguments, RequestError, Unauthorized
 from dap_server.protocol.launch import parse_launch
@@ -55,11 +53,11 @@ from dap_server.protocol.types import (
     Breakpoint,
     BreakpointLocation,
     DisassembledInstruction,
+    ExceptionFilterOptions,
     SourceBreakpoint,
     Thread,
 )
 from dap_server.wire.handlers import RequestTable, When, decode_arguments
-from dap_server.wire.loopback import same_token
 from dap_server.wire.reply import Reply
 
 
@@ -103,10 +101,10 @@ def launch(session: AdapterSession, request: Request) -> Reply[None]:
 
 
 def _check_token(session: AdapterSession, request: Request) -> None:
-    if session.token is None:
+    if session.is_token is None:
         return
     shown = decode_arguments(_shown_decoder, request).token
-    if not same_token(shown or "", session.token):
+    if not session.is_token(shown or ""):
         raise Unauthorized("'launch': the 'token' that the adapter printed when it began to listen is missing or wrong")
 
 
@@ -201,10 +199,8 @@ def set_breakpoints(
         message = OTHER_FILE.format(path or "this file")
         refused = [Breakpoint(verified=False, line=b.line, message=message, reason="failed") for b in asked]
         return SetBreakpointsResponseBody(breakpoints=refused)
-    path = os.path.abspath(path)
-    text, problem = _read_map(session, path)
-    session.breakpoints.replace(path, [wanted.of_line(b, path, text, problem) for b in asked])
-    return _placed(session, lambda: SetBreakpointsResponseBody(breakpoints=session.breakpoints.states_in(path)))
+    states = session.breakpoints.set_lines(os.path.abspath(path), asked)
+    return _placed(session, states, SetBreakpointsResponseBody)
 
 
 OTHER_FILE = (
@@ -213,24 +209,15 @@ OTHER_FILE = (
 )
 
 
-def _read_map(session: AdapterSession, path: str) -> tuple[MapText | None, str | None]:
-    """The map of a file, or why there is none."""
-    try:
-        return session.maps.read(path), None
-    except UnreadableMap as error:
-        return None, str(error)
-
-
 @requests.request(supports_breakpoint_locations_request=True)
 def breakpoint_locations(
     session: AdapterSession, args: BreakpointLocationsArguments
 ) -> BreakpointLocationsResponseBody:
     """Two for each place of a map: at its beginning, which means before it, and at the end of its line: after it."""
     path = local_path(args.source.path or "")
-    text = _read_map(session, os.path.abspath(path))[0] if is_map(path) else None
     start = (args.line, args.column or 0)
     end = (args.end_line or args.line, args.end_column or sys.maxsize)
-    locations = [] if text is None else text.stops(start, end)
+    locations = session.breakpoints.locations(os.path.abspath(path), start, end) if is_map(path) else []
     return BreakpointLocationsResponseBody(
         breakpoints=[BreakpointLocation(line=line, column=column) for line, column in locations]
     )
@@ -260,9 +247,7 @@ def set_function_breakpoints(
     session: AdapterSession, args: SetFunctionBreakpointsArguments
 ) -> SetFunctionBreakpointsResponseBody | Reply[SetFunctionBreakpointsResponseBody]:
     """Replaces the breakpoints on modules; before the model is loaded they are pending."""
-    breakpoints = session.breakpoints
-    breakpoints.replace(FUNCTIONS, [wanted.of_function(b) for b in args.breakpoints])
-    return _placed(session, lambda: SetFunctionBreakpointsResponseBody(breakpoints=breakpoints.states_in(FUNCTIONS)))
+    return _placed(session, session.breakpoints.set_functions(args.breakpoints), SetFunctionBreakpointsResponseBody)
 
 
 def _threshold(filter: Filter) -> str:
@@ -293,10 +278,8 @@ def set_exception_breakpoints(
     session: AdapterSession, args: SetExceptionBreakpointsArguments
 ) -> SetExceptionBreakpointsResponseBody | Reply[SetExceptionBreakpointsResponseBody]:
     """Replaces the filters of anomalies; a condition takes the place of a filter's own threshold."""
-    breakpoints = session.breakpoints
-    asked = [(id, None) for id in args.filters] + [(o.filter_id, o.condition) for o in args.filter_options or []]
-    breakpoints.replace(EXCEPTIONS, [wanted.of_filter(id, condition) for id, condition in asked])
-    return _placed(session, lambda: SetExceptionBreakpointsResponseBody(breakpoints=breakpoints.states_in(EXCEPTIONS)))
+    asked = [*(ExceptionFilterOptions(filter_id=id) for id in args.filters), *(args.filter_options or [])]
+    return _placed(session, session.breakpoints.set_filters(asked), SetExceptionBreakpointsResponseBody)
 
 
 @requests.request(when=When.LAUNCHED, supports_instruction_breakpoints=True)
@@ -304,10 +287,8 @@ def set_instruction_breakpoints(
     session: AdapterSession, args: SetInstructionBreakpointsArguments
 ) -> SetInstructionBreakpointsResponseBody | Reply[SetInstructionBreakpointsResponseBody]:
     """Replaces the breakpoints on operations by their addresses, which are the same in every session."""
-    breakpoints = session.breakpoints
-    breakpoints.replace(INSTRUCTIONS, [wanted.of_instruction(b) for b in args.breakpoints])
-    states = breakpoints.states_in
-    return _placed(session, lambda: SetInstructionBreakpointsResponseBody(breakpoints=states(INSTRUCTIONS)))
+    states = session.breakpoints.set_instructions(args.breakpoints)
+    return _placed(session, states, SetInstructionBreakpointsResponseBody)
 
 
 @requests.request(when=When.LAUNCHED, supports_data_breakpoints=True)
@@ -315,15 +296,13 @@ def set_data_breakpoints(
     session: AdapterSession, args: SetDataBreakpointsArguments
 ) -> SetDataBreakpointsResponseBody | Reply[SetDataBreakpointsResponseBody]:
     """Replaces the values that are watched. What is watched is text, and the same in every session."""
-    breakpoints = session.breakpoints
-    breakpoints.replace(DATA, [wanted.of_data(b) for b in args.breakpoints])
-    return _placed(session, lambda: SetDataBreakpointsResponseBody(breakpoints=breakpoints.states_in(DATA)))
+    return _placed(session, session.breakpoints.set_data(args.breakpoints), SetDataBreakpointsResponseBody)
 
 
-def _placed(session: AdapterSession, body: Callable[[], T]) -> T | Reply[T]:
+def _placed(session: AdapterSession, states: Callable[[], list[Breakpoint]], body: Callable[..., T]) -> T | Reply[T]:
     """The answer once the engine has placed the breakpoints; at once while there is none."""
     if session.backend is None or not session.backend.is_ready or session.backend.is_abandoned:
-        return body()
+        return body(breakpoints=states())
     reply: Reply[T] = Reply()
 
     def placed(answer: Reply[None]) -> None:
@@ -332,7 +311,7 @@ def _placed(session: AdapterSession, body: Callable[[], T]) -> T | Reply[T]:
         except RequestError as error:
             reply.fail(error)
             return
-        reply.settle(body())
+        reply.settle(body(breakpoints=states()))
 
     session.place_breakpoints().then(placed)
     return reply

@@ -5,12 +5,32 @@ from __future__ import annotations
 import select
 import signal
 import socket
+import sys
 from types import TracebackType
 from typing import Self
 
 from dap_server.adapter.requests import requests
 from dap_server.adapter.session import AdapterSession
-from dap_server.wire.loopback import streams
+from dap_server.adapter.tokens import stored_token
+from dap_server.wire.loopback import LOOPBACK, listen, same_token, streams
+
+
+def serve_tcp(host: str | None, port: int) -> int:
+    """Sessions one after another, until interrupted. Prints the address and the token that `launch` has to show."""
+    try:
+        listener = listen(host or LOOPBACK, port)
+    except OSError as error:
+        print(f"llm-dap: cannot listen on {host or LOOPBACK}:{port}: {error.strerror}", file=sys.stderr)
+        return 1
+    address, bound = listener.getsockname()[:2]
+    try:
+        with listener, stored_token(bound) as token, Server(listener, token) as server:
+            print(f"llm-dap adapter listens on {address}:{bound} with the token {token}", flush=True)
+            server.run()
+    except PermissionError as error:
+        print(f"llm-dap: the token cannot be stored: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 class Server:
@@ -45,9 +65,12 @@ class Server:
             ready, _, _ = select.select([self._listener, self._wakes], [], [])
             if self._listener in ready and not self._is_ending:
                 connection, _ = self._listener.accept()
-                self._session = AdapterSession(streams(connection), requests, self._token)
+                self._session = AdapterSession(streams(connection), requests, self._is_token)
                 if not self._is_ending:
                     self._session.run()
+
+    def _is_token(self, shown: str) -> bool:
+        return same_token(shown, self._token)
 
     def _end(self, *_: object) -> None:
         self._is_ending = True

@@ -11,15 +11,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dap_server.adapter.backend import Backend
-from dap_server.adapter.breakpoints import LOADING, Breakpoints
-from dap_server.adapter.engine_process import Exit, ProcessEnded
-from dap_server.adapter.loading import Loading
-from dap_server.modelmap.files import MapFiles
+from dap_server.adapter.endings import Exit, ProcessEnded
+from dap_server.adapter.loading import LOADING, Loading
 from dap_server.protocol.errors import InternalError, NotStopped, RequestError
 from dap_server.protocol.events import (
     BreakpointEventBody,
@@ -33,8 +31,12 @@ from dap_server.protocol.messages import Event, Message, Request
 from dap_server.protocol.requests import InitializeRequestArguments, SetFunctionBreakpointsResponseBody
 from dap_server.wire.connection import Connection
 from dap_server.wire.handlers import RequestTable, When
-from dap_server.wire.loopback import Streams
 from dap_server.wire.reply import Reply
+from dap_server.wire.streams import Streams
+
+if TYPE_CHECKING:
+    from dap_server.adapter.backend import Backend
+    from dap_server.adapter.breakpoints import Breakpoints
 
 GRACE_SECONDS = 3.0
 """How long an engine may take to end by itself before it is killed."""
@@ -50,8 +52,13 @@ OWN_RESUMES = frozenset(["llm/reverseStepIn", "llm/reverseStepOut", "llm/runToSt
 class AdapterSession:
     """One editor, and at most one engine at a time."""
 
-    def __init__(self, streams: Streams, requests: RequestTable[AdapterSession], token: str | None = None) -> None:
-        """`token`: what `launch` has to show; None over stdio, where only our parent can talk to us."""
+    def __init__(
+        self,
+        streams: Streams,
+        requests: RequestTable[AdapterSession],
+        is_token: Callable[[str], bool] | None = None,
+    ) -> None:
+        """`is_token` knows the token that `launch` has to show; None over stdio, where only our parent talks to us."""
         self.client = Connection(
             streams,
             received=lambda message: self.post(lambda: self._received(message)),
@@ -59,13 +66,11 @@ class AdapterSession:
             name="client",
         )
         self.requests = requests
-        self.token = token
+        self.is_token = is_token
         self.client_info: InitializeRequestArguments | None = None
         self.launch: LaunchArguments | None = None
         self.backend: Backend | None = None
         self.loading: Loading | None = None
-        self.breakpoints = Breakpoints()
-        self.maps = MapFiles()
         self.is_configured = False
         self.is_stopped = False
         """Whether the client believes so."""
@@ -93,6 +98,13 @@ class AdapterSession:
             if self.backend is not None and not self.backend.is_abandoned:
                 self.backend.abandon()
             self.client.close()
+
+    @cached_property
+    def breakpoints(self) -> Breakpoints:
+        """All that the client wants."""
+        from dap_server.adapter.breakpoints import Breakpoints
+
+        return Breakpoints()
 
     @property
     def shows_progress(self) -> bool:
@@ -149,6 +161,8 @@ class AdapterSession:
 
     def start(self, launch: LaunchArguments) -> Reply[None]:
         """Starts an engine and loads the model; the reply settles when it is ready to run."""
+        from dap_server.adapter.backend import Backend
+
         self.launch = launch
         self._is_ending = self._has_terminated = False
         self.breakpoints.unsettle(are_off=launch.no_debug)
@@ -363,6 +377,6 @@ class AdapterSession:
         """A client that has closed its end and does not read ours keeps the dispatcher in a write for ever."""
         if self._has_returned.is_set():
             return
-        if self.token is None:  # a pipe: no thread can be woken from writing to it
+        if self.is_token is None:  # a pipe: no thread can be woken from writing to it
             os._exit(1)
         self.client.close()

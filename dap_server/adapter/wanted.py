@@ -13,14 +13,15 @@ from dap_server.conditions.log_messages import parse_log_message
 from dap_server.conditions.names import PLACES_OF, SELECTED, PlaceKind, place_of
 from dap_server.conditions.phases import check
 from dap_server.modelmap.addresses import AddressError, address_text, parse_address
+from dap_server.modelmap.model_map import MapLine, MapText
 from dap_server.modelmap.patterns import PatternError, parse_pattern
 from dap_server.modelmap.places import Phase
-from dap_server.modelmap.text import MapLine, MapText
 from dap_server.protocol.errors import did_you_mean
 from dap_server.protocol.llm.control import BreakpointKind, PlaceBreakpoint
 from dap_server.protocol.types import (
     Breakpoint,
     DataBreakpoint,
+    ExceptionFilterOptions,
     FunctionBreakpoint,
     InstructionBreakpoint,
     Source,
@@ -140,9 +141,10 @@ def of_data(breakpoint: DataBreakpoint) -> Wanted:
     )
 
 
-def of_filter(id: str, condition: str | None) -> Wanted:
+def of_filter(asked: ExceptionFilterOptions) -> Wanted:
     """A filter of anomalies; without a condition it has its own threshold."""
-    filter, condition, problem = FILTERS.get(id), condition or None, None
+    id, condition, problem = asked.filter_id, asked.condition or None, None
+    filter = FILTERS.get(id)
     if filter is None:
         problem = f"no filter '{id}'{did_you_mean(id, FILTERS)}"
     elif condition is not None:

@@ -35,8 +35,8 @@ from dap_server.protocol.messages import Message, Request
 from dap_server.protocol.types import Breakpoint, Source
 from dap_server.wire.connection import Connection
 from dap_server.wire.handlers import RequestTable, When
-from dap_server.wire.loopback import Streams
 from dap_server.wire.reply import Reply
+from dap_server.wire.streams import Streams
 
 if TYPE_CHECKING:
     from dap_server.engine.anatomy.modules import SourceLine

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
-from urllib.parse import unquote
 
-from dap_server.modelmap.text import SUFFIX, MapText, read_map
-
-_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+://[^/]*(/.*)")
-"""`file:///x`, `vscode-remote://ssh-remote+host/x`: editors send them where a path is expected."""
+from dap_server.modelmap.model_map import MapText
+from dap_server.modelmap.reading import read_map
 
 
 class UnreadableMap(ValueError):
@@ -44,16 +40,6 @@ class MapFile:
             raise UnreadableMap(f"{self.path} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError:
             raise UnreadableMap(f"{self.path} is no model map: it is not text in UTF-8") from None
-
-
-def is_map(path: str) -> bool:
-    return path.lower().endswith(SUFFIX)
-
-
-def local_path(path: str) -> str:
-    """The path of a file on this machine, also where an editor sends an address."""
-    address = _ADDRESS.fullmatch(path)
-    return unquote(address[1]) if address else path
 
 
 class MapFiles:

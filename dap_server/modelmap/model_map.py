@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 VERSION = 1
-SUFFIX = ".llmmap"
 
 Kind = Literal["module", "list", "unused", "selection"]
 """What a line is: a module, a list of modules, a module that is never called as one, a place of token selection."""

@@ -31,8 +31,9 @@ from dap_server.terminal.process import AdapterProcess
 from dap_server.terminal.requests import Requests
 from dap_server.terminal.waits import Waits
 from dap_server.wire.connection import Connection
-from dap_server.wire.loopback import LOOPBACK, Streams, streams
+from dap_server.wire.loopback import LOOPBACK, streams
 from dap_server.wire.reply import Reply
+from dap_server.wire.streams import Streams
 
 TIMEOUT = 60.0
 """Seconds that any wait lasts at most when the caller does not say."""

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO, cast
 
-from dap_server.wire.loopback import Streams
+from dap_server.wire.streams import Streams
 
 ADAPTER_COMMAND = (sys.executable, "-m", "dap_server", "adapter")
 

@@ -20,8 +20,8 @@ from dap_server.protocol.messages import Event, Message, Request, Response, UInt
 from dap_server.protocol.requests import ErrorResponseBody
 from dap_server.protocol.types import ErrorMessage
 from dap_server.wire.framing import FramingError, MessageReader, MessageWriter
-from dap_server.wire.loopback import Streams
 from dap_server.wire.reply import Reply
+from dap_server.wire.streams import Streams
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)

@@ -8,7 +8,8 @@ import select
 import socket
 import time
 from contextlib import suppress
-from typing import BinaryIO, NamedTuple
+
+from dap_server.wire.streams import Streams
 
 LOOPBACK = "127.0.0.1"
 TOKEN_HEX_DIGITS = 64
@@ -16,22 +17,15 @@ HANDSHAKE_SECONDS = 10.0
 """How long somebody who connects may take to show the token."""
 
 
-class Streams(NamedTuple):
-    """Both directions of a connection, and how to end it from another thread."""
+class SocketStreams(Streams):
+    """The two byte streams of a connected socket."""
 
-    reader: BinaryIO
-    writer: BinaryIO
-    socket: socket.socket | None = None
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection.makefile("rb"), connection.makefile("wb"))
+        self.socket = connection
 
     def close(self) -> None:
-        """Ends a socket in both directions, and a thread that is blocked in its `reader` returns.
-
-        Of two pipes only the writer is closed: whoever is blocked in the reader holds its lock until the peer closes.
-        """
-        if self.socket is None:
-            with suppress(OSError, ValueError):
-                self.writer.close()
-            return
+        """Any thread: ends both directions, and a thread that is blocked in the reader returns."""
         with suppress(OSError):  # the peer was faster
             self.socket.shutdown(socket.SHUT_RDWR)
         for end in (self.writer, self.reader, self.socket):
@@ -57,21 +51,21 @@ def listen(host: str = LOOPBACK, port: int = 0) -> socket.socket:
     return socket.create_server((host, port))
 
 
-def streams(connection: socket.socket) -> Streams:
-    """The two byte streams of a connected socket, without Nagle's delay."""
+def streams(connection: socket.socket) -> SocketStreams:
+    """Those of a connected socket, without Nagle's delay."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.settimeout(None)
-    return Streams(connection.makefile("rb"), connection.makefile("wb"), connection)
+    return SocketStreams(connection)
 
 
-def connect(port: int, token: str, host: str = LOOPBACK) -> Streams:
+def connect(port: int, token: str, host: str = LOOPBACK) -> SocketStreams:
     """Connects and shows the token."""
     connection = socket.create_connection((host, port), timeout=HANDSHAKE_SECONDS)
     connection.sendall(token.encode())
     return streams(connection)
 
 
-def accept(listener: socket.socket, token: str) -> Streams:
+def accept(listener: socket.socket, token: str) -> SocketStreams:
     """Waits for a peer that shows the token; others are dropped without an answer, and delay nobody.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dap_server.modelmap.files import local_path
+from dap_server.modelmap.paths import local_path
 from dap_server.modelmap.text import read_map, write_map
 from tests.adapter.conftest import StartAdapter
 from tests.adapter.peer import Adapter, Json

@@ -61,7 +61,7 @@ WITHOUT_ASYNCIO = ["protocol", "wire", "modelmap", "conditions", "adapter", "eng
 
 LOCAL_IMPORTS: dict[str, str] = {
     "__main__": "imports only what the chosen command needs",
-    "adapter.main": "what only a server needs costs a start over stdio nothing",
+    "adapter.session": "what a model needs, processes and breakpoints, comes after the answer to `initialize`",
     "engine.main": "connects first, so that loading is seen from its beginning and the adapter's end at any time",
     "engine.map_command": "what is wrong with the arguments is told before torch is imported, which takes seconds",
     "engine.anatomy.loading": "torch and transformers take seconds to import, which is reported as progress",

@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, Self
 
 import msgspec
 
@@ -14,7 +14,7 @@ from dap_server.protocol.errors import RequestError
 from dap_server.protocol.messages import Message, Request
 from dap_server.terminal.client import Client, Observer
 from dap_server.wire.connection import Connection
-from dap_server.wire.loopback import Streams
+from dap_server.wire.loopback import SocketStreams
 from dap_server.wire.reply import Reply
 from tests.schema import validate
 
@@ -40,10 +40,10 @@ class FakeAdapter:
         self.unanswered: list[Request] = []
         self._answers = answers
         ours, theirs = socket.socketpair()
-        self._streams = _streams(ours)
+        self._streams = SocketStreams(ours)
         self.connection = Connection(self._streams, self._received, lambda _: None, "fake adapter", _validated)
         self.connection.start()
-        self.client = Client(_streams(theirs), observer=observer, timeout=TIMEOUT)
+        self.client = Client(SocketStreams(theirs), observer=observer, timeout=TIMEOUT)
 
     def on(self, command: str, answer: Answer) -> Self:
         self._answers[command] = answer
@@ -85,10 +85,6 @@ class FakeAdapter:
             self.connection.respond_error(message, error)
         else:
             self.connection.respond(message, body)
-
-
-def _streams(end: socket.socket) -> Streams:
-    return Streams(cast(BinaryIO, end.makefile("rb")), cast(BinaryIO, end.makefile("wb")), end)
 
 
 def _validated(direction: str, body: bytes) -> None:

@@ -10,7 +10,17 @@ from collections.abc import Iterator
 import pytest
 
 from dap_server.wire import loopback
-from dap_server.wire.loopback import LOOPBACK, TOKEN_HEX_DIGITS, Streams, accept, connect, listen, new_token, same_token
+from dap_server.wire.loopback import (
+    LOOPBACK,
+    TOKEN_HEX_DIGITS,
+    SocketStreams,
+    accept,
+    connect,
+    listen,
+    new_token,
+    same_token,
+)
+from dap_server.wire.streams import Streams
 
 SECONDS = 10.0
 
@@ -22,8 +32,8 @@ class Door:
         self.token = new_token()
         self.listener = listen()
         self.port: int = self.listener.getsockname()[1]
-        self.outcome: queue.SimpleQueue[Streams | OSError] = queue.SimpleQueue()
-        self.guests: list[Streams] = []
+        self.outcome: queue.SimpleQueue[SocketStreams | OSError] = queue.SimpleQueue()
+        self.guests: list[SocketStreams] = []
         self.thread = threading.Thread(target=self._accept)
         self.thread.start()
 
@@ -32,9 +42,9 @@ class Door:
         connection.sendall(shows)
         return connection
 
-    def entered(self) -> Streams:
+    def entered(self) -> SocketStreams:
         outcome = self.outcome.get(timeout=SECONDS)
-        assert isinstance(outcome, Streams), outcome
+        assert isinstance(outcome, SocketStreams), outcome
         self.guests.append(outcome)
         return outcome
 
@@ -75,7 +85,6 @@ def test_who_shows_the_token_gets_in(door: Door) -> None:
     ours = connect(door.port, door.token)
     theirs = door.entered()
     speak(ours, theirs)
-    assert theirs.socket is not None
     assert theirs.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert theirs.socket.gettimeout() is None
     ours.close()

@@ -11,7 +11,8 @@ from dap_server.engine.execution.travel import Destination, NoWay, Traveller
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
-from dap_server.modelmap.files import MapFile, UnreadableMap, is_map, local_path
+from dap_server.modelmap.files import MapFile, UnreadableMap
+from dap_server.modelmap.paths import is_map, local_path
 from dap_server.modelmap.places import LOGITS, SAMPLE, STEP, Phase, Place
 from dap_server.protocol.errors import InvalidArguments
 from dap_server.protocol.llm.control import ReverseStepArguments, RunToStepArguments

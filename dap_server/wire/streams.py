@@ -1,0 +1,18 @@
+"""Both directions of a connection, whatever it is made of."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import BinaryIO
+
+
+class Streams:
+    """Two pipes, or what behaves like them."""
+
+    def __init__(self, reader: BinaryIO, writer: BinaryIO) -> None:
+        self.reader, self.writer = reader, writer
+
+    def close(self) -> None:
+        """Any thread: closes the writer. Whoever is blocked in the reader holds its lock until the peer closes."""
+        with suppress(OSError, ValueError):
+            self.writer.close()
