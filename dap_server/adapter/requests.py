@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,7 +22,6 @@ from dap_server.modelmap.paths import is_map, local_path
 from dap_server.protocol.capabilities import BreakpointMode, Capabilities, ColumnDescriptor, ExceptionBreakpointsFilter
 from dap_server.protocol.errors import InvalidArguments, RequestError, Unauthorized
 from dap_server.protocol.launch import parse_launch
-from dap_server.protocol.llm.tables import LLM_REQUESTS
 from dap_server.protocol.messages import Request
 from dap_server.protocol.requests import (
     BreakpointLocationsArguments,
@@ -48,7 +48,6 @@ from dap_server.protocol.requests import (
     TerminateArguments,
     ThreadsResponseBody,
 )
-from dap_server.protocol.tables import REQUESTS
 from dap_server.protocol.types import (
     Breakpoint,
     BreakpointLocation,
@@ -341,15 +340,24 @@ def threads(session: AdapterSession, request: Request) -> ThreadsResponseBody | 
 
 def forwarded(command: str, **capabilities: Any) -> None:
     """A request that belongs to the engine. Its arguments are checked here too, so that wrong ones need no model."""
-    arguments = {**REQUESTS, **LLM_REQUESTS}[command].arguments
-    decoder: msgspec.json.Decoder[object] | None = msgspec.json.Decoder(arguments) if arguments else None
 
     def forward(session: AdapterSession, request: Request) -> Reply[object]:
+        decoder = decoder_of(command)
         if decoder is not None:
             decode_arguments(decoder, request)
         return session.forward(request)
 
     requests.request(when=When.LAUNCHED, command=command, **capabilities)(forward)
+
+
+@cache
+def decoder_of(command: str) -> msgspec.json.Decoder[object] | None:
+    """Of the arguments of a request that belongs to the engine; None where it has none."""
+    from dap_server.protocol.llm.tables import LLM_REQUESTS
+    from dap_server.protocol.tables import REQUESTS
+
+    arguments = {**REQUESTS, **LLM_REQUESTS}[command].arguments
+    return msgspec.json.Decoder(arguments) if arguments else None
 
 
 MODULE_COLUMNS = [

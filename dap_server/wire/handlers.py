@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 import traceback
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
@@ -33,16 +34,24 @@ class When(enum.IntEnum):
     STOPPED = 2
 
 
-class Handler(msgspec.Struct, Generic[Session]):
-    """One request: how to call it, when, and what it lets `initialize` promise."""
+class Handler(Generic[Session]):
+    """One request: how to call it, when, and what it lets `initialize` promise.
 
-    command: str
-    function: Callable[..., Any]
-    arguments: Any
-    """Type of the arguments; `Request` for a handler that wants the request itself, None for one without any."""
-    decoder: msgspec.json.Decoder[Any] | None
-    when: When
-    capabilities: dict[str, Any]
+    Its annotations are read when the first one comes: most sessions see a few of all requests.
+    """
+
+    def __init__(self, command: str, function: Callable[..., Any], when: When, capabilities: dict[str, Any]) -> None:
+        self.command, self.function, self.when, self.capabilities = command, function, when, capabilities
+
+    @cached_property
+    def arguments(self) -> Any:
+        """Type of the arguments; `Request` for a handler that wants the request itself, None for one without any."""
+        code = self.function.__code__
+        return get_type_hints(self.function)[code.co_varnames[1]] if code.co_argcount > 1 else None
+
+    @cached_property
+    def decoder(self) -> msgspec.json.Decoder[Any] | None:
+        return None if self.arguments in (None, Request) else msgspec.json.Decoder(self.arguments)
 
     def __call__(self, session: Session, request: Request) -> Any:
         """Decodes the arguments and calls the function.
@@ -86,9 +95,7 @@ class RequestTable(Generic[Session]):
         def register(function: Function) -> Function:
             name = command or _command(function.__name__)
             assert name not in self.handlers, f"two handlers for {name}"
-            arguments = _arguments(function)
-            decoder = None if arguments in (None, Request) else msgspec.json.Decoder(arguments)
-            self.handlers[name] = Handler(name, function, arguments, decoder, when, capabilities)
+            self.handlers[name] = Handler(name, function, when, capabilities)
             return function
 
         return register
@@ -111,11 +118,3 @@ class RequestTable(Generic[Session]):
 def _command(function_name: str) -> str:
     first, *rest = function_name.rstrip("_").split("_")
     return first + "".join(word.capitalize() for word in rest)
-
-
-def _arguments(function: Callable[..., Any]) -> Any:
-    """The annotation of the second parameter."""
-    code = function.__code__
-    if code.co_argcount < 2:
-        return None
-    return get_type_hints(function)[code.co_varnames[1]]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
+from dap_server.adapter.requests import decoder_of
 from dap_server.adapter.requests import requests as adapter_requests
 from dap_server.engine.requests import requests as engine_requests
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.llm.tables import LLM_REQUESTS
+from dap_server.protocol.messages import Request
 from dap_server.protocol.tables import REQUESTS
+from dap_server.wire.handlers import Handler
 from tests.adapter.conftest import StartAdapter
 from tests.adapter.peer import error_of
 
@@ -64,12 +69,25 @@ def test_every_handler_is_a_request_of_the_protocol() -> None:
     assert set(engine_requests.handlers) <= {*REQUESTS, *LLM_REQUESTS}
 
 
+def forwarded_requests() -> set[str]:
+    return {name for name, handler in adapter_requests.handlers.items() if handler.function.__name__ == "forward"}
+
+
 def test_what_is_forwarded_is_what_the_engine_answers() -> None:
-    forwarded = {name for name, handler in adapter_requests.handlers.items() if handler.function.__name__ == "forward"}
+    forwarded = forwarded_requests()
     assert forwarded, "the test knows them by the function that forwards"
     assert forwarded <= set(engine_requests.handlers)
     offered = {name for name in engine_requests.handlers if name in REQUESTS} - {"cancel"}
     assert offered <= set(adapter_requests.handlers), "nothing in the engine is out of reach"
+
+
+def test_the_arguments_of_every_request_can_be_read() -> None:
+    """Their types are looked at when the first request comes, which is late for a mistake."""
+    handlers: list[Handler[Any]] = [*adapter_requests.handlers.values(), *engine_requests.handlers.values()]
+    for handler in handlers:
+        assert handler.decoder or handler.arguments in (None, Request), handler.command
+    for name in forwarded_requests():
+        assert decoder_of(name) or REQUESTS[name].arguments is None, name
 
 
 def test_both_sides_agree_on_the_arguments() -> None:

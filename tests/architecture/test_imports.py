@@ -61,6 +61,7 @@ WITHOUT_ASYNCIO = ["protocol", "wire", "modelmap", "conditions", "adapter", "eng
 
 LOCAL_IMPORTS: dict[str, str] = {
     "__main__": "imports only what the chosen command needs",
+    "adapter.requests": "what our own requests carry is needed when the first is forwarded, after that answer",
     "adapter.session": "what a model needs, processes and breakpoints, comes after the answer to `initialize`",
     "engine.main": "connects first, so that loading is seen from its beginning and the adapter's end at any time",
     "engine.map_command": "what is wrong with the arguments is told before torch is imported, which takes seconds",
