@@ -327,7 +327,7 @@ def resolve(id: int, name: str, anatomy: Anatomy) -> Breakpoint:
     elif pattern.text in PSEUDO_MODULES or is_logits_processor(pattern.text):
         breakpoint.pseudo = pattern.text
         return breakpoint
-    breakpoint.paths = _matching_paths(pattern, anatomy)
+    breakpoint.paths = matching_paths(pattern, anatomy)
     if not breakpoint.paths:
         breakpoint.problem = _nothing_found(pattern, anatomy)
     elif pattern.operation is None and not any(is_called(anatomy.modules[path]) for path in breakpoint.paths):
@@ -364,7 +364,8 @@ def resolve_address(id: int, text: str, regions: Regions) -> Breakpoint:
     return breakpoint
 
 
-def _matching_paths(pattern: Pattern, anatomy: Anatomy) -> list[str]:
+def matching_paths(pattern: Pattern, anatomy: Anatomy) -> list[str]:
+    """The modules that a path, a glob or a class names."""
     if pattern.text == WHOLE_MODEL:
         return [""]
     by_path = [path for path in anatomy.modules if path and pattern.matches_path(path)]

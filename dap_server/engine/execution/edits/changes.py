@@ -52,6 +52,33 @@ class Moment:
     given: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where the values of a patch are from; what is missing is as in the target.
+
+    Attributes:
+        branch: its id.
+    """
+
+    prompt: str | None = None
+    branch: int | None = None
+    path: str | None = None
+    positions: tuple[int, ...] | None = None
+    step: int | None = None
+
+    def __str__(self) -> str:
+        """`'The capital of Japan is', position 4`."""
+        positions = self.positions or ()
+        parts = [
+            None if self.prompt is None else repr(self.prompt),
+            None if self.branch is None else f"branch {self.branch}",
+            self.path,
+            None if self.step is None else f"step {self.step}",
+            f"position{'s' if len(positions) > 1 else ''} {', '.join(map(str, positions))}" if positions else None,
+        ]
+        return ", ".join(part for part in parts if part is not None) or "elsewhere"
+
+
 @dataclass(frozen=True, eq=False)
 class Change:
     """A change as data. Two of the same words are two changes.
@@ -65,7 +92,7 @@ class Change:
             x: x - (x · v) v / (v · v). `skip`: what went in is passed on. `patch`, `freeze`: the tensor, from somewhere
             else, or as it was. `force`: the token is this one. `ban`: the logits (…, V) of the tokens are -inf. `bias`:
             the number is added to them.
-        source: where the tensor is from, for people.
+        source: where the tensor is from.
 
     Raises:
         CannotEdit: what the kind needs is missing, or makes no sense.
@@ -78,7 +105,7 @@ class Change:
     seed: int = 0
     tokens: tuple[int, ...] = ()
     tensor: Tensor | None = None
-    source: str = ""
+    source: Source | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
