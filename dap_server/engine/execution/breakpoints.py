@@ -154,8 +154,7 @@ class Breakpoint:
         """What to tell the client beside `verified`."""
         if self.problem:
             return self.problem
-        count = len(self.paths) + bool(self.pseudo)
-        places = self.note or (f"{count} places" if count > 1 else None)
+        places = self.note or (f"{self.place_count} places" if self.place_count > 1 else None)
         how = None if self.condition is None else f"judged {self.judged}"
         return "; ".join(part for part in (places, how, self.told_cost) if part) or None
 
