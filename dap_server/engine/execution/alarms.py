@@ -65,7 +65,7 @@ class Alarms:
         self.hears_whole_step = False
         self._armed = wanted
         for breakpoint in wanted:
-            if breakpoint.filter is not None and breakpoint.filter.id == "nonFinite":
+            if breakpoint.is_filter("nonFinite"):
                 self._screen.switch(True)
             elif breakpoint.condition is not None:
                 self._handles += [self._watch(breakpoint, self._anatomy.modules[path]) for path in breakpoint.paths]
@@ -118,7 +118,7 @@ class Alarms:
         flags, certain = [*self._flags, *self._screen.flags()], self._is_certain or self._screen.is_found
         self.forget()
         if self._screen.is_on:
-            screened = next(b for b in self._armed if b.filter is not None and b.filter.id == "nonFinite")
+            screened = next(b for b in self._armed if b.is_filter("nonFinite"))
             self._screen.step_ends(screened.cost)
         if not flags:
             return torch.tensor(certain, device=device)

@@ -87,7 +87,7 @@ class BreakpointSet:
     @property
     def errors(self) -> list[int]:
         """Those that stop where a forward raises."""
-        return [b.id for b in self.by_id.values() if b.filter is not None and b.filter.id == "forwardError"]
+        return [b.id for b in self.by_id.values() if b.is_filter("forwardError")]
 
     def replace(self, breakpoints: list[Breakpoint], anatomy: Anatomy) -> None:
         """One that is as it was before goes on counting its hits and watching, and stays off if it was."""

@@ -11,7 +11,7 @@ from dap_server.conditions.expressions import Condition, parse_condition
 from dap_server.conditions.filters import FILTERS, Filter
 from dap_server.conditions.hits import parse_hit_condition
 from dap_server.conditions.log_messages import LogMessage, parse_log_message
-from dap_server.conditions.names import PLACES_OF, BasePlace, PlaceKind
+from dap_server.conditions.names import PLACES_OF, BasePlace, FilterId, PlaceKind
 from dap_server.conditions.phases import check
 from dap_server.engine.anatomy.modules import Anatomy, is_called
 from dap_server.engine.anatomy.nonlinearities import is_nonlinearity
@@ -40,8 +40,7 @@ REASONS: dict[Kind, str] = {
     "data": DATA_HIT,
 }
 
-
-FOUND_LATE = ("nonFinite", "forwardError")
+FOUND_LATE: tuple[FilterId, ...] = ("nonFinite", "forwardError")
 """Filters that are never judged where a run passes: that would cost more than the whole model."""
 
 
@@ -140,6 +139,10 @@ class Breakpoint:
         """On how many modules, and places outside of them, it stands."""
         return len(self.paths) + bool(self.pseudo) if self.watch is None else self.watch.place_count
 
+    def is_filter(self, *ids: FilterId) -> bool:
+        """Whether it is one of these filters of anomalies."""
+        return self.filter is not None and self.filter.id in ids
+
     def uses(self, name: str) -> bool:
         """Whether its condition or log message has a name."""
         return any(name in read.names for read in (self.condition, self.log_message) if read is not None)
@@ -166,7 +169,7 @@ class Breakpoint:
     @property
     def is_timely(self) -> bool:
         """Whether its condition is worked out where it stands; that of the whole model's values is not."""
-        return self.condition is not None and (self.filter is None or self.filter.id not in FOUND_LATE)
+        return self.condition is not None and not self.is_filter(*FOUND_LATE)
 
     @property
     def judged(self) -> Judged:
@@ -187,7 +190,7 @@ def place(wanted: Wanted, anatomy: Anatomy, regions: Regions, vocabulary: Vocabu
     else:
         breakpoint = resolve(wanted.id, wanted.name, anatomy)
     breakpoint.wanted = wanted
-    breakpoint.is_deferred = breakpoint.filter is not None and breakpoint.filter.id in FOUND_LATE
+    breakpoint.is_deferred = breakpoint.is_filter(*FOUND_LATE)
     if breakpoint.is_verified:
         _read_conditions(breakpoint, wanted, anatomy)
         breakpoint.why_at_once = _why_at_once(breakpoint)
