@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache, DynamicLayer, EncoderDecoderCache, StaticCache, StaticLayer
 
-from dap_server.engine.execution.values import tensors_in
+from dap_server.engine.execution.values import held_tensors
 
 EMPTY = -1
 """The length of a layer that has not seen a token."""
@@ -42,7 +42,7 @@ class CacheMark:
 
     @property
     def nbytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in tensors_in([self.copies, self.whole]))
+        return sum(t.numel() * t.element_size() for t in held_tensors([self.copies, self.whole]))
 
 
 def needs_copies(cache: Any) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dap_server.engine.execution.values import tensors_in
+from dap_server.engine.execution.values import held_tensors
 
 _OWN = frozenset(vars(nn.Module()))
 """Attributes that every module has: hooks, training flag, the dictionaries of parameters and submodules."""
@@ -122,7 +122,7 @@ class Holders:
         known = self._kept
         snapshot = Snapshot(self._copy_held(), self._copied(self._others))
         fresh = [kept.value for name, kept in self._kept.items() if known.get(name) is not kept]
-        snapshot.nbytes = sum(t.numel() * t.element_size() for t in [*fresh, *tensors_in(snapshot.others)])
+        snapshot.nbytes = sum(t.numel() * t.element_size() for t in [*fresh, *held_tensors(snapshot.others)])
         return snapshot
 
     def restore(self, snapshot: Snapshot) -> None:

@@ -17,7 +17,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import Activation, call_frame
 from dap_server.engine.execution.generation import Generation, Tape
-from dap_server.engine.execution.values import by_value
+from dap_server.engine.execution.values import by_value, tensors_in
 from dap_server.modelmap.places import LOGITS, PSEUDO_MODULES, STEP, Phase
 
 STEP_LEVEL = -1
@@ -187,8 +187,8 @@ def is_again(suspended: Activation | None, module: nn.Module, call: FrameType) -
 
 
 def same_tensors(given: Any, before: Any) -> bool:
-    """Whether two values hold the same tensors, to the last bit."""
-    ours, theirs = _tensors(given), _tensors(before)
+    """Whether two values hold the same tensors, to the last bit. A cache, which may have grown since, is left out."""
+    ours, theirs = list(tensors_in(given)), list(tensors_in(before))
     return len(ours) == len(theirs) and all(map(_is_same, ours, theirs))
 
 
@@ -198,15 +198,6 @@ def _is_same(ours: Tensor, theirs: Tensor) -> bool:
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype or not ours.is_floating_point():
         return False
     return bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())  # NaN, which one may be looking for
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    """Of plain containers only: what else is given, such as a cache, may have grown since."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, list | tuple) else []
 
 
 class _Asides(threading.local):

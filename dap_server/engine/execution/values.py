@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,19 +40,32 @@ def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
     return leaf(value)
 
 
-def tensors_in(value: Any, seen: set[int] | None = None) -> Iterator[Tensor]:
-    """The tensors that a value holds, modules left out, each once."""
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in plain containers; what else holds some, such as a cache, is left alone."""
+    if isinstance(value, Tensor):
+        yield value
+    else:
+        for item in _items(value):
+            yield from tensors_in(item)
+
+
+def held_tensors(value: Any, seen: set[int] | None = None) -> Iterator[Tensor]:
+    """The tensors that a value holds, in containers and objects, modules left out, each once."""
     seen = set() if seen is None else seen
     if id(value) in seen or isinstance(value, nn.Module | type):
         return
     seen.add(id(value))
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from tensors_in(item, seen)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from tensors_in(item, seen)
+    elif isinstance(value, dict | list | tuple):
+        for item in _items(value):
+            yield from held_tensors(item, seen)
     elif hasattr(value, "__dict__"):
-        yield from tensors_in(vars(value), seen)
+        yield from held_tensors(vars(value), seen)
+
+
+def _items(value: Any) -> Iterable[Any]:
+    """What a plain container has in it."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()

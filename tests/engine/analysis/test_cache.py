@@ -17,7 +17,7 @@ from dap_server.engine.analysis.cache.contents import CROSS, SELF, Kept
 from dap_server.engine.analysis.cache.rows import cache_scope
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.stepping import Motion, Stop
-from dap_server.engine.execution.values import tensors_in
+from dap_server.engine.execution.values import held_tensors
 from dap_server.engine.inspection.frames import CallStack, Frame
 from dap_server.engine.inspection.variables import Row
 from tests.engine.walk import Walk
@@ -77,7 +77,7 @@ def found(stop: Stop) -> Kept:
 
 def sizes(value: Any) -> int:
     """Bytes of all that a plain run has kept, but for counters, which are single numbers."""
-    return sum(t.nbytes for t in tensors_in(value) if t.dim() > 0)
+    return sum(t.nbytes for t in held_tensors(value) if t.dim() > 0)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -92,10 +92,10 @@ def test_what_is_shown_is_what_a_plain_run_keeps(name: str) -> None:
 
     def look(walk: Walk, stop: Stop) -> None:
         cache = contents.find(stop)
-        before = [(id(t), t._version, t.clone()) for t in tensors_in(cache)]
+        before = [(id(t), t._version, t.clone()) for t in held_tensors(cache)]
         for _ in range(2):
             kept = found(stop)
-        after = list(tensors_in(cache))
+        after = list(held_tensors(cache))
         assert [(id(t), t._version) for t in after] == [(i, v) for i, v, _ in before]
         assert all(torch.equal(t, copy) for t, (_, _, copy) in zip(after, before, strict=True))
         if stop.place.step == 3:

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from dap_server.engine.execution.judging import Candidate
+from dap_server.engine.execution.values import tensors_in
 from dap_server.modelmap.places import SAMPLE
-
-DEPTH = 4
-"""How far into containers, and into what holds a cache, tensors are looked for."""
 
 
 class Counts(NamedTuple):
@@ -106,18 +104,6 @@ def anomalous(candidate: Candidate) -> list[Tensor]:
     if candidate.place.path:
         return broken
     return [tensor for tensor in broken if not bool((torch.isfinite(tensor) | torch.isneginf(tensor)).all())]
-
-
-def tensors_in(value: Any, depth: int = DEPTH) -> Iterator[Tensor]:
-    """Of plain containers."""
-    if isinstance(value, Tensor):
-        yield value
-    elif depth and isinstance(value, dict):
-        for item in value.values():
-            yield from tensors_in(item, depth - 1)
-    elif depth and isinstance(value, list | tuple):
-        for item in value:
-            yield from tensors_in(item, depth - 1)
 
 
 def _cached(given: Any) -> Iterator[Tensor]:

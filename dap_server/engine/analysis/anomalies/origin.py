@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dap_server.engine.analysis.anomalies.non_finite import is_finite, is_mask, tensors_in
+from dap_server.engine.analysis.anomalies.non_finite import is_finite, is_mask
 from dap_server.engine.execution.operations import DispatchMode, Function, operation_name
 from dap_server.engine.execution.probes import Enough
+from dap_server.engine.execution.values import tensors_in
 from dap_server.engine.inspection.tensors.statistics import statistics
 from dap_server.engine.inspection.tensors.text import dtype_name, shape_text
 from dap_server.modelmap.places import Place

@@ -25,7 +25,7 @@ from transformers.generation.utils import ALL_CACHE_NAMES
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Stop
-from dap_server.engine.execution.values import tensors_in
+from dap_server.engine.execution.values import held_tensors
 from dap_server.engine.inspection.arguments import bound_arguments
 
 SELF, CROSS = "self attention", "cross attention"
@@ -241,7 +241,7 @@ def _seen(layer: Any) -> int | None:
 def _given_to(activation: Activation) -> Any:
     held = activation.forward.f_locals if activation.forward is not None else bound_arguments(activation)
     candidates = [held.get(name) for name in ALL_CACHE_NAMES]
-    return next((c for c in candidates if isinstance(c, Cache) or next(tensors_in(c), None) is not None), None)
+    return next((c for c in candidates if isinstance(c, Cache) or next(held_tensors(c), None) is not None), None)
 
 
 def _named(name: str, value: Any, depth: int = 4) -> Iterator[tuple[str, Tensor]]:
