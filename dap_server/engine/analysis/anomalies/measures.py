@@ -5,15 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from dap_server.engine.analysis.anomalies import measuring
-from dap_server.engine.analysis.anomalies.non_finite import NonFinite
+from dap_server.engine.analysis.anomalies import activations, choosing, looking, magnitudes, padding
+from dap_server.engine.analysis.anomalies.non_finite import Counts, NonFinite
 from dap_server.engine.analysis.anomalies.passing import Passing
 from dap_server.engine.analysis.missing import NotKnown
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.judging import Candidate
 
-Measure = Callable[["Measures", Candidate, int], object]
-"""Gets the place, and the sequence of the batch that it is asked about."""
+MEASURED: dict[str, Callable[[Passing], object]] = {
+    "peak": magnitudes.peak,
+    "limit": magnitudes.limit,
+    "growth": magnitudes.growth,
+    "dead": activations.dead,
+    "saturated": activations.saturated,
+    "collapsed": looking.collapsed,
+    "uniform": looking.uniform,
+    "period": lambda passing: choosing.cycle(passing).period,
+    "repeats": lambda passing: choosing.cycle(passing).repeats,
+    "uncertainty": choosing.uncertainty,
+    "attended_padding": lambda passing: padding.given(passing).attended_padding,
+    "masked_tokens": lambda passing: padding.given(passing).masked_tokens,
+    "right_padding": lambda passing: padding.given(passing).right_padding,
+    "tokens": lambda passing: padding.given(passing).tokens,
+}
+"""What comes from tensors is a tensor () on their device; a value raises NotKnown where the place does not have it."""
+
+COUNTED: dict[str, Callable[[Counts], int]] = {
+    "nans": lambda counts: counts.nans,
+    "infinities": lambda counts: counts.infinities,
+    "count": sum,
+}
+"""Of `nonFinite`: what they are depends on what it has seen before."""
+
+RAISED: dict[str, Callable[[object], str]] = {
+    "error": lambda error: type(error).__name__,
+    "message": str,
+}
+"""Of `forwardError`."""
 
 
 class Measures:
@@ -28,34 +56,11 @@ class Measures:
 
         A number that a place does not have, such as of attention in a layer that computes none, is NaN.
         """
-        measure = measuring.MEASURES.get(name)
-        if measure is None:
-            return MEASURES[name](self, candidate, sequence)
+        if name in COUNTED:
+            return COUNTED[name](self._non_finite.known(candidate))
+        if name in RAISED:
+            return RAISED[name](candidate.error)
         try:
-            return measure(Passing(candidate, sequence, self._anatomy))
+            return MEASURED[name](Passing(candidate, sequence, self._anatomy))
         except NotKnown:
             return math.nan
-
-    def _nans(self, candidate: Candidate, _sequence: int) -> int:
-        return self._non_finite.known(candidate).nans
-
-    def _infinities(self, candidate: Candidate, _sequence: int) -> int:
-        return self._non_finite.known(candidate).infinities
-
-    def _count(self, candidate: Candidate, _sequence: int) -> int:
-        return sum(self._non_finite.known(candidate))
-
-    def _error(self, candidate: Candidate, _sequence: int) -> str:
-        return type(candidate.error).__name__
-
-    def _message(self, candidate: Candidate, _sequence: int) -> str:
-        return str(candidate.error)
-
-
-MEASURES: dict[str, Measure] = {
-    "nans": Measures._nans,
-    "infinities": Measures._infinities,
-    "count": Measures._count,
-    "error": Measures._error,
-    "message": Measures._message,
-}
