@@ -92,15 +92,7 @@ def of_function(breakpoint: FunctionBreakpoint) -> Wanted:
         check_conditions(breakpoint, place_of(pattern), phase)
     except (PatternError, ConditionError) as error:
         problem = str(error)
-    return Wanted(
-        "function",
-        breakpoint.name,
-        breakpoint.name,
-        phase,
-        condition=breakpoint.condition or None,
-        hit_condition=breakpoint.hit_condition or None,
-        problem=problem,
-    )
+    return _named("function", breakpoint.name, breakpoint, phase, problem)
 
 
 def of_instruction(breakpoint: InstructionBreakpoint) -> Wanted:
@@ -110,15 +102,7 @@ def of_instruction(breakpoint: InstructionBreakpoint) -> Wanted:
         check_conditions(breakpoint, None, phase)
     except (AddressError, ConditionError) as error:
         problem = str(error)
-    return Wanted(
-        "instruction",
-        name,
-        name,
-        phase,
-        condition=breakpoint.condition or None,
-        hit_condition=breakpoint.hit_condition or None,
-        problem=problem,
-    )
+    return _named("instruction", name, breakpoint, phase, problem)
 
 
 def of_data(breakpoint: DataBreakpoint) -> Wanted:
@@ -131,14 +115,19 @@ def of_data(breakpoint: DataBreakpoint) -> Wanted:
             problem = "who reads a value is not seen: stop where it changes, with the access type 'write'"
     except (DataIdError, ConditionError) as error:
         problem = str(error)
-    return Wanted(
-        "data",
-        name,
-        name,
-        condition=breakpoint.condition or None,
-        hit_condition=breakpoint.hit_condition or None,
-        problem=problem,
-    )
+    return _named("data", name, breakpoint, None, problem)
+
+
+def _named(
+    kind: BreakpointKind,
+    name: str,
+    breakpoint: FunctionBreakpoint | InstructionBreakpoint | DataBreakpoint,
+    phase: Phase | None,
+    problem: str | None,
+) -> Wanted:
+    """One that is known by its name when it is set again."""
+    condition, hit_condition = breakpoint.condition or None, breakpoint.hit_condition or None
+    return Wanted(kind, name, name, phase, condition=condition, hit_condition=hit_condition, problem=problem)
 
 
 def of_filter(asked: ExceptionFilterOptions) -> Wanted:
