@@ -71,6 +71,7 @@ class Debuggee:
         """What `gotoTargets` has offered at this stop, by number."""
         self._tell, self._write, self._say = stopped, write, say
         self.stepper.replays = self._name_hooks
+        self.stepper.turned = lambda generation: self.run.turned(generation) if self.run is not None else None
         self.stepper.late.not_found_again = self._not_found_again
         self._diverged: Generation | None = None
         self._hooked: set[str] = set()

@@ -161,7 +161,7 @@ class EngineSession:
         if changes := self.ready.stepper.breakpoints.told(stop.hits):
             text = f"{'; '.join(changes)}, {text}"
         seen = "; ".join(changes) if stop.reason == DATA_HIT else text
-        description = f"{what} finished" if at_end else f"{stop.reason}: {seen}"
+        description = f"{what} finished" if at_end else f"{stop.about or stop.reason}: {seen}"
         self.connection.event(
             "stopped",
             StoppedEventBody(

@@ -22,7 +22,7 @@ from dap_server.engine.inspection.frames import CallStack
 from dap_server.engine.inspection.scopes import Scopes
 from dap_server.engine.inspection.variables import Children
 
-Decide = Callable[[Stop], Motion | Destination]
+Decide = Callable[[Stop], Motion | Destination | None]
 
 
 class Walk:
@@ -78,6 +78,8 @@ class Walk:
     def _stopped(self, stop: Stop) -> None:
         self.stops.append(f"{stop.reason}: {stop.place}")
         decided = self._decide(stop)
+        if decided is None:  # it has said so itself
+            return
         if isinstance(decided, Destination):
             self.stepper.travel(*decided)
         else:

@@ -19,6 +19,7 @@ from transformers.generation.utils import ALL_CACHE_NAMES
 from dap_server.engine.execution import randomness
 from dap_server.engine.execution.arguments import Growing
 from dap_server.engine.execution.collected import Collected
+from dap_server.engine.execution.edits.step_edits import StepEdits
 from dap_server.engine.execution.generation import Generation, Outcome, Processed, Selection
 from dap_server.engine.execution.holders import Holders
 from dap_server.engine.execution.kernels import Kernels
@@ -69,6 +70,7 @@ class DecodeStep:
         self._growing, self._arguments_changed = Growing(), False
         self._started = time.monotonic() - stepper.seconds_stopped
         holders = Holders(model, [*logits_processor, *stopping_criteria])
+        self._changes = StepEdits(stepper.anatomy)
         self.timeline = Timeline(model, holders, input_ids.device)
         self.generation = Generation(
             input_ids=input_ids,
@@ -94,6 +96,7 @@ class DecodeStep:
             tokens = torch.multinomial(probs, num_samples=1).squeeze(1)
         else:
             tokens = torch.argmax(scores, dim=-1)
+        tokens = self._changes.of_tokens(self.generation, tokens)
         if self._has_eos:
             padding = self.config._pad_token_tensor.to(tokens.device)
             tokens = tokens * self.unfinished + padding * (1 - self.unfinished)
@@ -139,14 +142,16 @@ class DecodeStep:
 
     def _forward(self, step: int) -> tuple[Any, Tensor]:
         """The model's outputs, and the logits (B, V) of the last position in float32."""
-        outputs = self._prefill() if step == 0 else self._decode()
+        with self._changes.of_modules(self.generation, step, self.input_ids.shape[1]):
+            outputs = self._prefill() if step == 0 else self._decode()
         before = dict(self.model_kwargs)
         self.model_kwargs = self.model._update_model_kwargs_for_generation(
             outputs, self.model_kwargs, is_encoder_decoder=self._is_encoder_decoder
         )
         self._arguments_changed = self._growing.learn(before, self.model_kwargs)
         self._kwargs_step = step + 1
-        return outputs, outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=self.input_ids.device)
+        logits = outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=self.input_ids.device)
+        return outputs, self._changes.of_logits(self.generation, step, logits)
 
     def _prefill(self) -> Any:
         self._kernels.use(decode=False)

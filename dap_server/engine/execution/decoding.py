@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers.generation.logits_process import LogitsProcessorList
 
 from dap_server.engine.execution import caches, randomness
+from dap_server.engine.execution.branches import Branches, Turn
 from dap_server.engine.execution.decode_step import DecodeStep
 from dap_server.engine.execution.generation import Generation, Selection, StepRecord
 from dap_server.engine.execution.probes import Enough, Probe, StepProbe, TraceProbe, instrumented
@@ -69,7 +70,9 @@ class SamplingLoop(DecodeStep):
                     self._run_to_the_end()
                     break
                 except Rewind as rewind:
-                    self._go_back(rewind.place.step)
+                    self._go_back(rewind.start)
+                    if rewind.turn is not None:
+                        self._turn(rewind.turn)
                     self.stepper.go_to(rewind)
         if self.streamer is not None:
             self.streamer.end()
@@ -82,6 +85,15 @@ class SamplingLoop(DecodeStep):
             generation.is_over = self._step_reported()
             generation.step += not generation.is_over
         self.listener.finished(generation)
+
+    def _turn(self, turn: Turn) -> None:
+        """It stands at the start of a step, and goes on from there by the edits of a branch."""
+        generation, step = self.generation, turn.step
+        generation.branches.take(turn)
+        self.timeline.forget_after(step)
+        if self._heard > step:
+            self._heard = step
+            self.stepper.turned(generation)
 
     def _step_reported(self) -> bool:
         try:
@@ -141,7 +153,7 @@ class SamplingLoop(DecodeStep):
         with self.stepper.undisturbed(), randomness.kept(self.input_ids.device), kernels.kept(), holders.kept():
             yield
 
-    def replay(self, step: int, probe: Probe | None = None) -> Selection | None:
+    def replay(self, step: int, probe: Probe | None = None, supposing: Branches | None = None) -> Selection | None:
         """Runs a past or the present step again beside the suspended one, which notices nothing.
 
         Raises:
@@ -149,7 +161,7 @@ class SamplingLoop(DecodeStep):
         """
         with self.aside():
             try:
-                return self._at(step, probe)._replay_here(step, probe)
+                return self._at(step, probe, supposing)._replay_here(step, probe)
             except Enough:
                 return None
             except randomness.CannotDraw:
@@ -183,8 +195,11 @@ class SamplingLoop(DecodeStep):
             self._report(STEP)
             return self._select(self._forward(step)[1])
 
-    def _at(self, step: int, probe: Probe | None) -> SamplingLoop:
+    def _at(self, step: int, probe: Probe | None, supposing: Branches | None = None) -> SamplingLoop:
         """Another loop that stands at the start of a step, on a view of the cache. Holders are set to that time."""
+        if supposing is not None:
+            other = self.generation.edits.first_difference(supposing.present.edits)
+            return self._at(min(step, step if other is None else other), probe)._goes_on_to(step, supposing)
         cache = self.cache
         start, checkpoint = self.timeline.start_for(step, cache)
         past = copy.copy(self)
@@ -197,6 +212,21 @@ class SamplingLoop(DecodeStep):
             past._advance(s, self.input_ids)
         past._stand_at(step)
         return past
+
+    def _goes_on_to(self, step: int, supposing: Branches) -> SamplingLoop:
+        """Runs on as another branch, whose tokens it chooses as that would."""
+        self.generation = replace(self.generation, branches=supposing)
+        watcher, self._watcher = self._watcher, _InReplay(None, self.generation)
+        for s in range(self.generation.step, step):
+            self.stepper.stage.check_cancelled()
+            selection = self._select(self._forward(s)[1])
+            assert selection.tokens is not None
+            self.input_ids = torch.cat([self.input_ids, selection.tokens[:, None]], dim=-1)
+            self.unfinished = self.unfinished & ~self.stopping_criteria(self.input_ids, self.collected.scores)
+            self.generation.step, self.generation.input_ids = s + 1, self.input_ids
+            self.generation.unfinished = self.unfinished
+        self._watcher = watcher
+        return self
 
     def _advance(self, step: int, ids: Tensor) -> None:
         """Runs a step whose token is known: only for what it leaves in the cache and in the objects that remember."""

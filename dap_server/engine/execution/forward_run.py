@@ -54,6 +54,11 @@ class ForwardRun(Run):
         logits: Tensor = output.logits
         return logits
 
+    def turned(self, generation: Generation) -> None:
+        if self._is_printed:
+            self._write(f"[{generation.branches.present.name}]\n")
+        super().turned(generation)
+
     def _finish(self, generation: Generation) -> None:
         if not self._is_printed:
             self._is_printed = True

@@ -212,6 +212,8 @@ class FoundLate:
         self.alarms.forget()
         self._breakpoints.take_hits_back(step)
         self.alarms.hits.take_back(step, self._breakpoints.deferred)
+        if rewind.turn is not None:
+            self.alarms.quiet -= {quiet for quiet in self.alarms.quiet if quiet >= step}
         if not rewind.is_second_look:
             self._passed.clear()
             is_inside = self.alarms.is_armed and rewind.place.path != STEP

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from dap_server.engine.execution import randomness
+from dap_server.engine.execution.branches import Branches
+from dap_server.engine.execution.edits.edits import Edits
 
 if TYPE_CHECKING:
     from dap_server.engine.execution.answers import Answer
@@ -128,12 +130,13 @@ class Tape(Protocol):
         """(B,) tokens drawn from scores (B, V)."""
         ...
 
-    def replay(self, step: int, probe: Probe | None = None) -> Selection | None:
+    def replay(self, step: int, probe: Probe | None = None, supposing: Branches | None = None) -> Selection | None:
         """Runs a past step again beside the suspended one, which notices nothing.
 
         Returns the choice of its token, made with the random state of then, with the scores after every logits
         processor; None when another loop decodes.
         `probe` is called at every module call of that step, and may end the replay by raising Enough.
+        `supposing`: the run is one with the edits of their present branch, from the first step on that these change.
         """
         ...
 
@@ -172,6 +175,7 @@ class Generation:
         answers: what such a model says about each sequence, when it is over.
         seconds: that choosing the tokens so far has taken, stops not counted.
         diverged_at: step that chose another token when it ran again: the run does not repeat itself.
+        branches: the futures of this call, and its edits.
     """
 
     input_ids: Tensor | None = None
@@ -180,7 +184,6 @@ class Generation:
     step: int = 0
     calls: int = 0
     unfinished: Tensor | None = None
-    records: list[StepRecord] = field(default_factory=list)
     selection: Selection | None = None
     tape: Tape | None = None
     encoder: EncoderCall | None = None
@@ -192,6 +195,17 @@ class Generation:
     answers: list[list[Answer]] = field(default_factory=list)
     seconds: float = 0.0
     diverged_at: int | None = None
+    branches: Branches = field(default_factory=Branches)
+
+    @property
+    def records(self) -> list[StepRecord]:
+        """Of the steps of the present branch whose token is known."""
+        return self.branches.present.records
+
+    @property
+    def edits(self) -> Edits:
+        """Of the present branch."""
+        return self.branches.present.edits
 
     @property
     def device(self) -> torch.device:

@@ -51,6 +51,7 @@ class Plan:
         is_again: whether the run has been at the places on the way before.
         since: the step that it can end in at first.
         reason: of the stop, in DAP's words.
+        about: what has brought the run there, for people.
     """
 
     motion: Motion = Motion.RUN
@@ -62,6 +63,7 @@ class Plan:
     is_again: bool = False
     since: int = 0
     reason: str = "step"
+    about: str = ""
 
     @property
     def needs_operations(self) -> bool:

@@ -209,6 +209,11 @@ class _Asides(threading.local):
 _asides = _Asides()
 
 
+def asides() -> int:
+    """How many replays run inside of each other on this thread."""
+    return _asides.depth
+
+
 @contextmanager
 def aside() -> Iterator[None]:
     """What runs meanwhile is no part of what instruments listen to that were set up before."""

@@ -27,6 +27,8 @@ Write = Callable[[str], None]
 
 SECONDS_BETWEEN_PIECES = 0.05
 """Text of tokens that follow each other faster is decoded and sent together."""
+SHOWN_AGAIN = 100
+"""Characters of what a branch shares with another, that stand before what it does not."""
 
 
 class ConfigurationError(RequestError):
@@ -70,6 +72,13 @@ class Transcript:
             self._waiting.clear()
             self._emit(self._stream.put(tokens))
         self._written_at = time.monotonic()
+
+    def turned(self, name: str, tokens: list[int]) -> None:
+        """The text of the first sequence, which has these tokens, goes on as a branch, on a line of its own."""
+        self.flush()
+        self._stream = TextStream(self._vocabulary)
+        text = self._stream.complete(self._prompt + tokens)
+        self._emit(f"\n[{name}] {text if len(text) <= SHOWN_AGAIN else f'…{text[-SHOWN_AGAIN:]}'}")
 
     def finish(self, sequences: Tensor, prompt_length: int) -> None:
         """Writes the rest: of the first sequence, then every other one, labelled. `sequences`: (B, T)."""
@@ -116,6 +125,10 @@ class Run(ABC):
     def flush(self) -> None:  # noqa: B027  # most runs hold nothing back
         """Writes what is known; called before every stop."""
 
+    def turned(self, generation: Generation) -> None:
+        """What was written of the present step and later ones is no longer so: the run goes another way from here."""
+        self._is_printed = False
+
     @abstractmethod
     def why_never(self, name: str) -> str | None:
         """Why the run does not tell when it is at a place of token selection; None if it does."""
@@ -145,6 +158,14 @@ class PromptRun(Run):
 
     def flush(self) -> None:
         self.transcript.flush()
+
+    def turned(self, generation: Generation) -> None:
+        ids, name = generation.input_ids, generation.branches.present.name
+        if self._is_own_loop and ids is not None:
+            self.transcript.turned(name, ids[0, generation.prompt_length :].tolist())
+        elif self._is_printed:
+            self.transcript.turned(name, [])
+        super().turned(generation)
 
     def why_never(self, name: str) -> str | None:
         if self._is_own_loop:

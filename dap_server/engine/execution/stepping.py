@@ -20,8 +20,10 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.regions import Regions
 from dap_server.engine.execution.activations import Activation, live_activations
+from dap_server.engine.execution.branches import Turn
 from dap_server.engine.execution.breakpoint_set import BreakpointSet
 from dap_server.engine.execution.breakpoints import Breakpoint
+from dap_server.engine.execution.edits.edits import Edits
 from dap_server.engine.execution.found_late import FoundLate
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.hooks import ModuleHooks
@@ -72,6 +74,8 @@ class Stepper:
         """Whether conditions wait for the device where they are judged at once; on the CPU that costs nothing."""
         self.replays: Callable[[], None] = lambda: None
         """Called on the model thread before anything runs again."""
+        self.turned: Callable[[Generation], None] = lambda _generation: None
+        """Told that what was heard of the present step and later ones is no longer so: the run goes another way."""
         self._stopped = stopped
         self._is_released = False
         self._plan = Plan()
@@ -122,6 +126,32 @@ class Stepper:
             self._flags.interruption = Rewind(place, reason, ordinal)
         self.stage.resume()
 
+    def edit(self, edits: Edits, place: Place | None = None, about: str = "") -> Turn | None:
+        """The present branch has these edits from now on; the run comes back to where it stands, as `turn` says.
+
+        Returns None if they change no step that has begun: then it has not moved. Raises NotStopped.
+        """
+        if self.stop is None or not self.stage.is_parked:
+            raise NotStopped
+        branches, here = self.stop.generation.branches, self.stop.place
+        turn = branches.turn_by(edits, here)
+        if turn is None or (turn.branch is branches.present and turn.step > here.step):
+            branches.present.edits = edits
+            return None
+        self.turn(turn, place, about)
+        return turn
+
+    def turn(self, turn: Turn, place: Place | None = None, about: str = "") -> None:
+        """Goes another way from a step on, and stops where it stands now, or at the place that is given.
+
+        Where another way begins earlier, it stops at the beginning of its first step. Raises NotStopped.
+        """
+        stop, first = self.stop, Place(turn.step, STEP if self.generation.is_own_loop else "")
+        here = first if stop is None or turn.step < stop.place.step else stop.place
+        ordinal = stop.operation.site.ordinal if stop and stop.operation and place is None and here is not first else 0
+        self._flags.interruption = Rewind(place or here, "goto", ordinal, turn=turn, about=about)
+        self.stage.resume()
+
     def pause(self, reason: str = "pause") -> None:
         """Stops at the next place, whatever it is. Also before a run begins. Nothing happens at a stop."""
         if not self.stage.is_parked:
@@ -148,6 +178,7 @@ class Stepper:
     def release(self) -> None:
         """Lets the run go and never stops it again: no breakpoint, no hook."""
         self._is_released = True
+        self.generation.branches.drop_edits()
         self._plan = Plan()
         self.set_breakpoints([])
         self._hooks.watch_all(False)
@@ -178,8 +209,8 @@ class Stepper:
         if rewind.is_second_look:
             self._plan = self._plan.in_second_look(rewind.place.step)
         elif self._plan.motion is not Motion.PAUSE:  # which somebody has asked for meanwhile
-            to, ordinal, reason = rewind.place, rewind.ordinal, rewind.reason
-            self._plan = Plan(Motion.TO, None, None, to, ordinal, is_again=True, reason=reason)
+            to, ordinal, reason, about = rewind.place, rewind.ordinal, rewind.reason, rewind.about
+            self._plan = Plan(Motion.TO, None, None, to, ordinal, is_again=True, reason=reason, about=about)
         self._update_watching()
         self._sight.look_for(self._plan)
         self._sight.step_begins(self._plan)
@@ -404,7 +435,7 @@ class Stepper:
         self._sight.stops()
         self.stop = Stop(
             place, reason, hits, activations, self.generation, output, self._returned, operation,
-            verdict.sequence, failure, verdict.anomaly, error,
+            verdict.sequence, failure, verdict.anomaly, error, self._plan.about,
         )  # fmt: skip
         self._plan, self._returned = Plan(), None
         parked_at = time.monotonic()

@@ -11,6 +11,7 @@ from dap_server.engine.execution.operations import Operation
 from dap_server.modelmap.places import Place
 
 if TYPE_CHECKING:
+    from dap_server.engine.execution.branches import Turn
     from dap_server.engine.execution.breakpoints import Breakpoint
     from dap_server.engine.execution.judging import Candidate
 
@@ -57,6 +58,7 @@ class Stop:
         sequence: of the batch, that the stop is about.
         failure: the condition that stopped it by raising.
         anomaly: the place as a filter found it, and that filter's breakpoint.
+        about: what has brought the run here, for people, where the reason does not tell.
         error: what the module of the place has raised; its call is over, and its frames are those of the traceback.
     """
 
@@ -72,6 +74,7 @@ class Stop:
     failure: Failure | None = None
     anomaly: Anomaly | None = None
     error: Exception | None = None
+    about: str = ""
 
     def has_raised(self, error: Exception, step: int) -> bool:
         """Whether it is what a replay of a step raises, too."""
@@ -85,10 +88,28 @@ class Interruption(BaseException):
 class Rewind(Interruption):
     """Unwinds the model thread to the owner of the call, which starts again from an earlier step."""
 
-    def __init__(self, place: Place, reason: str, ordinal: int = 0, is_second_look: bool = False) -> None:
-        """`ordinal`: of the operation in its step, when the place is one.
+    def __init__(
+        self,
+        place: Place,
+        reason: str,
+        ordinal: int = 0,
+        is_second_look: bool = False,
+        turn: Turn | None = None,
+        about: str = "",
+    ) -> None:
+        """Where to.
 
-        `is_second_look`: the step of the place runs again because something in it was found out late.
+        Args:
+            ordinal: of the operation in its step, when the place is one.
+            is_second_look: the step of the place runs again because something in it was found out late.
+            turn: the run goes another way from a step on, which is no later than that of the place.
+            about: what has brought the run there, for people.
         """
         super().__init__(f"back to {place}")
         self.place, self.reason, self.ordinal, self.is_second_look = place, reason, ordinal, is_second_look
+        self.turn, self.about = turn, about
+
+    @property
+    def start(self) -> int:
+        """The step that the call starts again from."""
+        return self.place.step if self.turn is None else self.turn.step

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from dap_server.engine.execution import randomness
+from dap_server.engine.execution.branches import Branches
+from dap_server.engine.execution.edits.applying import ModuleEdits
+from dap_server.engine.execution.edits.edit import Edit
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.holders import Holders
 from dap_server.engine.execution.probes import Enough, Probe, TraceProbe, instrumented
@@ -41,6 +45,7 @@ class WholeCall(Generic[T]):
         self._call, self._finish, self._counts = call, finish, counts
         self._holders = Holders(stepper.anatomy.model, [])
         self._configurations = _configurations(stepper.anatomy.model)
+        self._edits = ModuleEdits(stepper.anatomy)
         self._random = randomness.capture(device)
         self._attributes = self._holders.copy()
         self._settings = [dict(settings) for settings in self._configurations]
@@ -60,6 +65,9 @@ class WholeCall(Generic[T]):
                     return result
                 except Rewind as rewind:
                     self.back_to_start()
+                    if rewind.turn is not None:
+                        self._generation.branches.take(rewind.turn)
+                        self._stepper.turned(self._generation)
                     self._stepper.go_to(rewind)
         finally:
             for handle in handles:
@@ -67,10 +75,30 @@ class WholeCall(Generic[T]):
 
     def _call_reported(self) -> T:
         try:
-            return self._call()
+            with self._edited(self._is_called, lambda: self._generation.step):
+                return self._call()
         except Exception as error:
             self._stepper.late.raised(self._generation.step, error)
             raise
+
+    def _edited(self, called: Callable[[], None], step: Callable[[], int]) -> AbstractContextManager[None]:
+        """While it is open, the call is one with the edits of the present branch; a loop of ours in it has its own.
+
+        `called` is told of every call of the model before anybody else, `step` says which it is.
+        """
+        generation, stepper = self._generation, self._stepper
+        if not generation.edits:
+            return contextlib.nullcontext()
+
+        def active() -> tuple[int, tuple[Edit, ...]]:
+            is_ours = stepper.generation is generation
+            return step(), generation.edits.active(step()) if is_ours else ()
+
+        return self._edits.applied(active, generation.branches.outcomes, called=called)
+
+    def _is_called(self) -> None:
+        if self._counts:
+            self._stepper.call_begins()
 
     def _count_calls(self) -> list[RemovableHandle]:
         model, stepper = self._stepper.anatomy.model, self._stepper
@@ -123,17 +151,20 @@ class WholeCall(Generic[T]):
         with self._stepper.undisturbed(), randomness.kept(self._device), self._holders.kept():
             yield
 
-    def replay(self, step: int, probe: Probe | None = None) -> None:
+    def replay(self, step: int, probe: Probe | None = None, supposing: Branches | None = None) -> None:
         """Runs the call again beside the suspended one, as far as the end of one of its steps."""
         generation = self._generation
         now = generation.step, generation.calls, generation.is_over
+        branches = generation.branches
         settings = [dict(settings) for settings in self._configurations]
         if isinstance(probe, TraceProbe):
             probe.generation = generation
         with self.aside():
             try:
                 self.back_to_start()
-                with instrumented(self._stepper.anatomy, _OneStep(step, probe, self._stepper.stage.progress.reached)):
+                generation.branches = supposing or branches
+                one_step = _OneStep(step, probe, self._stepper.stage.progress.reached)
+                with self._edited(one_step.called, lambda: one_step.now), instrumented(self._stepper.anatomy, one_step):
                     self._call()
             except Enough:
                 return
@@ -142,6 +173,7 @@ class WholeCall(Generic[T]):
                     raise
             finally:
                 generation.step, generation.calls, generation.is_over = now
+                generation.branches = branches
                 self._set(settings)
 
 
@@ -158,18 +190,26 @@ class _OneStep:
     def __init__(self, step: int, probe: Probe | None, reached: Callable[[int, int], None]) -> None:
         """`reached` is told how many of so many steps have begun."""
         self._step, self._probe, self._reached = step, probe, reached
-        self._now = self._calls = 0
+        self.now = self._calls = 0
+        self._is_in_call = False
+
+    def called(self) -> None:
+        """The whole model is; said by whichever hook sees it first."""
+        if not self._is_in_call:
+            self._is_in_call = True
+            self.now = self._calls
+            self._calls += 1
+            self._reached(self.now, self._step + 1)
 
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
         if path == "":
-            self._now = self._calls
-            self._calls += 1
-            self._reached(self._now, self._step + 1)
-        if self._now == self._step and self._probe is not None:
+            self.called()
+        if self.now == self._step and self._probe is not None:
             self._probe.begins(path, module, call)
 
     def ends(self, path: str, module: nn.Module, output: Any) -> None:
-        if self._now != self._step:
+        self._is_in_call &= path != ""
+        if self.now != self._step:
             return
         if self._probe is not None:
             self._probe.ends(path, module, output)

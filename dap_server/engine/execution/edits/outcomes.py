@@ -1,0 +1,35 @@
+"""What became of edits when steps were run with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from dap_server.engine.execution.edits.edit import Edit
+from dap_server.engine.execution.edits.selection import CannotEdit
+
+
+class Outcomes:
+    """What became of the edits of one branch.
+
+    Attributes:
+        met: by number, the steps in which an edit had something to change.
+        problems: by number, why an edit could not be applied where it was met; the value is then left as it was.
+    """
+
+    def __init__(self) -> None:
+        self.met: dict[int, set[int]] = {}
+        self.problems: dict[int, str] = {}
+
+    def apply(self, edit: Edit, step: int, change: Callable[[], Tensor | None], otherwise: Tensor) -> Tensor:
+        """The value that an edit makes; the one of before where it selects nothing, or does not fit."""
+        try:
+            changed = change()
+        except CannotEdit as error:
+            self.problems[edit.id] = str(error)
+            return otherwise
+        if changed is None:
+            return otherwise
+        self.met.setdefault(edit.id, set()).add(step)
+        return changed
