@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import tempfile
@@ -16,6 +17,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, here or i
 _CACHE = tempfile.TemporaryDirectory(prefix="llm-dap-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name  # maps that sessions make; gone when the tests are
 
+for name in (
+    "COLUMNS",
+    "LINES",
+):  # of the terminal around the tests; readline sets them for children
+    os.environ.pop(name, None)
+
+gc.disable()  # while the tests and torch are imported, which make no garbage: a quarter of the time
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models: threads of several processes would wait for each other
 
 EXAMPLE_MODEL = Path(__file__).parents[1] / "fixtures" / "models" / "atlas"
@@ -23,7 +32,7 @@ EXAMPLE_MODEL = Path(__file__).parents[1] / "fixtures" / "models" / "atlas"
 Report = Callable[[str, Iterable[str]], None]
 """Puts lines under a title at the end of the run, whether or not output is captured."""
 
-_REPORTS = pytest.StashKey[list[tuple[str, list[str]]]]()
+_REPORT = "told at the end of the run"
 
 
 @pytest.fixture(scope="session")
@@ -32,14 +41,19 @@ def example_model() -> Path:
 
 
 @pytest.fixture
-def report(pytestconfig: pytest.Config) -> Report:
-    reports = pytestconfig.stash.setdefault(_REPORTS, [])
-    return lambda title, lines: reports.append((title, list(lines)))
+def report(record_property: Callable[[str, object], None]) -> Report:
+    """With what the test has come to, which reaches the end of the run from other processes too."""
+    return lambda title, lines: record_property(_REPORT, [title, *lines])
 
 
 def pytest_report_header() -> str:
     versions = (f"{name} {version(name)}" for name in ("torch", "transformers", "msgspec", "debugpy"))
     return f"llm-dap on Python {platform.python_version()}, {', '.join(versions)}, {os.cpu_count()} cores"
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what has been imported stays
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -50,8 +64,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("needs a CUDA device")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for title, lines in config.stash.get(_REPORTS, []):
-        terminalreporter.section(title)
-        for line in lines:
-            terminalreporter.line(line)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    ended = [test for tests in terminalreporter.stats.values() for test in tests if getattr(test, "when", "") == "call"]
+    for name, told in (each for test in ended for each in test.user_properties):
+        if name == _REPORT:
+            title, *lines = told
+            terminalreporter.section(title)
+            for line in lines:
+                terminalreporter.line(line)

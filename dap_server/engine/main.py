@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -18,12 +19,15 @@ def main(port: int) -> NoReturn:
     """Connects to an adapter on this machine. The token comes in the environment, where other users cannot see it."""
     session = EngineSession(connect(port, os.environ.pop(TOKEN_VARIABLE, "")))
     session.start()
+    gc.disable()  # an import makes half a million objects and no garbage: looking for some takes a quarter of the time
     session.progress("importing torch", 5)
     import torch  # noqa: F401  # with transformers it takes seconds, after which requests can be answered
 
     session.progress("importing transformers", 20)
     from dap_server.engine.requests import requests
 
+    gc.freeze()  # nor is it ever looked for there again
+    gc.enable()
     session.serve(requests)
     code = _run(session)
     sys.stdout.flush()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from dap_server.engine.execution.motions import DATA_HIT
+from dap_server.engine.execution.reasons import DATA_HIT
 from dap_server.modelmap.places import END
 from dap_server.protocol.control_requests import CancelArguments
 from dap_server.protocol.errors import Cancelled, InternalError, NotStopped, RequestError

@@ -31,8 +31,10 @@ class Watched:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self._descriptor: int | None = None
         if sys.platform == "linux":
-            self._descriptor = os.pidfd_open(pid)
+            with suppress(ProcessLookupError):  # it has ended before its event was read
+                self._descriptor = os.pidfd_open(pid)
         else:
             self._queue = select.kqueue()
             event = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
@@ -41,13 +43,14 @@ class Watched:
     def has_ended(self, within: float = GRACE) -> bool:
         """Waits for its end, at most so many seconds."""
         if sys.platform == "linux":
-            return bool(select.select([self._descriptor], [], [], within)[0])
+            return self._descriptor is None or bool(select.select([self._descriptor], [], [], within)[0])
         else:  # noqa: RET505  # the type checker reads this as two platforms only so
             return bool(self._queue.control(None, 1, within))
 
     def close(self) -> None:
         if sys.platform == "linux":
-            os.close(self._descriptor)
+            if self._descriptor is not None:
+                os.close(self._descriptor)
         else:
             self._queue.close()
 

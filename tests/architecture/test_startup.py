@@ -62,6 +62,12 @@ def test_answers_initialize_soon() -> None:
     assert seconds < GUARD
 
 
+def test_the_engine_connects_before_it_imports_torch() -> None:
+    code = f"import sys, dap_server.engine.main; print(*{NEVER!r} & sys.modules.keys())"
+    heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=ENVIRONMENT, text=True)
+    assert heavy.stdout.split() == []
+
+
 def test_imports_nothing_that_can_wait() -> None:
     answer, _, stderr = initialize("-X", "importtime")
     assert answer.get("success"), f"{answer}\n{stderr}"

@@ -22,6 +22,7 @@ PROMPT = "The capital of France is"
 WEIGHT, INDEX = "model.layers.4.mlp.down_proj", [7, 11]
 BORN = f"after {WEIGHT} in step"
 FEW = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
+FINISHED = "generation finished"
 
 
 def copied(folder: Path, model: Path, damage: Callable[[dict[str, Tensor]], None], **configuration: Any) -> Path:
@@ -73,14 +74,14 @@ def arm(client: RawClient, *filters: str, **conditions: str) -> list[Json]:
 
 
 def begin(client: RawClient, model: Path, **configuration: Any) -> None:
-    configuration = {"prompt": PROMPT, "stopAtEnd": False, "generation": FEW, **configuration}
+    configuration = {"prompt": PROMPT, "generation": FEW, **configuration}
     client.restart([], model=str(model), **configuration)
 
 
 def rest(client: RawClient) -> list[str]:
-    """Goes on to the end; the texts of all stops."""
+    """Goes on to the end, where the process stays for the next run; the texts of all stops before."""
     stops = []
-    while (body := client.event("stopped", "exited"))["event"] == "stopped":
+    while (body := client.event("stopped", "exited")).get("description", FINISHED) != FINISHED:
         stops.append(body["text"])
         client.ask("continue", threadId=1)
     return stops
@@ -158,7 +159,7 @@ def test_beam_search_and_a_batch_stop_there_too(broken: RawClient, nan_model: Pa
     arm(broken, "nonFinite")
     begin(broken, nan_model, generation={**FEW, "num_beams": 2})
     assert broken.stop()["text"] == f"{BORN} 0"
-    broken.restart([], model=str(nan_model), prompts=[PROMPT, "Paris"], stopAtEnd=False, generation=FEW)
+    broken.restart([], model=str(nan_model), prompts=[PROMPT, "Paris"], generation=FEW)
     assert broken.stop()["text"] == f"{BORN} 0"
     arm(broken)
     broken.ask("continue", threadId=1)
@@ -208,13 +209,12 @@ def test_a_healthy_run_of_two_thousand_tokens_stops_never(run: Run, plain: Plain
 
 def _healthy(run: Run, plain: Plain, tokens: int) -> None:
     options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": True}
-    client = run(prompt=PROMPT, stopOnEntry=True, stopAtEnd=False, generation=options, seed=3)
+    client = run(prompt=PROMPT, stopOnEntry=True, generation=options, seed=3)
     client.stop()
     try:
         arm(client, "nonFinite", "forwardError")
         client.ask("continue", threadId=1)
-        body = client.event("stopped", "exited", timeout=600)
-        assert body["event"] == "exited"
+        assert client.stop(timeout=600)["description"] == FINISHED
         assert client.output() == plain.texts(PROMPT, seed=3, **options)[0] + "\n"
     finally:
         arm(client)

@@ -21,7 +21,7 @@ def begin(run: Run) -> Any:
 
     def start(*breakpoints: Json, prompts: list[str] | None = None, **generation: Any) -> RawClient:
         text = {"prompts": prompts} if prompts else {"prompt": PROMPT}
-        client = run(**text, stopOnEntry=True, stopAtEnd=False, generation={**FEW, **generation})
+        client = run(**text, stopOnEntry=True, generation={**FEW, **generation})
         client.stop()
         client.ask("setFunctionBreakpoints", breakpoints=list(breakpoints))
         return client
@@ -30,12 +30,10 @@ def begin(run: Run) -> Any:
 
 
 def stops(client: RawClient) -> list[str]:
-    """Runs to the end; the places of all stops."""
+    """Runs to the end, where the process stays for the next run; the places of all stops before."""
     found = []
-    client.ask("continue", threadId=1)
-    while (body := client.event("stopped", "exited"))["event"] == "stopped":
+    while (body := client.move("continue"))["description"] != "generation finished":
         found.append(body["text"])
-        client.ask("continue", threadId=1)
     return found
 
 
@@ -137,7 +135,7 @@ def test_hits_are_counted(begin: Any) -> None:
 def test_a_restart_keeps_conditions_and_counts_from_the_beginning(begin: Any, example_model: Path) -> None:
     client = begin({"name": "*.layers.0", "hitCondition": "2", "condition": "step < 5"})
     assert first(client)["text"] == "before model.layers.0 in step 1"
-    configuration = {"model": str(example_model), "prompt": PROMPT, "generation": FEW, "stopAtEnd": False}
+    configuration = {"model": str(example_model), "prompt": PROMPT, "generation": FEW}
     client.ask("restart", arguments=configuration)
     assert client.stop()["text"] == "before model.layers.0 in step 1"
 

@@ -23,7 +23,7 @@ def begin(run: Run, session: RawClient) -> Iterator[Begin]:
     """A run of some tokens that stands at its entry, with values that are watched: `begin({"dataId": …})`."""
 
     def start(*watched: Json, names: tuple[str, ...] = (), **generation: object) -> RawClient:
-        client = run(prompt=PROMPT, stopOnEntry=True, stopAtEnd=False, seed=3, generation={**FEW, **generation})
+        client = run(prompt=PROMPT, stopOnEntry=True, seed=3, generation={**FEW, **generation})
         client.stop()
         client.break_at(*names)
         answer = client.ask("setDataBreakpoints", breakpoints=[{"accessType": "write", **one} for one in watched])
@@ -92,7 +92,7 @@ def test_the_probability_of_a_token_stops_before_it_is_drawn(begin: Begin) -> No
     assert float(sampling["probability"]["value"]) == pytest.approx(told, abs=1e-5)
     assert sampling["state"]["value"] == "will be chosen"
     client.ask("continue", threadId=1)
-    assert client.event("stopped", "exited")["event"] == "exited", "it does not turn true again"
+    assert client.stop()["description"] == "generation finished", "it does not turn true again"
 
 
 def test_rows_lead_to_what_is_watched_or_say_why_not(begin: Begin) -> None:

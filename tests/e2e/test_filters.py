@@ -22,7 +22,7 @@ def begin(run: Run) -> Any:
     def start(
         *filters: str, conditions: dict[str, str] | None = None, **generation: Any
     ) -> tuple[RawClient, list[Json]]:
-        client = run(prompt=PROMPT, stopOnEntry=True, stopAtEnd=False, generation={"max_new_tokens": 30, **generation})
+        client = run(prompt=PROMPT, stopOnEntry=True, generation={"max_new_tokens": 30, **generation})
         client.stop()
         options = [{"filterId": id, "condition": text} for id, text in (conditions or {}).items()]
         body = client.ask("setExceptionBreakpoints", filters=list(filters), filterOptions=options)
@@ -42,8 +42,7 @@ def explained(client: RawClient) -> tuple[str, str, str]:
 def test_a_healthy_run_never_stops(begin: Any) -> None:
     client, placed = begin("nonFinite", "forwardError", *ALL)
     assert [one["verified"] for one in placed] == [True] * 9
-    client.ask("continue", threadId=1)
-    assert client.event("stopped", "exited")["event"] == "exited"
+    assert client.move("continue")["description"] == "generation finished"
 
 
 def test_a_loop_is_told_with_its_text(begin: Any) -> None:

@@ -11,8 +11,8 @@ from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoints import REASONS, Breakpoint, Kind
 from dap_server.engine.execution.costs import Cost
 from dap_server.engine.execution.generation import Generation
-from dap_server.engine.execution.motions import HIT, RAISED
 from dap_server.engine.execution.operations import Site
+from dap_server.engine.execution.reasons import HIT, RAISED
 from dap_server.modelmap.places import Phase
 
 

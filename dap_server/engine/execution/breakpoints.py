@@ -21,7 +21,7 @@ from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.costs import Cost
 from dap_server.engine.execution.hit_log import HitLog
 from dap_server.engine.execution.known_operations import find_operations
-from dap_server.engine.execution.motions import DATA_HIT, HIT, INSTRUCTION_HIT, LINE_HIT, RAISED
+from dap_server.engine.execution.reasons import DATA_HIT, HIT, INSTRUCTION_HIT, LINE_HIT, RAISED
 from dap_server.engine.execution.watchable import CannotWatch, watch_of
 from dap_server.engine.execution.watching import Watch
 from dap_server.modelmap.addresses import AddressError, parse_address

@@ -13,13 +13,6 @@ from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.operations import Operation
 from dap_server.modelmap.places import STEP, Place
 
-HIT = "function breakpoint"
-"""The reason of a stop at a breakpoint, in DAP's words."""
-INSTRUCTION_HIT = "instruction breakpoint"
-LINE_HIT = "breakpoint"
-DATA_HIT = "data breakpoint"
-RAISED = "exception"
-
 
 class Motion(enum.Enum):
     """How a run goes on."""

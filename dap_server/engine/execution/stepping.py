@@ -28,11 +28,11 @@ from dap_server.engine.execution.found_late import FoundLate
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.hooks import ModuleHooks
 from dap_server.engine.execution.judging import NOT_HIT, Candidate, Judging, Preparations, Prepared, Verdict
-from dap_server.engine.execution.motions import BY_OPERATION, RAISED, Plan, plan_from
-from dap_server.engine.execution.motions import HIT as HIT
+from dap_server.engine.execution.motions import BY_OPERATION, Plan, plan_from
 from dap_server.engine.execution.motions import Motion as Motion
 from dap_server.engine.execution.operations import Operation, OperationWatch
 from dap_server.engine.execution.probes import aside
+from dap_server.engine.execution.reasons import HIT, RAISED
 from dap_server.engine.execution.sight import Sight
 from dap_server.engine.execution.stage import Stage
 from dap_server.engine.execution.stops import NOTHING as NOTHING

@@ -13,7 +13,8 @@ from dap_server.engine.execution.breakpoint_set import Places
 from dap_server.engine.execution.hindsight import Hindsight
 from dap_server.engine.execution.operation_trace import OperationTrace, Traced
 from dap_server.engine.execution.probes import STEP_LEVEL, Event, TraceProbe
-from dap_server.engine.execution.stepping import HIT, Stepper, Stop
+from dap_server.engine.execution.reasons import HIT
+from dap_server.engine.execution.stepping import Stepper, Stop
 from dap_server.modelmap.places import END, STEP, Phase, Place
 from dap_server.protocol.errors import RequestError
 

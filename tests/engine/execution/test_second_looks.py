@@ -12,7 +12,8 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.breakpoints import Wanted
-from dap_server.engine.execution.stepping import HIT, Interruption, Motion, Stop
+from dap_server.engine.execution.reasons import HIT
+from dap_server.engine.execution.stepping import Interruption, Motion, Stop
 from dap_server.engine.execution.travel import Destination, Traveller
 from dap_server.modelmap.places import STEP, Place
 from tests.engine.execution.straight import asking, returned, same

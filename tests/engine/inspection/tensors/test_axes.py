@@ -40,7 +40,7 @@ DECODE = Positions([[3], [6]], Vocabulary(None), [[9, 8, 1, 2, 3], [9, 8, 4, 5, 
         ("hidden_states", (B, T, D), None, "axis 0 axis 1 axis 2"),
         ("logits", (B, V), DECODE, "batch vocabulary"),
     ],
-    ids=str,
+    ids=lambda value: {id(PREFILL): "prefill", id(DECODE): "decode"}.get(id(value), str(value)),
 )
 def test_an_axis_is_named_where_it_is_known(
     name: str, shape: tuple[int, ...], positions: Positions | None, names: str
