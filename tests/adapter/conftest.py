@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ from tests.adapter.peer import Adapter, Json
 from tests.conftest import EXAMPLE_MODEL
 
 StartAdapter = Callable[..., Adapter]
-NextStopped = Callable[[], Adapter]
 
 LAUNCH: Json = {
     "model": str(EXAMPLE_MODEL),
@@ -29,9 +27,6 @@ LONG: Json = {
     "stopAtEnd": True,
 }
 """A run that is under way still when the next request comes, and stops once more at its end."""
-
-AHEAD = 2
-"""How many engines load while tests run: as many as there are cores."""
 
 
 @pytest.fixture
@@ -57,47 +52,29 @@ def adapters(folder: Path) -> Iterator[StartAdapter]:
             stack.callback(adapter.close)
 
 
-@pytest.fixture(scope="session")
-def next_stopped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NextStopped]:
-    """Gives adapters that are stopped at the fourth layer of a LONG run. The next ones load meanwhile."""
-    names = {"stopped", "shared"}
-    left = sum(1 for item in request.session.items if names & set(getattr(item, "fixturenames", ())))
-    loading: deque[Adapter] = deque()
-    with adapters(tmp_path_factory.mktemp("stopped")) as start:
-
-        def ahead() -> None:
-            while len(loading) < min(AHEAD, left):
-                adapter = start()
-                adapter.initialize()
-                adapter.launch(LONG, ["*.layers.3"])
-                loading.append(adapter)
-
-        def take() -> Adapter:
-            nonlocal left
-            ahead()
-            adapter = loading.popleft()
-            left -= 1
-            ahead()
-            adapter.stop()
-            return adapter
-
-        yield take
+@contextmanager
+def stopped_at_layer(folder: Path) -> Iterator[Adapter]:
+    """An adapter whose model is stopped at its fourth layer, in the first step of a LONG run."""
+    with adapters(folder) as start:
+        adapter = start()
+        adapter.initialize()
+        adapter.launch(LONG, ["*.layers.3"])
+        adapter.stop()
+        yield adapter
 
 
 @pytest.fixture
-def stopped(next_stopped: NextStopped) -> Iterator[Adapter]:
-    """An adapter whose model is stopped at its fourth layer, in the first step of a LONG run."""
-    adapter = next_stopped()
-    yield adapter
-    adapter.close()
+def stopped(tmp_path: Path) -> Iterator[Adapter]:
+    """One for a test that ends it."""
+    with stopped_at_layer(tmp_path) as adapter:
+        yield adapter
 
 
 @pytest.fixture(scope="module")
-def shared(next_stopped: NextStopped) -> Iterator[Adapter]:
-    """One such adapter for the tests of a module, which leave it so that it can begin again."""
-    adapter = next_stopped()
-    yield adapter
-    adapter.close()
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapter]:
+    """One for the tests of a module, which leave it so that it can begin again."""
+    with stopped_at_layer(tmp_path_factory.mktemp("stopped")) as adapter:
+        yield adapter
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -30,11 +32,18 @@ def damaged(model: Path, folder: Path) -> Path:
     return copy
 
 
-def test_a_damaged_weight_is_named_at_the_stop_where_its_nan_is_born(example_model: Path, tmp_path: Path) -> None:
-    script = tmp_path / "commands"
+@pytest.fixture(scope="module")
+def played(example_model: Path, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    folder = tmp_path_factory.mktemp("session")
+    script = folder / "commands"
     script.write_text(COMMANDS)
     options = ("--max-new-tokens", "8", "--catch", "repetition", "--script", str(script))
-    played = llm_dap("run", str(damaged(example_model, tmp_path)), "--prompt", PROMPT, *options)
+    return llm_dap("run", str(damaged(example_model, folder)), "--prompt", PROMPT, *options)
+
+
+def test_a_damaged_weight_is_named_at_the_stop_where_its_nan_is_born(
+    played: subprocess.CompletedProcess[str],
+) -> None:
     text = re.sub(r"\s+", " ", played.stdout)
     assert "stopped after model.layers.4.mlp.down_proj · step 0 (prefill) · Non-finite values NaN in" in text
     assert "← parameter model.layers.4.mlp.down_proj.weight has NaN at [17, 3], 1 of 98,304 values" in text
@@ -53,10 +62,7 @@ def test_a_damaged_weight_is_named_at_the_stop_where_its_nan_is_born(example_mod
     assert played.returncode == 0
 
 
-def test_it_is_what_the_readme_shows(example_model: Path, tmp_path: Path) -> None:
-    script = tmp_path / "commands"
-    script.write_text("quit\n")
-    played = llm_dap("run", str(damaged(example_model, tmp_path)), "--prompt", PROMPT, "--script", str(script))
+def test_it_is_what_the_readme_shows(played: subprocess.CompletedProcess[str]) -> None:
     (readme,) = (parent / "README.md" for parent in Path(__file__).parents if (parent / "README.md").exists())
     shown = readme.read_text(encoding="utf-8").partition("$ llm-dap run damaged --prompt")[2].partition("```")[0]
     assert shown.strip().splitlines()[1:]
