@@ -8,6 +8,8 @@ RUN = $(VENV)/bin/python -m
 INSTALL = $(RUN) pip --disable-pip-version-check install $$([ -t 1 ] || echo --quiet) -c constraints.txt
 EXTENSION = vscode-extension
 ARGS =
+# As many tests at a time as there are cores, at most four: each may run a model. A file's are run by one process, in order.
+PARALLEL = -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-sweep test-architectures lint format types coverage bench node editors clean
 .PHONY: extension-types test-extension vsix e2e e2e-newest
@@ -22,10 +24,10 @@ demo: $(VENV)/.installed ## Debug the example model: type at its prompt, or look
 test: lint types test-extension coverage ## Lint, types, the extension's unit tests, tests with coverage
 
 test-sweep: $(VENV)/.installed-dev ## The tests over all architectures and options, minutes more
-	$(RUN) pytest -m sweep $(ARGS)
+	$(RUN) pytest $(PARALLEL) -m sweep $(ARGS)
 
 test-architectures: $(VENV)/.installed-dev ## A debug session on every architecture of transformers, and what it found
-	$(RUN) pytest -m '' tests/architectures $(ARGS)
+	$(RUN) pytest $(PARALLEL) -m '' tests/architectures $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style and format
 	$(RUN) ruff check .
@@ -39,7 +41,7 @@ types: $(VENV)/.installed-dev ## Check types
 	$(RUN) mypy
 
 coverage: $(VENV)/.installed-dev ## Tests with coverage: make coverage ARGS='-k stack'
-	$(RUN) pytest $(ARGS) --cov
+	$(RUN) pytest $(PARALLEL) $(ARGS) --cov
 
 bench: $(VENV)/.installed-dev ## Measure what the README says of speed
 	$(RUN) benchmarks $(ARGS)

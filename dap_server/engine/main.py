@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import traceback
 from typing import NoReturn
 
+from dap_server.engine.importing import without_collecting
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.events import ExitedEventBody
 from dap_server.wire.loopback import connect
@@ -19,15 +19,13 @@ def main(port: int) -> NoReturn:
     """Connects to an adapter on this machine. The token comes in the environment, where other users cannot see it."""
     session = EngineSession(connect(port, os.environ.pop(TOKEN_VARIABLE, "")))
     session.start()
-    gc.disable()  # an import makes half a million objects and no garbage: looking for some takes a quarter of the time
-    session.progress("importing torch", 5)
-    import torch  # noqa: F401  # with transformers it takes seconds, after which requests can be answered
+    with without_collecting():
+        session.progress("importing torch", 5)
+        import torch  # noqa: F401  # with transformers it takes seconds, after which requests can be answered
 
-    session.progress("importing transformers", 20)
-    from dap_server.engine.requests import requests
+        session.progress("importing transformers", 20)
+        from dap_server.engine.requests import requests
 
-    gc.freeze()  # nor is it ever looked for there again
-    gc.enable()
     session.serve(requests)
     code = _run(session)
     sys.stdout.flush()

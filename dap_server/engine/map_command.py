@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from dap_server.engine.importing import without_collecting
 from dap_server.modelmap.text import MapText, ModelMap, moves, read_map, update, write_map
 from dap_server.protocol.errors import RequestError
 
@@ -96,7 +97,8 @@ def _text_of(path: Path) -> str:
 
 
 def _map(options: argparse.Namespace, name: str) -> ModelMap:
-    from dap_server.engine.anatomy.mapping import map_model
+    with without_collecting():
+        from dap_server.engine.anatomy.mapping import map_model
 
     return map_model(name, options.revision, options.trust_remote_code)
 

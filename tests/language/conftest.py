@@ -11,7 +11,7 @@ from tests.language.client import MAP_URI, Editor
 from tests.language.maps import ATLAS
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def runner() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as runner:
         yield runner
@@ -33,9 +33,9 @@ def start(runner: asyncio.Runner) -> Iterator[Callable[[], Editor]]:
             editor.wait(editor.ended())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server(runner: asyncio.Runner) -> Iterator[Editor]:
-    """One for all tests of a module: starting it takes most of a second."""
+    """One for all tests: starting it takes most of a second."""
     editor = Editor(runner)
     editor.initialize()
     yield editor

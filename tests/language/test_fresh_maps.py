@@ -33,7 +33,7 @@ def writes(folder: Path) -> str:
     return f"open({count}, 'a').write('.'); sys.stdout.buffer.write(open({text}, 'rb').read())"
 
 
-def test_a_map_is_made_once_until_the_config_changes(folder: Path) -> None:
+def test_a_map_is_made_once_until_the_config_changes(runner: asyncio.Runner, folder: Path) -> None:
     async def go() -> None:
         fresh = pretending(writes(folder))
         assert fresh.known(folder) is None
@@ -46,10 +46,10 @@ def test_a_map_is_made_once_until_the_config_changes(folder: Path) -> None:
         await fresh.make(folder)
         assert (folder / "count").read_text(encoding="utf-8") == ".."
 
-    asyncio.run(go())
+    runner.run(go())
 
 
-def test_one_that_cannot_be_made_says_why_and_is_not_tried_again(folder: Path) -> None:
+def test_one_that_cannot_be_made_says_why_and_is_not_tried_again(runner: asyncio.Runner, folder: Path) -> None:
     async def go() -> None:
         fresh = pretending("sys.exit('llm-dap: no such model')")
         await fresh.make(folder)
@@ -57,10 +57,10 @@ def test_one_that_cannot_be_made_says_why_and_is_not_tried_again(folder: Path) -
         assert isinstance(known, FreshMapError)
         assert str(known) == "llm-dap: no such model"
 
-    asyncio.run(go())
+    runner.run(go())
 
 
-def test_who_is_cancelled_takes_the_process_along(folder: Path) -> None:
+def test_who_is_cancelled_takes_the_process_along(runner: asyncio.Runner, folder: Path) -> None:
     async def go() -> None:
         pid = folder / "pid"
         os.mkfifo(pid)  # opening it waits until the process writes
@@ -74,20 +74,24 @@ def test_who_is_cancelled_takes_the_process_along(folder: Path) -> None:
             os.kill(process, 0)
         assert fresh.known(folder) is None
 
-    asyncio.run(go())
+    runner.run(go())
 
 
-def test_one_that_takes_too_long_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_takes_too_long_is_given_up(
+    runner: asyncio.Runner, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fresh_maps, "SECONDS", 0.1)
 
     async def go() -> None:
         with pytest.raises(FreshMapError, match="longer than"):
             await pretending("time.sleep(600)").text(folder)
 
-    asyncio.run(go())
+    runner.run(go())
 
 
-def test_nothing_of_the_network_nor_of_the_workspace_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_of_the_network_nor_of_the_workspace_is_used(
+    runner: asyncio.Runner, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder)
     (folder / "dap_server").mkdir()
     (folder / "dap_server" / "__main__.py").write_text("raise SystemExit('code of the workspace')", encoding="utf-8")
@@ -105,4 +109,4 @@ def test_nothing_of_the_network_nor_of_the_workspace_is_used(folder: Path, monke
         with pytest.raises(FreshMapError, match="no name"):
             await offline.text("--trust-remote-code")
 
-    asyncio.run(go())
+    runner.run(go())
