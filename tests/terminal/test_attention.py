@@ -14,9 +14,7 @@ from rich.console import Console, RenderableType
 from dap_server.protocol.llm.attention import AttentionAxis, AttentionHead, AttentionOfModule
 from dap_server.protocol.llm.tiles import Tile
 from dap_server.terminal import attention as maps
-from tests.terminal.test_commands import Stage, stage, stopped
-
-__all__ = ["stage", "stopped"]
+from tests.terminal.stage import Stage
 
 WORDS = ["'<s>'", "' red'", "' lamp'", "'\\n'"]
 NAN = float("nan")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from dap_server.modelmap.text import read_map
 from dap_server.terminal.breakpoints import Typed, read
 from dap_server.terminal.completion import DebuggerCompleter
 from dap_server.terminal.errors import CommandError
-from tests.terminal.test_commands import Stage
+from tests.terminal.stage import Stage
 
 MAP = """\
 # llm-dap map 1
@@ -66,21 +65,19 @@ def test_what_is_missing_is_said(text: str, says: str) -> None:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def stage(stage: Stage, tmp_path: Path) -> Stage:
     """With a map in use, and an adapter that can do everything."""
-    made = Stage()
     file = tmp_path / "tiny.llmmap"
     file.write_text(MAP, encoding="utf-8")
     promised = ("supportsConditionalBreakpoints", "supportsHitConditionalBreakpoints", "supportsLogPoints")
     more = ("supportsFunctionBreakpoints", "supportsLoadedSourcesRequest", "supportsDataBreakpoints")
-    made.fake.on("initialize", lambda _: dict.fromkeys([*promised, *more], True))
-    made.fake.on("loadedSources", lambda _: {"sources": [{"path": "/x.py"}, {"name": "tiny", "path": str(file)}]})
-    made.fake.on("setBreakpoints", lambda args: _placed(args, first=20))
-    made.fake.on("setDataBreakpoints", lambda args: _placed(args, first=40))
-    made.fake.on("dataBreakpointInfo", _info)
-    with made.fake:
-        made.start()
-        yield made
+    stage.fake.on("initialize", lambda _: dict.fromkeys([*promised, *more], True))
+    stage.fake.on("loadedSources", lambda _: {"sources": [{"path": "/x.py"}, {"name": "tiny", "path": str(file)}]})
+    stage.fake.on("setBreakpoints", lambda args: _placed(args, first=20))
+    stage.fake.on("setDataBreakpoints", lambda args: _placed(args, first=40))
+    stage.fake.on("dataBreakpointInfo", _info)
+    stage.start()
+    return stage
 
 
 def _info(args: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Filters of anomalies, as they are typed, offered and shown, against an adapter that the test plays."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from prompt_toolkit.document import Document
 from dap_server.conditions.filters import FILTERS
 from dap_server.terminal.completion import DebuggerCompleter
 from dap_server.terminal.script import run_to_end
-from tests.terminal.test_commands import CAPABILITIES, Stage
+from tests.terminal.stage import CAPABILITIES, Stage
 
 KNOWN = [
     {
@@ -49,16 +48,8 @@ def _set(args: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
-    made.fake.on("initialize", lambda _: ABLE).on("setExceptionBreakpoints", _set).on("exceptionInfo", lambda _: INFO)
-    with made.fake:
-        yield made
-
-
-@pytest.fixture
-def stopped(stage: Stage) -> Stage:
-    stage.start()
+def stage(stage: Stage) -> Stage:
+    stage.fake.on("initialize", lambda _: ABLE).on("setExceptionBreakpoints", _set).on("exceptionInfo", lambda _: INFO)
     return stage
 
 

@@ -12,7 +12,7 @@ from prompt_toolkit.output import DummyOutput
 
 from dap_server.terminal.completion import DebuggerCompleter
 from dap_server.terminal.loop import Loop
-from tests.terminal.test_commands import Stage
+from tests.terminal.stage import Stage
 
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
 
@@ -24,11 +24,9 @@ def keys() -> Iterator[PipeInput]:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
-    with made.fake:
-        made.start()
-        yield made
+def stage(stage: Stage) -> Stage:
+    stage.start()
+    return stage
 
 
 def typed(stage: Stage, keys: PipeInput, text: str) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from dap_server.modelmap.text import read_map, write_map
 from tests.modelmap.sample import sample_map
-from tests.terminal.test_commands import CAPABILITIES, Stage
+from tests.terminal.stage import CAPABILITIES, Stage
 
 TEXT = write_map(sample_map())
 
