@@ -63,14 +63,6 @@ class LineBreakpoint:
     at: SourceBreakpoint
     place: str = ""
 
-    @property
-    def condition(self) -> str | None:
-        return self.at.condition
-
-    @property
-    def hit_condition(self) -> str | None:
-        return self.at.hit_condition
-
 
 @dataclass(frozen=True)
 class ValueBreakpoint:
@@ -81,14 +73,6 @@ class ValueBreakpoint:
     @property
     def name(self) -> str:
         return f"{VALUE}{self.at.data_id}"
-
-    @property
-    def condition(self) -> str | None:
-        return self.at.condition
-
-    @property
-    def hit_condition(self) -> str | None:
-        return self.at.hit_condition
 
 
 Wanted = FunctionBreakpoint | LineBreakpoint | ValueBreakpoint
@@ -174,9 +158,10 @@ def described(breakpoint: Wanted) -> str:
     """As one types it, and what stands on the line."""
     parts = [breakpoint.name]
     parts += [f"({breakpoint.place})"] if isinstance(breakpoint, LineBreakpoint) and breakpoint.place else []
-    parts += [f"if {breakpoint.condition}"] if breakpoint.condition else []
-    parts += [f"hits {breakpoint.hit_condition}"] if breakpoint.hit_condition else []
-    message = breakpoint.at.log_message if isinstance(breakpoint, LineBreakpoint) else None
+    asked = breakpoint if isinstance(breakpoint, FunctionBreakpoint) else breakpoint.at
+    parts += [f"if {asked.condition}"] if asked.condition else []
+    parts += [f"hits {asked.hit_condition}"] if asked.hit_condition else []
+    message = asked.log_message if isinstance(asked, SourceBreakpoint) else None
     return " ".join([*parts, f"log {message}"] if message else parts)
 
 
