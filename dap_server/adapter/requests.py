@@ -14,12 +14,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from dap_server.adapter.loading import LOADING
+from dap_server.adapter.offers import BREAKPOINT_MODES, EXCEPTION_FILTERS, MODULE_COLUMNS
 from dap_server.adapter.session import AdapterSession
-from dap_server.conditions.filters import FILTERS, Filter
-from dap_server.conditions.names import NAMES
 from dap_server.modelmap.addresses import address_text
 from dap_server.modelmap.paths import is_map, local_path
-from dap_server.protocol.capabilities import BreakpointMode, Capabilities, ColumnDescriptor, ExceptionBreakpointsFilter
+from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.errors import InvalidArguments, RequestError, Unauthorized
 from dap_server.protocol.launch import parse_launch
 from dap_server.protocol.messages import Request
@@ -173,12 +172,6 @@ def cancel(session: AdapterSession, args: CancelArguments) -> None:
         session.cancel_replay(args.progress_id)
 
 
-BREAKPOINT_MODES = [
-    BreakpointMode(mode="before", label="before", description="Stop before the module runs", applies_to=["source"]),
-    BreakpointMode(mode="after", label="after", description="Stop when it has run", applies_to=["source"]),
-]
-
-
 @requests.request(
     when=When.LAUNCHED,
     breakpoint_modes=BREAKPOINT_MODES,
@@ -247,27 +240,6 @@ def set_function_breakpoints(
 ) -> SetFunctionBreakpointsResponseBody | Reply[SetFunctionBreakpointsResponseBody]:
     """Replaces the breakpoints on modules; before the model is loaded they are pending."""
     return _placed(session, session.breakpoints.set_functions(args.breakpoints), SetFunctionBreakpointsResponseBody)
-
-
-def _threshold(filter: Filter) -> str:
-    """What an editor shows where somebody types a condition for a filter."""
-    names = ", ".join(name for name, known in NAMES.items() if known.filter == filter.id)
-    return (
-        f"{f'instead of {filter.condition}' if filter.condition else 'every one without a condition'}. Names: {names}"
-    )
-
-
-EXCEPTION_FILTERS = [
-    ExceptionBreakpointsFilter(
-        filter=filter.id,
-        label=filter.label,
-        description=filter.description,
-        default=filter.is_on,
-        supports_condition=True,
-        condition_description=_threshold(filter),
-    )
-    for filter in FILTERS.values()
-]
 
 
 @requests.request(
@@ -359,13 +331,6 @@ def decoder_of(command: str) -> msgspec.json.Decoder[object] | None:
     arguments = {**REQUESTS, **LLM_REQUESTS}[command].arguments
     return msgspec.json.Decoder(arguments) if arguments else None
 
-
-MODULE_COLUMNS = [
-    ColumnDescriptor(attribute_name="type", label="class", type="string"),
-    ColumnDescriptor(attribute_name="parameters", label="parameters", type="number"),
-    ColumnDescriptor(attribute_name="dtype", label="dtype", type="string"),
-    ColumnDescriptor(attribute_name="device", label="device", type="string"),
-]
 
 forwarded("continue")
 forwarded("modules", supports_modules_request=True, additional_module_columns=MODULE_COLUMNS)
