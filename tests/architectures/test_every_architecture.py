@@ -12,6 +12,7 @@ import pytest
 from tests.architectures.session import Session
 from tests.conftest import Report
 from tests.models.attention import EXACT
+from tests.models.cases import cases
 from tests.models.tiny import NOT_BUILT, TASKS, Task, model_types, tiny_inputs, tiny_model
 
 SAMPLE: dict[Task, list[str]] = {
@@ -43,17 +44,8 @@ PASSED_OVER: dict[tuple[Task, str], str] = {
 _table: dict[Task, list[str]] = {task: [] for task in TASKS}
 
 
-def _cases() -> list[Any]:
-    return [
-        pytest.param(task, name, marks=[] if name in SAMPLE[task] else [pytest.mark.architectures])
-        for task in TASKS
-        for name in model_types(task)
-        if name not in NOT_BUILT[task]
-    ]
-
-
 @pytest.mark.filterwarnings("ignore")  # of transformers, about its own models
-@pytest.mark.parametrize(("task", "name"), _cases())
+@pytest.mark.parametrize(("task", "name"), cases(SAMPLE, pytest.mark.architectures))
 def test_a_whole_session(task: Task, name: str) -> None:
     _note(task, name, "FAILED")
     model = tiny_model(name, task)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.architectures.armed import Armed, How
 from tests.architectures.test_every_architecture import SAMPLE
 from tests.conftest import Report
 from tests.engine.execution.straight import same
-from tests.models.tiny import NOT_BUILT, TASKS, Task, model_types
+from tests.models.cases import cases
+from tests.models.tiny import Task
 
 MASKS_NAN: dict[tuple[Task, str], str] = {
     ("causal", "cpmant"): "a softmax over nothing in rows of padding, which the module around it sets to zero",
@@ -23,15 +22,6 @@ NO_BEAMS = dict.fromkeys([("causal", "rwkv"), ("causal", "xlstm")], "the cache c
 _told: dict[str, int] = {}
 
 
-def _cases() -> list[Any]:
-    return [
-        pytest.param(task, name, marks=[] if name in SAMPLE[task] else [pytest.mark.architectures])
-        for task in TASKS
-        for name in model_types(task)
-        if name not in NOT_BUILT[task]
-    ]
-
-
 def _ways(task: Task, name: str, *ways: How) -> list[How]:
     if task not in ("causal", "seq2seq"):
         return ["forward"]
@@ -40,7 +30,7 @@ def _ways(task: Task, name: str, *ways: How) -> list[How]:
 
 @pytest.mark.filterwarnings("ignore")  # of transformers, about its own models
 @pytest.mark.parametrize("batch", [1, 2], ids=["one prompt", "left-padded batch"])
-@pytest.mark.parametrize(("task", "name"), _cases())
+@pytest.mark.parametrize(("task", "name"), cases(SAMPLE, pytest.mark.architectures))
 def test_a_healthy_run_is_not_disturbed(task: Task, name: str, batch: int) -> None:
     armed = Armed(task, name, batch)
     ways = _ways(task, name, "greedy", "sampled", "beams")
@@ -57,7 +47,7 @@ def test_a_healthy_run_is_not_disturbed(task: Task, name: str, batch: int) -> No
 
 
 @pytest.mark.filterwarnings("ignore")  # of transformers, about its own models
-@pytest.mark.parametrize(("task", "name"), _cases())
+@pytest.mark.parametrize(("task", "name"), cases(SAMPLE, pytest.mark.architectures))
 def test_nan_in_one_weight_of_the_last_layer_is_found_where_it_comes_in(task: Task, name: str) -> None:
     armed = Armed(task, name)
     paths = armed.of_last_layers()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from dap_server.conditions.filters import FILTERS
@@ -11,7 +9,8 @@ from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.breakpoints import Wanted
 from dap_server.engine.execution.stepping import Motion, Stop
 from tests.engine.walk import Walk
-from tests.models.tiny import NOT_BUILT, Task, model_types, tiny_inputs, tiny_model
+from tests.models.cases import cases
+from tests.models.tiny import Task, tiny_inputs, tiny_model
 
 SAMPLE: dict[Task, list[str]] = {
     "causal": ["llama", "mamba", "gpt_oss", "qwen3_next", "bloom"],
@@ -26,17 +25,8 @@ ZEROS = {"gemma3n_text": "altup", "xlstm": "the gates of its layers"}
 """Architectures that begin with zeros in what their activation functions are given, and in what."""
 
 
-def _cases() -> list[Any]:
-    return [
-        pytest.param(task, name, marks=[] if name in SAMPLE[task] else [pytest.mark.sweep])
-        for task in SAMPLE
-        for name in model_types(task)
-        if name not in NOT_BUILT[task]
-    ]
-
-
 @pytest.mark.filterwarnings("ignore")  # of transformers, about its own models
-@pytest.mark.parametrize(("task", "name"), _cases())
+@pytest.mark.parametrize(("task", "name"), cases(SAMPLE, pytest.mark.sweep))
 def test_no_filter_is_at_a_loss(task: Task, name: str) -> None:
     model = tiny_model(name, task)
     inputs = tiny_inputs(model, task, batch=2)
