@@ -216,7 +216,7 @@ def asides() -> int:
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """What runs meanwhile is no part of what instruments listen to that were set up before."""
+    """What runs meanwhile is no part of what instruments listen to, or edits change, that were set up before."""
     _asides.depth += 1
     try:
         yield

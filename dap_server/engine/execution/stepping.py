@@ -439,7 +439,7 @@ class Stepper:
         )  # fmt: skip
         self._plan, self._returned = Plan(), None
         parked_at = time.monotonic()
-        with self._operations.set_aside():
+        with self._operations.set_aside(), aside():
             self.stage.park(self._parked)
         self.seconds_stopped += time.monotonic() - parked_at
         stop, self.stop = self.stop, None

@@ -12,6 +12,7 @@ from torch.nn import functional
 from dap_server.engine.execution.attention.text import RunningCall
 
 SOFTMAX = frozenset([torch.softmax, Tensor.softmax, functional.softmax, torch.special.softmax])
+PRODUCTS = frozenset([torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm, torch.einsum])
 
 
 def is_softmax_over_keys(
@@ -33,6 +34,28 @@ def is_softmax_over_keys(
         return False
     shape = with_heads(scores, batch).shape
     return (shape[0], shape[2]) in _states(running)
+
+
+def axes_of_product(function: Any, args: tuple[Any, ...], shape: tuple[int, int, int, int]) -> list[int] | None:
+    """Which axes of a product are sequence, query, head and width, if weights (B, H, T, S) are one of its factors.
+
+    A sink's column may be gone from the weights, and B · H one axis of them and of the product.
+    """
+    b, h, t, s = shape
+    if function is not torch.einsum:
+        first = args[0]
+        if not isinstance(first, Tensor) or first.dim() not in (3, 4) or not 0 <= s - first.shape[-1] <= 1:
+            return None
+        is_factor = first.shape[-2] == t and first.numel() == b * h * t * first.shape[-1]
+        return [0, 2, 1, 3] if is_factor else None
+    inputs, _, output = args[0].replace(" ", "").partition("->")
+    factors = args[1] if isinstance(args[1], list | tuple) else args[1:]
+    for letters, factor in zip(inputs.split(","), factors, strict=True):
+        is_factor = len(letters) == 4 and factor.shape[:3] == (b, h, t) and 0 <= s - factor.shape[3] <= 1
+        if is_factor and len(output) == 4 and set(letters[:3]) < set(output) and letters[3] not in output:
+            (width,) = set(output) - set(letters)
+            return [output.index(letter) for letter in (letters[0], letters[2], letters[1], width)]
+    return None
 
 
 def with_heads(tensor: Tensor, batch: int) -> Tensor:

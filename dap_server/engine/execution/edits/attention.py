@@ -1,0 +1,338 @@
+"""Edits of attention: what heads give, where they look, and the scores of that.
+
+What heads give is changed after the kernel ran. Where they look is not known to most kernels, so a call whose pattern
+or scores are changed is computed a second time, by the model's own eager function or by definition; the rows that this
+changes take the place of the kernel's, the others keep their bits.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dap_server.engine.anatomy.arguments import bind
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.activations import live_activations
+from dap_server.engine.execution.attention.definition import Passing, multi_head_attention, scores_of
+from dap_server.engine.execution.attention.masks import added_mask
+from dap_server.engine.execution.attention.recognising import (
+    PRODUCTS,
+    SOFTMAX,
+    axes_of_product,
+    batch_of,
+    hidden_rows,
+    is_softmax_over_keys,
+    with_heads,
+)
+from dap_server.engine.execution.attention.seam import Dispatched, Outcome, Pattern, Run, changed
+from dap_server.engine.execution.attention.text import AttentionText, Known, RunningCall, text_of
+from dap_server.engine.execution.edits import patterns
+from dap_server.engine.execution.edits.changes import Moment
+from dap_server.engine.execution.edits.edit import AttentionValue, Edit
+from dap_server.engine.execution.edits.selection import CannotEdit
+from dap_server.engine.execution.probes import asides
+
+Problem = Callable[[Edit, str], None]
+"""Is told why an edit changes nothing."""
+
+
+@contextmanager
+def attention_edited(
+    anatomy: Anatomy, edits: Mapping[str, Sequence[Edit]], step: int, problem: Problem
+) -> Iterator[None]:
+    """Attention is changed while this is open, on this thread, and not in what runs aside.
+
+    Args:
+        edits: of `AttentionValue`, by the path of the module in whose calls they apply, in the order of the list.
+    """
+    editor = _Editor(anatomy, step, problem)
+    with ExitStack() as open_:
+        for path, of_module in edits.items():
+            editor.watch(path, of_module, open_)
+        open_.callback(editor.close)
+        yield
+
+
+@dataclass
+class _Call:
+    """A call of an edited module that is under way. `done`: ids of the edits that found their value."""
+
+    path: str
+    edits: Sequence[Edit]
+    done: set[int] = field(default_factory=set)
+
+
+@dataclass
+class _Weights:
+    """The softmax of a call that is computed by definition.
+
+    Attributes:
+        shape: (B, H, T, S), S without what a sink adds.
+        rows: (B, H, T) which of them have been changed.
+    """
+
+    shape: tuple[int, int, int, int]
+    text: AttentionText
+    rows: Tensor
+    pattern: Pattern
+
+
+class _Editor:
+    """Changes the calls of attention inside of edited modules."""
+
+    def __init__(self, anatomy: Anatomy, step: int, problem: Problem) -> None:
+        self._anatomy, self._step, self._problem = anatomy, step, problem
+        self._thread, self._depth = threading.get_ident(), asides()
+        self._calls: list[_Call] = []
+        self._weights: _Weights | None = None  # whose product with the values is still to come
+        self._seam = ExitStack()
+
+    def watch(self, path: str, edits: Sequence[Edit], open_: ExitStack) -> None:
+        def begins(_module: nn.Module, _args: Any) -> None:
+            if self._is_here():
+                self._begins(_Call(path, edits))
+
+        def ends(_module: nn.Module, _args: Any, _output: Any) -> None:
+            if self._is_here():
+                self._ends()
+
+        module = self._anatomy.modules[path]
+        open_.callback(module.register_forward_pre_hook(begins, prepend=True).remove)
+        open_.callback(module.register_forward_hook(ends).remove)
+
+    def close(self) -> None:
+        self._calls.clear()
+        self._seam.close()
+
+    def _is_here(self) -> bool:
+        return threading.get_ident() == self._thread and asides() == self._depth
+
+    def _begins(self, call: _Call) -> None:
+        if not self._calls:
+            self._seam.enter_context(changed(self))
+        self._calls.append(call)
+
+    def _ends(self) -> None:
+        call = self._calls.pop()
+        if not self._calls:
+            self._weights = None
+            self._seam.close()
+        for edit in call.edits:
+            if edit.id not in call.done:
+                assert isinstance(edit.target, AttentionValue)
+                what = "what its heads give" if edit.target.value == "heads" else "where its heads look"
+                self._problem(edit, f"'{call.path}' computes no attention of which {what} can be told")
+
+    # --- the calls
+
+    def dispatched(self, call: Dispatched, run: Run) -> Outcome:
+        wanted = self._wanted()
+        if not wanted or call.query.dim() != 4 or call.key.dim() != 4:
+            return Outcome(run())
+        (batch, heads, queries, _), keys = call.query.shape, call.key.shape[2]
+        text = self._text((batch, heads, queries, keys))
+        outcome = self._looking_elsewhere(call, run, text) if _look(wanted) else Outcome(run())
+        if not _of(wanted, "heads"):
+            return outcome
+        output = _first(outcome.result)  # (B, T, H, d)
+        given = output.reshape(*output.shape[:2], heads, -1) if output.dim() == 3 else output
+        if given.shape[:3] != (batch, queries, heads):
+            return outcome
+        new = _laid_out(self._made("heads", given, text).reshape(output.shape), output)
+        return Outcome(_with_first(outcome.result, new), outcome.pattern)
+
+    def _looking_elsewhere(self, call: Dispatched, run: Run, text: AttentionText) -> Outcome:
+        """By the model's own eager function, whose softmax is changed on the way."""
+        made: list[_Weights] = []
+        shape = (*call.query.shape[:3], call.key.shape[2])
+
+        def softmax(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], _run: Run) -> Any:
+            scores = args[0] if args else None
+            if made or function not in SOFTMAX or not isinstance(scores, Tensor) or scores.dim() != 4:
+                return _run()
+            if scores.shape[:3] != shape[:3] or scores.shape[3] < shape[3]:
+                return _run()
+            weights, result = self._softmax(lambda s: function(s, *args[1:], **kwargs), scores, shape, text)
+            made.append(weights)
+            return result
+
+        options, mask = call.options, call.mask
+        if not call.is_eager:
+            options = {**options, "dropout": 0.0}
+            mask = torch.cat([added_mask(call, sequence) for sequence in range(shape[0])])
+        with Passing(softmax):
+            result = call.eager(call.module, call.query, call.key, call.value, mask, **options)
+        if not made:
+            return Outcome(run())
+        (weights,) = made
+        if call.is_eager:
+            return Outcome(result, weights.pattern)
+        plain = run()
+        computed, kernels = _first(result), _first(plain)
+        rows = weights.rows.transpose(1, 2)[..., None]  # (B, T, H, 1)
+        both = torch.where(rows, computed.reshape(*rows.shape[:3], -1), kernels.reshape(*rows.shape[:3], -1))
+        return Outcome(_with_first(plain, _laid_out(both.reshape(kernels.shape), kernels)), weights.pattern)
+
+    def computed(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], run: Run) -> Outcome:
+        if function not in _HEARD or not self._wanted():
+            return Outcome(run())
+        if function is functional.scaled_dot_product_attention:
+            return self._fused(run, *args, **kwargs)
+        if function is functional.multi_head_attention_forward:
+            return self._multihead(args, kwargs)
+        if function in PRODUCTS:
+            return self._product(function, args, run)
+        running = self._running()
+        if not is_softmax_over_keys(function, args, kwargs, running):
+            return Outcome(run())
+        scores: Tensor = args[0]
+        b, h, t, s = with_heads(scores, batch_of(running)).shape
+        text = text_of(running, (b, h, t, s), Known())
+        self._weights, result = self._softmax(
+            lambda given: function(given, *args[1:], **kwargs), scores, (b, h, t, s), text
+        )
+        return Outcome(result, self._weights.pattern if _look(self._wanted()) else None)
+
+    def _multihead(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
+        """Torch's function itself, so that what it calls is seen."""
+        made: list[Pattern] = []
+
+        def inside(function: Any, inner: tuple[Any, ...], given: dict[str, Any], run: Run) -> Any:
+            outcome = self.computed(function, inner, given, run)
+            made.extend([outcome.pattern] if outcome.pattern is not None else [])
+            return outcome.result
+
+        with Passing(inside):
+            result = multi_head_attention(*args, **kwargs)
+        return Outcome(result, made[0] if made else None)
+
+    def _fused(
+        self,
+        run: Run,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Outcome:
+        running, result = self._running(), run()
+        batch = batch_of(running)
+        states = [with_heads(tensor, batch) for tensor in (query, key, value)]
+        b, h, t, s = (*states[0].shape[:3], states[1].shape[2])
+        text, pattern = text_of(running, (b, h, t, s), Known()), None
+        output: Tensor = with_heads(result, batch)  # (B, H, T, d)
+        if _look(self._wanted()):
+            mask = attn_mask if attn_mask is None or attn_mask.dim() != 3 else with_heads(attn_mask, batch)
+            scores = scores_of(states[0], states[1], mask, is_causal, scale)
+            weights, shares = self._softmax(lambda given: given.softmax(-1), scores, (b, h, t, s), text)
+            mixed = shares @ states[2].repeat_interleave(h // states[2].shape[1], dim=1).to(shares.dtype)
+            output, pattern = torch.where(weights.rows[..., None], mixed.to(output.dtype), output), weights.pattern
+        if _of(self._wanted(), "heads"):
+            output = self._made("heads", output.transpose(1, 2), text).transpose(1, 2)
+        return Outcome(_laid_out(output.reshape(result.shape), result), pattern)
+
+    def _product(self, function: Any, args: tuple[Any, ...], run: Run) -> Outcome:
+        """Of the weights of a softmax before and the values: what heads give."""
+        if self._weights is None or not _of(self._wanted(), "heads"):
+            return Outcome(run())
+        (b, h, t, _), text = self._weights.shape, self._weights.text
+        order = axes_of_product(function, args, self._weights.shape)
+        if order is None:
+            return Outcome(run())
+        self._weights, result = None, run()
+        output = result.reshape(b, h, t, -1) if function is not torch.einsum else result
+        new = self._made("heads", output.permute(order), text)
+        back = new.permute([order.index(axis) for axis in range(4)])
+        return Outcome(_laid_out(back.reshape(result.shape), result))
+
+    # --- what is made of them
+
+    def _softmax(
+        self, softmax: Callable[[Tensor], Tensor], scores: Tensor, shape: tuple[int, int, int, int], text: AttentionText
+    ) -> tuple[_Weights, Tensor]:
+        """A softmax whose scores and result are changed. What the mask hides from a query stays hidden from it."""
+        keys = shape[3]
+        with_sink = scores.reshape(*shape[:3], -1)  # which it adds behind the keys
+        before = with_sink[..., :keys]
+        is_open = before > torch.finfo(before.dtype).min / 2
+        wanted = self._made("scores", before, text)
+        if wanted is not before:
+            wanted = torch.where(is_open, wanted, before)
+            scores = _laid_out(torch.cat([wanted, with_sink[..., keys:]], dim=-1).reshape(scores.shape), scores)
+        shares = softmax(scores)
+        with_sink = shares.reshape(*shape[:3], -1)
+        pattern = with_sink[..., :keys]
+        new = self._made("pattern", pattern, text)
+        if new is not pattern:
+            new = torch.where(is_open, new, pattern)
+            shares = _laid_out(torch.cat([new, with_sink[..., keys:]], dim=-1).reshape(shares.shape), shares)
+        rows = (wanted != before).any(-1) | (new != pattern).any(-1)
+        return _Weights(shape, text, rows, Pattern(new, hidden_rows(before))), shares
+
+    def _made(self, kind: str, value: Tensor, text: AttentionText) -> Tensor:
+        """What all edits of a kind make of a value."""
+        for call in self._calls:
+            for edit in call.edits:
+                target = edit.target
+                if not isinstance(target, AttentionValue) or target.value != kind:
+                    continue
+                call.done.add(edit.id)
+                try:
+                    value = patterns.changed(target, edit.change, value, text, Moment(self._step, call.path))
+                except CannotEdit as error:
+                    self._problem(edit, str(error))
+        return value
+
+    def _wanted(self) -> list[AttentionValue]:
+        """Of the calls that are under way."""
+        if not self._is_here():
+            return []
+        return [edit.target for c in self._calls for edit in c.edits if isinstance(edit.target, AttentionValue)]
+
+    def _text(self, shape: tuple[int, int, int, int]) -> AttentionText:
+        return text_of(self._running(), shape, Known())
+
+    def _running(self) -> list[RunningCall]:
+        calls = reversed(live_activations(sys._getframe(1)))
+        return [
+            RunningCall(path, call.module, bind(call.module, call.args, call.kwargs))
+            for call in calls
+            if (path := self._anatomy.path_of(call.module)) is not None
+        ]
+
+
+_HEARD = SOFTMAX | PRODUCTS | {functional.scaled_dot_product_attention, functional.multi_head_attention_forward}
+
+
+def _of(wanted: Sequence[AttentionValue], kind: str) -> bool:
+    return any(target.value == kind for target in wanted)
+
+
+def _look(wanted: Sequence[AttentionValue]) -> bool:
+    """Whether one of them is about where heads look."""
+    return _of(wanted, "pattern") or _of(wanted, "scores")
+
+
+def _first(result: Any) -> Tensor:
+    tensor: Tensor = result[0] if isinstance(result, tuple) else result
+    return tensor
+
+
+def _with_first(result: Any, tensor: Tensor) -> Any:
+    return (tensor, *result[1:]) if isinstance(result, tuple) else tensor
+
+
+def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    """In memory as another one: a model may go on with a view of it."""
+    return tensor if tensor is like or tensor.stride() == like.stride() else like.clone().copy_(tensor)
