@@ -14,18 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._python_dispatch import _disable_current_modes
 from transformers.utils import ModelOutput
 
 from dap_server.engine.anatomy.modules import Anatomy, forward_of
 from dap_server.engine.execution.activations import call_frame
+from dap_server.engine.execution.edits.attention import AttentionEdits
 from dap_server.engine.execution.edits.changes import Moment
-from dap_server.engine.execution.edits.edit import Edit, ModuleValue
-from dap_server.engine.execution.edits.outcomes import Outcomes
+from dap_server.engine.execution.edits.edit import AttentionValue, Edit, ModuleValue
+from dap_server.engine.execution.edits.outcomes import Outcomes, unseen
 from dap_server.engine.execution.edits.selection import StepPositions
 from dap_server.engine.execution.probes import asides
 from dap_server.modelmap.patterns import Pattern
@@ -71,6 +70,7 @@ class ModuleEdits:
         finally:
             before.remove()
             after.remove()
+            passing.close()
 
     def _paths(self, name: str) -> frozenset[str]:
         """Of the modules that a path, a glob or a class names."""
@@ -99,6 +99,7 @@ class _Passing:
         self._thread, self._asides = threading.get_ident(), asides()
         self._depth = self._within = 0  # running calls; of the whole model, within others
         self._positions: StepPositions | None = None
+        self._attention = AttentionEdits(anatomy, outcomes)
 
     def begins(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         path = self._path(module)
@@ -115,6 +116,8 @@ class _Passing:
         step, edits = self._of(path, "input")
         for edit in edits:
             args = self._given(edit, step, path, module, args, kwargs)
+        if attention := self._meant(AttentionValue, path):
+            self._attention.begins(path, step, attention, self._depth)
         return args if edits else None
 
     def ends(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
@@ -123,6 +126,7 @@ class _Passing:
             return None
         is_within = self._within > 0
         self._within -= path == "" and self._depth > 1
+        self._attention.ends(self._depth)
         self._depth -= 1
         if is_within:
             return None
@@ -140,14 +144,19 @@ class _Passing:
             return None
         return self._anatomy.path_of(module)
 
+    def close(self) -> None:
+        self._attention.close()
+
     def _of(self, path: str, value: str) -> tuple[int, list[Edit]]:
-        step, edits = self._active()
-        return step, [
+        edits = self._meant(ModuleValue, path)
+        return self._active()[0], [e for e in edits if isinstance(e.target, ModuleValue) and e.target.value == value]
+
+    def _meant(self, kind: type[AttentionValue | ModuleValue], path: str) -> list[Edit]:
+        """Edits of a kind that name a module."""
+        return [
             edit
-            for edit in edits
-            if isinstance(edit.target, ModuleValue)
-            and edit.target.value == value
-            and path in self._paths(edit.target.path)
+            for edit in self._active()[1]
+            if isinstance(edit.target, kind) and path in self._paths(edit.target.path)
         ]
 
     def _find_positions(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -207,13 +216,6 @@ class _Passing:
 
     def _misses(self, edit: Edit, text: str) -> None:
         self._outcomes.problems[edit.id] = text
-
-
-@contextmanager
-def unseen() -> Iterator[None]:
-    """What an edit computes is no operation of the model, for whoever listens to these."""
-    with _disable_current_modes(), torch._C.DisableTorchFunction():
-        yield
 
 
 def _part(edit: Edit) -> str | int | None:

@@ -7,16 +7,18 @@ changes take the place of the kernel's, the others keep their bits.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import _disable_current_modes
 
 from dap_server.engine.anatomy.arguments import bind
 from dap_server.engine.anatomy.modules import Anatomy
@@ -36,38 +38,25 @@ from dap_server.engine.execution.attention.seam import Dispatched, Outcome, Patt
 from dap_server.engine.execution.attention.text import AttentionText, Known, RunningCall, text_of
 from dap_server.engine.execution.edits import patterns
 from dap_server.engine.execution.edits.changes import Moment
-from dap_server.engine.execution.edits.edit import AttentionValue, Edit
-from dap_server.engine.execution.edits.selection import CannotEdit
+from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Target
+from dap_server.engine.execution.edits.outcomes import Outcomes, unseen
 from dap_server.engine.execution.probes import asides
-
-Problem = Callable[[Edit, str], None]
-"""Is told why an edit changes nothing."""
-
-
-@contextmanager
-def attention_edited(
-    anatomy: Anatomy, edits: Mapping[str, Sequence[Edit]], step: int, problem: Problem
-) -> Iterator[None]:
-    """Attention is changed while this is open, on this thread, and not in what runs aside.
-
-    Args:
-        edits: of `AttentionValue`, by the path of the module in whose calls they apply, in the order of the list.
-    """
-    editor = _Editor(anatomy, step, problem)
-    with ExitStack() as open_:
-        for path, of_module in edits.items():
-            editor.watch(path, of_module, open_)
-        open_.callback(editor.close)
-        yield
 
 
 @dataclass
 class _Call:
-    """A call of an edited module that is under way. `done`: ids of the edits that found their value."""
+    """A call of an edited module that is under way.
+
+    Attributes:
+        depth: how many calls are around it.
+        met: the edits that found their value in it.
+    """
 
     path: str
+    step: int
     edits: Sequence[Edit]
-    done: set[int] = field(default_factory=set)
+    depth: int
+    met: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -85,51 +74,40 @@ class _Weights:
     pattern: Pattern
 
 
-class _Editor:
-    """Changes the calls of attention inside of edited modules."""
+class AttentionEdits:
+    """Changes the calls of attention inside of edited modules; on this thread, and not in what runs aside."""
 
-    def __init__(self, anatomy: Anatomy, step: int, problem: Problem) -> None:
-        self._anatomy, self._step, self._problem = anatomy, step, problem
-        self._thread, self._depth = threading.get_ident(), asides()
+    def __init__(self, anatomy: Anatomy, outcomes: Outcomes) -> None:
+        self._anatomy, self._outcomes = anatomy, outcomes
+        self._thread, self._asides = threading.get_ident(), asides()
         self._calls: list[_Call] = []
         self._weights: _Weights | None = None  # whose product with the values is still to come
+        self._missed: dict[int, str] = {}
         self._seam = ExitStack()
 
-    def watch(self, path: str, edits: Sequence[Edit], open_: ExitStack) -> None:
-        def begins(_module: nn.Module, _args: Any) -> None:
-            if self._is_here():
-                self._begins(_Call(path, edits))
+    def begins(self, path: str, step: int, edits: Sequence[Edit], depth: int) -> None:
+        """A call of a module that has edits of `AttentionValue`, in the order of the list."""
+        if not self._calls:
+            self._seam.enter_context(changed(self))
+        self._calls.append(_Call(path, step, edits, depth))
 
-        def ends(_module: nn.Module, _args: Any, _output: Any) -> None:
-            if self._is_here():
-                self._ends()
-
-        module = self._anatomy.modules[path]
-        open_.callback(module.register_forward_pre_hook(begins, prepend=True).remove)
-        open_.callback(module.register_forward_hook(ends).remove)
+    def ends(self, depth: int) -> None:
+        """A module call, with or without edits."""
+        if not self._calls or self._calls[-1].depth != depth:
+            return
+        call = self._calls.pop()
+        if not self._calls:
+            self.close()
+        for edit in call.edits:
+            if edit.id not in call.met and edit.id not in self._outcomes.problems and edit.id not in self._outcomes.met:
+                what = "where its heads look" if _look([edit.target]) else "what its heads give"
+                self._missed[edit.id] = f"'{call.path}' computes no attention of which {what} can be told"
+                self._outcomes.problems[edit.id] = self._missed[edit.id]
 
     def close(self) -> None:
         self._calls.clear()
+        self._weights = None
         self._seam.close()
-
-    def _is_here(self) -> bool:
-        return threading.get_ident() == self._thread and asides() == self._depth
-
-    def _begins(self, call: _Call) -> None:
-        if not self._calls:
-            self._seam.enter_context(changed(self))
-        self._calls.append(call)
-
-    def _ends(self) -> None:
-        call = self._calls.pop()
-        if not self._calls:
-            self._weights = None
-            self._seam.close()
-        for edit in call.edits:
-            if edit.id not in call.done:
-                assert isinstance(edit.target, AttentionValue)
-                what = "what its heads give" if edit.target.value == "heads" else "where its heads look"
-                self._problem(edit, f"'{call.path}' computes no attention of which {what} can be told")
 
     # --- the calls
 
@@ -168,7 +146,7 @@ class _Editor:
         if not call.is_eager:
             options = {**options, "dropout": 0.0}
             mask = torch.cat([added_mask(call, sequence) for sequence in range(shape[0])])
-        with Passing(softmax):
+        with _disable_current_modes(), Passing(softmax):  # what it computes is no operation of the model
             result = call.eager(call.module, call.query, call.key, call.value, mask, **options)
         if not made:
             return Outcome(run())
@@ -283,22 +261,24 @@ class _Editor:
     def _made(self, kind: str, value: Tensor, text: AttentionText) -> Tensor:
         """What all edits of a kind make of a value."""
         for call in self._calls:
+            moment = Moment(call.step, call.path)
             for edit in call.edits:
                 target = edit.target
                 if not isinstance(target, AttentionValue) or target.value != kind:
                     continue
-                call.done.add(edit.id)
-                try:
-                    value = patterns.changed(target, edit.change, value, text, Moment(self._step, call.path))
-                except CannotEdit as error:
-                    self._problem(edit, str(error))
+                call.met.add(edit.id)
+                if edit.id in self._missed:  # in another module of those that it names
+                    self._outcomes.problems.pop(edit.id, None)
+                change = functools.partial(patterns.changed, target, edit.change, value, text, moment)
+                with unseen():
+                    value = self._outcomes.apply(edit, call.step, change, value)
         return value
 
-    def _wanted(self) -> list[AttentionValue]:
+    def _wanted(self) -> list[Target]:
         """Of the calls that are under way."""
-        if not self._is_here():
+        if threading.get_ident() != self._thread or asides() != self._asides:
             return []
-        return [edit.target for c in self._calls for edit in c.edits if isinstance(edit.target, AttentionValue)]
+        return [edit.target for call in self._calls for edit in call.edits]
 
     def _text(self, shape: tuple[int, int, int, int]) -> AttentionText:
         return text_of(self._running(), shape, Known())
@@ -315,11 +295,11 @@ class _Editor:
 _HEARD = SOFTMAX | PRODUCTS | {functional.scaled_dot_product_attention, functional.multi_head_attention_forward}
 
 
-def _of(wanted: Sequence[AttentionValue], kind: str) -> bool:
-    return any(target.value == kind for target in wanted)
+def _of(wanted: Sequence[Target], kind: str) -> bool:
+    return any(isinstance(target, AttentionValue) and target.value == kind for target in wanted)
 
 
-def _look(wanted: Sequence[AttentionValue]) -> bool:
+def _look(wanted: Sequence[Target]) -> bool:
     """Whether one of them is about where heads look."""
     return _of(wanted, "pattern") or _of(wanted, "scores")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from dap_server.engine.execution.edits.edit import Edit
 from dap_server.engine.execution.edits.selection import CannotEdit
@@ -33,3 +36,10 @@ class Outcomes:
             return otherwise
         self.met.setdefault(edit.id, set()).add(step)
         return changed
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """What an edit computes is no operation of the model, for whoever listens to these."""
+    with _disable_current_modes(), torch._C.DisableTorchFunction():
+        yield

@@ -13,8 +13,10 @@ from dap_server.engine.execution.edits.edit import AttentionValue
 from dap_server.engine.execution.edits.selection import CannotEdit, Index, StepPositions, members, open_index
 
 
-def changed(target: AttentionValue, change: Change, value: Tensor, text: AttentionText, moment: Moment) -> Tensor:
-    """What an edit makes of a value: (B, T, H, d) of `heads`, else (B, H, T, S).
+def changed(
+    target: AttentionValue, change: Change, value: Tensor, text: AttentionText, moment: Moment
+) -> Tensor | None:
+    """What an edit makes of a value: (B, T, H, d) of `heads`, else (B, H, T, S). None where it has nothing of it.
 
     Args:
         text: which tokens stand behind the axes.
@@ -24,7 +26,7 @@ def changed(target: AttentionValue, change: Change, value: Tensor, text: Attenti
     """
     index = _index(target, value.shape, text)
     if index is None:
-        return value
+        return None
     if target.value == "pattern" and change.kind in ("freeze", "patch"):
         if change.tensor is None or change.tensor.dim() != 4:
             raise CannotEdit("a frozen pattern is a tensor (B, H, T, S): sequences, heads, queries, keys")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from types import UnionType
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.edits.applying import ModuleEdits
 from dap_server.engine.execution.edits.changes import Moment
-from dap_server.engine.execution.edits.edit import Edit, Logits, ModuleValue, Token
+from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Logits, ModuleValue, Token
 from dap_server.engine.execution.edits.selection import Index, StepPositions
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class StepEdits:
 
     def of_modules(self, generation: Generation, step: int, end: int) -> AbstractContextManager[None]:
         """While it is open, a forward is one with edits. `end`: how long the text is in this step."""
-        active = _active(generation, step, ModuleValue)
+        active = _active(generation, step, ModuleValue | AttentionValue)
         if not active:
             return nullcontext()
         return self._modules.applied(lambda: (step, active), generation.branches.outcomes, end)
@@ -44,7 +45,7 @@ class StepEdits:
         return tokens
 
 
-def _active(generation: Generation, step: int, kind: type) -> tuple[Edit, ...]:
+def _active(generation: Generation, step: int, kind: type | UnionType) -> tuple[Edit, ...]:
     edits = generation.edits
     return tuple(e for e in edits.active(step) if isinstance(e.target, kind)) if edits else ()
 

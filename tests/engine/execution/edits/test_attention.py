@@ -17,9 +17,10 @@ from dap_server.engine.analysis.attention.capture import Hearing
 from dap_server.engine.analysis.attention.weights import AttentionCall, EditedCall
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.attention.text import AttentionText
-from dap_server.engine.execution.edits.attention import attention_edited
+from dap_server.engine.execution.edits.applying import ModuleEdits
 from dap_server.engine.execution.edits.changes import Change
 from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Steps
+from dap_server.engine.execution.edits.outcomes import Outcomes
 from dap_server.engine.execution.edits.patterns import pattern_by_position, pattern_in_place
 from dap_server.engine.execution.edits.selection import CannotEdit
 from dap_server.engine.execution.probes import Enough, aside, instrumented
@@ -48,17 +49,15 @@ class Edited:
     """A model with edits, applied to whatever runs inside of `with`; `said` are the problems."""
 
     def __init__(self, model: nn.Module, *edits: Edit) -> None:
-        self.said: list[str] = []
-        self._anatomy, self._open = Anatomy(model), ExitStack()
-        self._by_path: dict[str, list[Edit]] = {}
-        for one in edits:
-            assert isinstance(one.target, AttentionValue)
-            self._by_path.setdefault(one.target.path, []).append(one)
+        self._outcomes, self._open = Outcomes(), ExitStack()
+        self._applied = ModuleEdits(Anatomy(model)).applied(lambda: (0, edits), self._outcomes)
+
+    @property
+    def said(self) -> list[str]:
+        return list(self._outcomes.problems.values())
 
     def __enter__(self) -> Edited:
-        self._open.enter_context(
-            attention_edited(self._anatomy, self._by_path, 0, lambda _edit, text: self.said.append(text))
-        )
+        self._open.enter_context(self._applied)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from dap_server.engine.analysis.attention.capture import Hearing
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.edits.attention import attention_edited
+from dap_server.engine.execution.edits.applying import ModuleEdits
 from dap_server.engine.execution.edits.changes import Change
 from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Steps
+from dap_server.engine.execution.edits.outcomes import Outcomes
 from dap_server.engine.execution.probes import Enough, instrumented
 from tests.models.tiny import NOT_BUILT, TASKS, Task, model_types, tiny_inputs, tiny_model
 
@@ -71,8 +72,7 @@ def test_the_first_head_can_be_changed(task: Task, name: str) -> None:
     for value, (change, chosen) in CHANGES.items():
         for done in (Change("scale", number=1.0), change):
             edit = Edit(AttentionValue(path, value, heads=(0,), **chosen), done, Steps(), id=1)
-            with attention_edited(anatomy, {path: [edit]}, 0, _refuse):
-                found = _logits(model, inputs)
+            found = _edited(model, anatomy, inputs, edit)
             is_same = done is not change or name in WITHOUT_EFFECT
             assert torch.equal(found, plain) is is_same, f"{value} {done.kind}"
     assert torch.equal(_logits(model, inputs), plain)
@@ -87,8 +87,12 @@ def _first_attention(model: Any, anatomy: Anatomy, inputs: dict[str, Tensor]) ->
     return hearing.calls[0].path.removesuffix(".softmax")  # a module of its own in ibert
 
 
-def _refuse(_edit: Edit, text: str) -> None:
-    pytest.fail(text)
+def _edited(model: Any, anatomy: Anatomy, inputs: dict[str, Tensor], edit: Edit) -> Tensor:
+    outcomes = Outcomes()
+    with ModuleEdits(anatomy).applied(lambda: (0, [edit]), outcomes):
+        logits = _logits(model, inputs)
+    assert not outcomes.problems
+    return logits
 
 
 @torch.no_grad()
