@@ -32,6 +32,7 @@ class Branch:
         fork_step: the first step that is not its parent's.
         records: of its steps, those that it shares with its parent too.
         left: where it stood when the run went to another branch; None while it never has.
+        ordinal: of the operation that this place is, in its step; 0 when it is none.
     """
 
     id: int = 1
@@ -41,6 +42,7 @@ class Branch:
     edits: Edits = field(default_factory=Edits)
     records: list[StepRecord] = field(default_factory=list)
     left: Place | None = None
+    ordinal: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,14 @@ class Turn:
     """From the start of a step on the run goes by the edits of a branch, which is the present one then.
 
     Attributes:
-        left: where the run stands before.
+        left: where the run stands before, and `ordinal` which operation of its step that is.
     """
 
     branch: Branch
     edits: Edits
     step: int
     left: Place
+    ordinal: int = 0
 
 
 class Branches:
@@ -87,7 +90,7 @@ class Branches:
             found.append(replace(edit, id=self._last_edit))
         return found
 
-    def turn_by(self, edits: Edits, here: Place) -> Turn | None:
+    def turn_by(self, edits: Edits, here: Place, ordinal: int = 0) -> Turn | None:
         """How the run goes on with other edits; None where that changes no step.
 
         A branch whose future is known is kept, and another one begins, unless there is one that has these edits.
@@ -97,22 +100,24 @@ class Branches:
         if step is None:
             return None
         if len(present.records) <= step and here.step <= step:
-            return Turn(present, edits, step, here)
+            return Turn(present, edits, step, here, ordinal)
         for branch in self._all.values():
             if branch.edits.first_difference(edits) is None:
-                return Turn(branch, edits, step, here)
+                return Turn(branch, edits, step, here, ordinal)
         self._last_id += 1
         new = Branch(self._last_id, f"branch {self._last_id}", present.id, step, edits, present.records[:step])
-        return Turn(new, edits, step, here)
+        return Turn(new, edits, step, here, ordinal)
 
-    def turn_to(self, branch: Branch, here: Place) -> Turn:
-        """How the run goes on to another branch."""
-        step = self.present.edits.first_difference(branch.edits)
-        return Turn(branch, branch.edits, here.step if step is None else min(step, here.step), here)
+    def turn_to(self, branch: Branch, here: Place, ordinal: int = 0) -> Turn:
+        """How the run goes on to where it left another branch."""
+        difference = self.present.edits.first_difference(branch.edits)
+        steps = (difference, branch.left.step if branch.left else None, here.step)
+        return Turn(branch, branch.edits, min(step for step in steps if step is not None), here, ordinal)
 
     def take(self, turn: Turn) -> None:
         """The run stands at the start of the step, and the edits until there are those of the branch."""
-        self.present.left = turn.left
+        if turn.branch is not self.present:
+            self.present.left, self.present.ordinal = turn.left, turn.ordinal
         self.present = self._all[turn.branch.id] = turn.branch
         self.present.edits = turn.edits
         self.outcomes = Outcomes()

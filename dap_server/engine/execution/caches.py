@@ -116,6 +116,11 @@ def view(cache: Any, at: CacheMark) -> Any:
     return rewind(other, at)
 
 
+def only_appends(layer: Any) -> bool:
+    """Whether the past of a layer is what it held of its present."""
+    return type(layer) in (DynamicLayer, StaticLayer)
+
+
 def _shallow(cache: Any) -> Any:
     other = copy.copy(cache)
     other.layers = [copy.copy(layer) for layer in cache.layers]

@@ -19,6 +19,7 @@ from transformers.generation.utils import ALL_CACHE_NAMES
 from dap_server.engine.execution import randomness
 from dap_server.engine.execution.arguments import Growing
 from dap_server.engine.execution.collected import Collected
+from dap_server.engine.execution.edits.options import Sampling
 from dap_server.engine.execution.edits.step_edits import StepEdits
 from dap_server.engine.execution.generation import Generation, Outcome, Processed, Selection
 from dap_server.engine.execution.holders import Holders
@@ -53,6 +54,7 @@ class DecodeStep:
         self._watcher: Watcher = stepper  # whom token selection reports its places to
         self.model = model
         self.input_ids = input_ids  # (B, T)
+        self._given = Sampling(generation_config, logits_processor)
         self.logits_processor = logits_processor
         self.stopping_criteria = stopping_criteria
         self.config = generation_config
@@ -81,6 +83,11 @@ class DecodeStep:
             has_flags=True,
             encoded=None if stepper.generation.is_own_loop or not self._is_encoder_decoder else stepper.generation,
         )
+
+    def _begin(self, step: int) -> None:
+        """It begins, as the edits have it. Nothing of it has run."""
+        self._changes.begin(self.generation, step, self.cache, self._watcher is self.stepper)
+        self.config, self.logits_processor = self._changes.sampling(self.generation, step, self._given)
 
     def choose(self, scores: Tensor) -> Tensor:
         """(B,) ids from scores (B, V), to look at; finished sequences get padding. Raises CannotDraw."""

@@ -64,20 +64,25 @@ class SamplingLoop(DecodeStep):
     def run(self) -> Any:
         """All steps, then what `generate` returns: ids (B, T) or a transformers output with them."""
         self.stepper.begin(self.generation)
-        with self._kernels:
-            while True:
-                try:
-                    self._run_to_the_end()
-                    break
-                except Rewind as rewind:
-                    self._go_back(rewind.start)
-                    if rewind.turn is not None:
-                        self._turn(rewind.turn)
-                    self.stepper.go_to(rewind)
+        try:
+            with self._kernels:
+                self._run_back_and_forth()
+        finally:
+            self._changes.end()
         if self.streamer is not None:
             self.streamer.end()
         cache, encoded = self.cache, self._encoder_outputs
         return self.collected.returned(self.input_ids, self.config, cache, encoded)
+
+    def _run_back_and_forth(self) -> None:
+        while True:
+            try:
+                return self._run_to_the_end()
+            except Rewind as rewind:
+                self._go_back(rewind.start)
+                if rewind.turn is not None:
+                    self._turn(rewind.turn)
+                self.stepper.go_to(rewind)
 
     def _run_to_the_end(self) -> None:
         generation = self.generation
@@ -108,6 +113,7 @@ class SamplingLoop(DecodeStep):
         self.timeline.record(
             step, self.cache, self.model_kwargs, self.unfinished, self._elapsed, self._arguments_changed
         )
+        self._begin(step)
         self.stepper.step_begins()
         outputs, logits = self._forward(step)
         selection = self._select(logits, outputs)
@@ -150,7 +156,8 @@ class SamplingLoop(DecodeStep):
     def aside(self) -> Iterator[None]:
         """Nobody sees what runs here, and it leaves the suspended run as it is."""
         holders, kernels = self.timeline.holders, self._kernels
-        with self.stepper.undisturbed(), randomness.kept(self.input_ids.device), kernels.kept(), holders.kept():
+        device = self.input_ids.device
+        with self.stepper.undisturbed(), randomness.kept(device), kernels.kept(), holders.kept(), self._changes.kept():
             yield
 
     def replay(self, step: int, probe: Probe | None = None, supposing: Branches | None = None) -> Selection | None:
@@ -185,12 +192,14 @@ class SamplingLoop(DecodeStep):
                 given["input_ids"] = self.generation.encoder.ids_of(sequence, self.input_ids.shape[0])
         with self.aside():
             self._kernels.use(decode=False)
+            edits = self._changes.of_a_text(self.generation, ids.shape[1])
             seen = contextlib.nullcontext() if probe is None else instrumented(self._anatomy, probe)
-            with seen:
+            with edits, seen:
                 return self.model(**given, use_cache=False, return_dict=True)
 
     def _replay_here(self, step: int, probe: Probe | None) -> Selection:
         seen = contextlib.nullcontext() if probe is None else instrumented(self._anatomy, probe)
+        self._begin(step)
         with seen:
             self._report(STEP)
             return self._select(self._forward(step)[1])
@@ -207,6 +216,7 @@ class SamplingLoop(DecodeStep):
         past._watcher = _InReplay(probe, past.generation)
         mark = checkpoint.cache if start == checkpoint.step else self.timeline.steps[start].cache
         past._place(start, checkpoint, caches.view(checkpoint.cache_object, mark))
+        self._changes.gone_back(past.cache, start, is_live=False)
         for s in range(start, step):
             self.stepper.stage.progress.reached(s - start, step - start + 1)
             past._advance(s, self.input_ids)
@@ -219,6 +229,7 @@ class SamplingLoop(DecodeStep):
         watcher, self._watcher = self._watcher, _InReplay(None, self.generation)
         for s in range(self.generation.step, step):
             self.stepper.stage.check_cancelled()
+            self._begin(s)
             selection = self._select(self._forward(s)[1])
             assert selection.tokens is not None
             self.input_ids = torch.cat([self.input_ids, selection.tokens[:, None]], dim=-1)
@@ -231,6 +242,7 @@ class SamplingLoop(DecodeStep):
     def _advance(self, step: int, ids: Tensor) -> None:
         """Runs a step whose token is known: only for what it leaves in the cache and in the objects that remember."""
         randomness.restore(self.timeline.steps[step].random, ids.device)
+        self._begin(step)
         _, logits = self._forward(step)
         remembering = self.timeline.holders.change_every_step
         if remembering:
@@ -245,6 +257,7 @@ class SamplingLoop(DecodeStep):
         start, checkpoint = self.timeline.start_for(step, cache)
         mark = checkpoint.cache if start == checkpoint.step else self.timeline.steps[start].cache
         self._place(start, checkpoint, caches.rewind(checkpoint.cache_object, mark))
+        self._changes.gone_back(self.cache, start, is_live=True)
         self.generation.is_over, self.generation.selection = False, None
         with self.stepper.undisturbed():
             for s in range(start, step):

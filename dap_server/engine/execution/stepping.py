@@ -20,7 +20,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.regions import Regions
 from dap_server.engine.execution.activations import Activation, live_activations
-from dap_server.engine.execution.branches import Turn
+from dap_server.engine.execution.branches import Branch, Turn
 from dap_server.engine.execution.breakpoint_set import BreakpointSet
 from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.edits.edits import Edits
@@ -134,21 +134,30 @@ class Stepper:
         if self.stop is None or not self.stage.is_parked:
             raise NotStopped
         branches, here = self.stop.generation.branches, self.stop.place
-        turn = branches.turn_by(edits, here)
-        if turn is None or (turn.branch is branches.present and turn.step > here.step):
+        turn = branches.turn_by(edits, here, self.stop.ordinal)
+        is_later = turn is not None and turn.branch is branches.present and turn.step > here.step
+        if turn is None or (is_later and self.generation.is_own_loop):
             branches.present.edits = edits
             return None
-        self.turn(turn, place, about)
+        self.turn(turn, place, about=about)
         return turn
 
-    def turn(self, turn: Turn, place: Place | None = None, about: str = "") -> None:
+    def switch(self, branch: Branch) -> None:
+        """Goes to where the run left another branch. Raises NotStopped."""
+        if self.stop is None or not self.stage.is_parked:
+            raise NotStopped
+        turn = self.stop.generation.branches.turn_to(branch, self.stop.place, self.stop.ordinal)
+        self.turn(turn, branch.left, branch.ordinal, branch.name)
+
+    def turn(self, turn: Turn, place: Place | None = None, ordinal: int = 0, about: str = "") -> None:
         """Goes another way from a step on, and stops where it stands now, or at the place that is given.
 
         Where another way begins earlier, it stops at the beginning of its first step. Raises NotStopped.
         """
         stop, first = self.stop, Place(turn.step, STEP if self.generation.is_own_loop else "")
         here = first if stop is None or turn.step < stop.place.step else stop.place
-        ordinal = stop.operation.site.ordinal if stop and stop.operation and place is None and here is not first else 0
+        if stop is not None and place is None and here is stop.place:
+            ordinal = stop.ordinal
         self._flags.interruption = Rewind(place or here, "goto", ordinal, turn=turn, about=about)
         self.stage.resume()
 

@@ -76,6 +76,11 @@ class Stop:
     error: Exception | None = None
     about: str = ""
 
+    @property
+    def ordinal(self) -> int:
+        """Of its operation in the step; 0 when it is at none."""
+        return self.operation.site.ordinal if self.operation is not None else 0
+
     def has_raised(self, error: Exception, step: int) -> bool:
         """Whether it is what a replay of a step raises, too."""
         return self.place.step == step and type(self.error) is type(error)

@@ -20,6 +20,7 @@ from dap_server.engine.execution import randomness
 from dap_server.engine.execution.branches import Branches
 from dap_server.engine.execution.edits.applying import ModuleEdits
 from dap_server.engine.execution.edits.edit import Edit
+from dap_server.engine.execution.edits.stored import StoredParameters
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.holders import Holders
 from dap_server.engine.execution.probes import Enough, Probe, TraceProbe, instrumented
@@ -46,6 +47,7 @@ class WholeCall(Generic[T]):
         self._holders = Holders(stepper.anatomy.model, [])
         self._configurations = _configurations(stepper.anatomy.model)
         self._edits = ModuleEdits(stepper.anatomy)
+        self._parameters = StoredParameters(stepper.anatomy)
         self._random = randomness.capture(device)
         self._attributes = self._holders.copy()
         self._settings = [dict(settings) for settings in self._configurations]
@@ -70,6 +72,7 @@ class WholeCall(Generic[T]):
                         self._stepper.turned(self._generation)
                     self._stepper.go_to(rewind)
         finally:
+            self._parameters.bring(())
             for handle in handles:
                 handle.remove()
 
@@ -87,14 +90,20 @@ class WholeCall(Generic[T]):
         `called` is told of every call of the model before anybody else, `step` says which it is.
         """
         generation, stepper = self._generation, self._stepper
-        if not generation.edits:
+        edits, outcomes = generation.edits, generation.branches.outcomes
+        self._parameters.bring(edits.active(0), outcomes)
+        if not edits:
             return contextlib.nullcontext()
 
         def active() -> tuple[int, tuple[Edit, ...]]:
             is_ours = stepper.generation is generation
-            return step(), generation.edits.active(step()) if is_ours else ()
+            return step(), edits.active(step()) if is_ours else ()
 
-        return self._edits.applied(active, generation.branches.outcomes, called=called)
+        def begins() -> None:
+            called()
+            self._parameters.bring(edits.active(step()), outcomes)
+
+        return self._edits.applied(active, outcomes, called=begins)
 
     def _is_called(self) -> None:
         if self._counts:
@@ -148,7 +157,8 @@ class WholeCall(Generic[T]):
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        with self._stepper.undisturbed(), randomness.kept(self._device), self._holders.kept():
+        kept = self._parameters.kept()
+        with self._stepper.undisturbed(), randomness.kept(self._device), self._holders.kept(), kept:
             yield
 
     def replay(self, step: int, probe: Probe | None = None, supposing: Branches | None = None) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from types import UnionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.edits.applying import ModuleEdits
 from dap_server.engine.execution.edits.changes import Moment
-from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Logits, ModuleValue, Token
-from dap_server.engine.execution.edits.selection import Index, StepPositions
+from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Logits, ModuleValue, Option, Token
+from dap_server.engine.execution.edits.options import Sampling, with_options
+from dap_server.engine.execution.edits.outcomes import Outcomes
+from dap_server.engine.execution.edits.selection import CannotEdit, Index, StepPositions
+from dap_server.engine.execution.edits.stored import CacheEntries, StoredParameters
 
 if TYPE_CHECKING:
     from dap_server.engine.execution.generation import Generation
@@ -23,6 +26,52 @@ class StepEdits:
 
     def __init__(self, anatomy: Anatomy) -> None:
         self._modules = ModuleEdits(anatomy)
+        self._parameters = StoredParameters(anatomy)
+        self._entries = CacheEntries()
+        self._sampling: tuple[tuple[Edit, ...], Sampling] | None = None
+        self._model = anatomy.model
+
+    def begin(self, generation: Generation, step: int, cache: Any, is_live: bool) -> None:
+        """A step begins: what lasts is as the edits have it."""
+        active = generation.edits.active(step) if generation.edits else ()
+        self._parameters.bring(active, generation.branches.outcomes)
+        if active:
+            self._entries.write(active, step, cache, generation.branches.outcomes, is_live)
+
+    def gone_back(self, cache: Any, step: int, is_live: bool) -> None:
+        """A cache has been brought back to the start of a step."""
+        self._entries.take_back(cache, step, is_live)
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Leaves parameters as they were found."""
+        return self._parameters.kept()
+
+    def end(self) -> None:
+        """Parameters have their own bytes again."""
+        self._parameters.bring(())
+
+    def sampling(self, generation: Generation, step: int, given: Sampling) -> Sampling:
+        """How a step chooses its token, where `given` is how the run was told to."""
+        active = _active(generation, step, Option)
+        if not active:
+            return given
+        if self._sampling is None or self._sampling[0] != active:
+            self._sampling = active, self._with_options(generation, step, given, active)
+        return self._sampling[1]
+
+    def _with_options(self, generation: Generation, step: int, given: Sampling, active: tuple[Edit, ...]) -> Sampling:
+        options: dict[str, float] = {}
+        made, outcomes = given, generation.branches.outcomes
+        for edit in active:
+            name = edit.target.name if isinstance(edit.target, Option) else ""
+            try:
+                made = with_options(self._model, given, {**options, name: edit.change.number or 0.0})
+            except CannotEdit as error:
+                outcomes.problems[edit.id] = str(error)
+            else:
+                options[name] = edit.change.number or 0.0
+                outcomes.met.setdefault(edit.id, set()).add(step)
+        return made
 
     def of_modules(self, generation: Generation, step: int, end: int) -> AbstractContextManager[None]:
         """While it is open, a forward is one with edits. `end`: how long the text is in this step."""
@@ -30,6 +79,11 @@ class StepEdits:
         if not active:
             return nullcontext()
         return self._modules.applied(lambda: (step, active), generation.branches.outcomes, end)
+
+    def of_a_text(self, generation: Generation, end: int) -> AbstractContextManager[None]:
+        """The same for a forward over a whole text at once: with the edits that are active in every step."""
+        lasting = [edit for edit in _active(generation, 0, ModuleValue | AttentionValue) if edit.steps.last is None]
+        return self._modules.applied(lambda: (0, lasting), Outcomes(), end) if lasting else nullcontext()
 
     def of_logits(self, generation: Generation, step: int, logits: Tensor) -> Tensor:
         """Logits (B, V) to go on with. They are those of the last position of the text."""
