@@ -90,7 +90,7 @@ class Branches:
             found.append(replace(edit, id=self._last_edit))
         return found
 
-    def turn_by(self, edits: Edits, here: Place, ordinal: int = 0) -> Turn | None:
+    def turn_by(self, edits: Edits, here: Place) -> Turn | None:
         """How the run goes on with other edits; None where that changes no step.
 
         A branch whose future is known is kept, and another one begins, unless there is one that has these edits.
@@ -100,19 +100,34 @@ class Branches:
         if step is None:
             return None
         if len(present.records) <= step and here.step <= step:
-            return Turn(present, edits, step, here, ordinal)
+            return Turn(present, edits, step, here)
         for branch in self._all.values():
             if branch.edits.first_difference(edits) is None:
-                return Turn(branch, edits, step, here, ordinal)
+                return Turn(branch, edits, step, here)
         self._last_id += 1
         new = Branch(self._last_id, f"branch {self._last_id}", present.id, step, edits, present.records[:step])
-        return Turn(new, edits, step, here, ordinal)
+        return Turn(new, edits, step, here)
 
-    def turn_to(self, branch: Branch, here: Place, ordinal: int = 0) -> Turn:
+    def settle(self, edits: Edits, here: Place, is_own_loop: bool) -> Turn | None:
+        """The same; where it changes nothing that has run, the present branch has them at once.
+
+        Raises:
+            CannotEdit: another loop than ours decodes, and tells nothing of what an edit is about.
+        """
+        if not is_own_loop:
+            edits.require_modules_only()
+        turn = self.turn_by(edits, here)
+        is_later = turn is not None and turn.branch is self.present and turn.step > here.step
+        if turn is None or (is_later and is_own_loop):
+            self.present.edits = edits
+            return None
+        return turn
+
+    def turn_to(self, branch: Branch, here: Place) -> Turn:
         """How the run goes on to where it left another branch."""
         difference = self.present.edits.first_difference(branch.edits)
         steps = (difference, branch.left.step if branch.left else None, here.step)
-        return Turn(branch, branch.edits, min(step for step in steps if step is not None), here, ordinal)
+        return Turn(branch, branch.edits, min(step for step in steps if step is not None), here)
 
     def take(self, turn: Turn) -> None:
         """The run stands at the start of the step, and the edits until there are those of the branch."""

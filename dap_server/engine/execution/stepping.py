@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.regions import Regions
 from dap_server.engine.execution.activations import Activation, live_activations
-from dap_server.engine.execution.branches import Branch, Turn
+from dap_server.engine.execution.branches import Turn
 from dap_server.engine.execution.breakpoint_set import BreakpointSet
 from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.edits.edits import Edits
@@ -127,38 +127,38 @@ class Stepper:
         self.stage.resume()
 
     def edit(self, edits: Edits, place: Place | None = None, about: str = "") -> Turn | None:
-        """The present branch has these edits from now on; the run comes back to where it stands, as `turn` says.
+        """`settle`, and then `turn` where the run has to move. Raises NotStopped, CannotEdit."""
+        turn = self.settle(edits)
+        if turn is not None:
+            self.turn(turn, place, about)
+        return turn
 
-        Returns None if they change no step that has begun: then it has not moved. Raises NotStopped.
+    def settle(self, edits: Edits) -> Turn | None:
+        """How the run goes on with these edits in its branch; None if they change nothing that has run: it has them.
+
+        Raises:
+            NotStopped.
+            CannotEdit: another loop than ours decodes, and tells nothing of what an edit is about.
         """
         if self.stop is None or not self.stage.is_parked:
             raise NotStopped
-        branches, here = self.stop.generation.branches, self.stop.place
-        turn = branches.turn_by(edits, here, self.stop.ordinal)
-        is_later = turn is not None and turn.branch is branches.present and turn.step > here.step
-        if turn is None or (is_later and self.generation.is_own_loop):
-            branches.present.edits = edits
-            return None
-        self.turn(turn, place, about=about)
-        return turn
+        generation = self.stop.generation
+        return generation.branches.settle(edits, self.stop.place, generation.is_own_loop)
 
-    def switch(self, branch: Branch) -> None:
-        """Goes to where the run left another branch. Raises NotStopped."""
-        if self.stop is None or not self.stage.is_parked:
-            raise NotStopped
-        turn = self.stop.generation.branches.turn_to(branch, self.stop.place, self.stop.ordinal)
-        self.turn(turn, branch.left, branch.ordinal, branch.name)
-
-    def turn(self, turn: Turn, place: Place | None = None, ordinal: int = 0, about: str = "") -> None:
-        """Goes another way from a step on, and stops where it stands now, or at the place that is given.
+    def turn(self, turn: Turn, place: Place | None = None, about: str = "") -> None:
+        """Goes another way from a step on, and stops at a place; without one where it stands now.
 
         Where another way begins earlier, it stops at the beginning of its first step. Raises NotStopped.
         """
         stop, first = self.stop, Place(turn.step, STEP if self.generation.is_own_loop else "")
-        here = first if stop is None or turn.step < stop.place.step else stop.place
-        if stop is not None and place is None and here is stop.place:
-            ordinal = stop.ordinal
-        self._flags.interruption = Rewind(place or here, "goto", ordinal, turn=turn, about=about)
+        ordinal = 0 if stop is None else stop.ordinal
+        turn = replace(turn, ordinal=ordinal)
+        if place is None:
+            place = first if stop is None or turn.step < stop.place.step else stop.place
+            ordinal = 0 if place is first else ordinal
+        else:
+            ordinal = turn.branch.ordinal if place == turn.branch.left else 0
+        self._flags.interruption = Rewind(place, "goto", ordinal, turn=turn, about=about)
         self.stage.resume()
 
     def pause(self, reason: str = "pause") -> None:

@@ -38,7 +38,9 @@ def activations(stop: Stop) -> list[Any]:
 
 def switch_to(id: int) -> Answer:
     def switch(session: Session, stop: Stop) -> None:
-        session.stepper.switch(stop.generation.branches.of(id))
+        branch = stop.generation.branches.of(id)
+        turn = stop.generation.branches.turn_to(branch, stop.place)
+        session.stepper.turn(turn, branch.left, branch.name)
 
     return switch
 

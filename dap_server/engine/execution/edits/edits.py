@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from dap_server.engine.execution.edits.edit import Edit, StoredValue
+from dap_server.engine.execution.edits.edit import Edit, Logits, Option, StoredValue, Token
+from dap_server.engine.execution.edits.selection import CannotEdit
 from dap_server.protocol.errors import RequestError
 
 
@@ -54,6 +55,17 @@ class Edits:
         both = (*self.all, *other.all)
         turns = {edit.steps.first for edit in both} | {e.steps.last + 1 for e in both if e.steps.last is not None}
         return next((step for step in sorted(turns) if self._what(step) != other._what(step)), None)
+
+    def require_modules_only(self) -> None:
+        """Raises CannotEdit: one is about what only a loop of ours tells, the choice of a token or the cache."""
+        for edit in self.all:
+            is_entry = isinstance(edit.target, StoredValue) and edit.target.kind == "cache"
+            if is_entry or isinstance(edit.target, Logits | Token | Option):
+                what = "the cache" if is_entry else "the choice of tokens"
+                raise CannotEdit(
+                    f"{what} cannot be edited here, it is in a loop that tells nothing of it or has not begun: edit "
+                    "what modules are given or return, attention or parameters"
+                )
 
     def _what(self, step: int) -> list[object]:
         return [(edit.target, edit.change, _since(edit)) for edit in self.active(step)]
