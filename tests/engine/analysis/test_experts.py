@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dap_server.engine.analysis.experts.routing import NOBODY, Routing, route, routers
+from dap_server.engine.analysis.experts.routing import NOBODY, Routing, route
 from dap_server.engine.analysis.experts.rows import experts_scope
 from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.anatomy.routers import routers
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.engine.inspection.frames import CallStack
 from dap_server.engine.inspection.variables import Row

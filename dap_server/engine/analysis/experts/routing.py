@@ -1,7 +1,6 @@
 """Mixture of experts: what routers compute, which experts the model uses for each token, and how they share the load.
 
-Routers are found without a table of architectures: by what a model says that it can record as `router_logits`, and
-else by structure, a router beside its `experts`. What a model uses is taken from what its experts are given, or from
+What a model uses is taken from what its experts are given, or from
 what the router returns; only where neither tells is it worked out from the logits, and marked.
 """
 
@@ -12,16 +11,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import FrameType
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY, OutputRecorder
 
 from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.routers import Router
 from dap_server.engine.execution.generation import Tape
 from dap_server.engine.execution.probes import Enough
+from dap_server.engine.execution.routed import logits_of, told_by
 from dap_server.engine.execution.values import by_value
 
 Source = Literal["what the experts were given", "what the router gave", "worked out: the highest logits"]
@@ -29,23 +27,6 @@ Scoring = Literal["softmax", "sigmoid", "given as probabilities"]
 
 NOBODY = -1
 """Stands in a row of chosen experts for a place that nobody got, as beyond the capacity of an expert."""
-
-_STRUCTURAL = ("gate", "router", "gating")
-"""What routers are called that nobody declares."""
-
-
-@dataclass(frozen=True)
-class Router:
-    """A module that routes.
-
-    Attributes:
-        index: of the logits in what it returns; None when only its shape can tell.
-        experts: path of the module that it routes to; None when there is none beside it.
-    """
-
-    path: str
-    index: int | None
-    experts: str | None
 
 
 @dataclass(frozen=True)
@@ -112,52 +93,6 @@ class Routing:
     def row(self, sequence: int, position: int) -> int:
         """Of the N, where a position of this step's T stands."""
         return sequence * self.shape[1] + position
-
-
-def routers(anatomy: Anatomy) -> list[Router]:
-    """All routers of a model, in tree order."""
-    if anatomy not in _found:
-        _found[anatomy] = _find(anatomy)
-    return _found[anatomy]
-
-
-_found: WeakKeyDictionary[Anatomy, list[Router]] = WeakKeyDictionary()
-
-
-def _find(anatomy: Anatomy) -> list[Router]:
-    indexes: dict[str, int | None] = {}
-    for owner, model in anatomy.modules.items():
-        if isinstance(model, PreTrainedModel):
-            for recorder in _recorders(model):
-                indexes |= {p: recorder.index for p in anatomy.modules if _is_meant(recorder, owner, p, anatomy)}
-    for path, module in anatomy.modules.items():
-        names = dict(module.named_children())
-        if "experts" in names and not any(p == path or p.startswith(f"{path}.") for p in indexes):
-            indexes |= {f"{path}.{name}" if path else name: None for name in _STRUCTURAL if name in names}
-    innermost = [p for p in anatomy.modules if p in indexes and not any(q.startswith(f"{p}.") for q in indexes)]
-    return [Router(path, indexes[path], _experts_beside(path, anatomy)) for path in innermost]
-
-
-def _recorders(model: PreTrainedModel) -> list[OutputRecorder]:
-    declared = _CAN_RECORD_REGISTRY.get(model).get("router_logits") or []
-    several = declared if isinstance(declared, list) else [declared]
-    return [recorder for recorder in several if isinstance(recorder, OutputRecorder)]
-
-
-def _is_meant(recorder: OutputRecorder, owner: str, path: str, anatomy: Anatomy) -> bool:
-    if owner and not path.startswith(f"{owner}."):
-        return False
-    if recorder.layer_name is not None and f".{recorder.layer_name.strip('.')}." not in f".{path}.":
-        return False
-    if recorder.class_name is not None and path.endswith(recorder.class_name):
-        return True
-    return recorder.target_class is not None and isinstance(anatomy.modules[path], recorder.target_class)
-
-
-def _experts_beside(path: str, anatomy: Anatomy) -> str | None:
-    parent = path.rpartition(".")[0]
-    beside = f"{parent}.experts" if parent else "experts"
-    return beside if beside in anatomy.modules and beside != path else None
 
 
 # --- a step
@@ -247,7 +182,7 @@ def _joined(made: list[Routing], name: str) -> Tensor:
 
 def _one_call(router: Router, call: _Call, anatomy: Anatomy) -> Routing | None:
     returned = list(call.output) if isinstance(call.output, tuple | list) else [call.output]
-    logits = _logits(returned, router.index)
+    logits = logits_of(returned, router.index)
     if logits is None:
         return None
     rows = logits.reshape(-1, logits.shape[-1])  # (N, E)
@@ -268,40 +203,19 @@ def _one_call(router: Router, call: _Call, anatomy: Anatomy) -> Routing | None:
     return Routing(router, shape, rows.double(), rows.topk(k, dim=-1).indices, None, "worked out: the highest logits")
 
 
-def _logits(returned: list[Any], index: int | None) -> Tensor | None:
-    if index is None:
-        several = [value for value in returned if isinstance(value, Tensor) and value.is_floating_point()]
-        return max(several, key=lambda value: value.shape[-1], default=None)
-    value = returned[index] if index < len(returned) else None
-    return value if isinstance(value, Tensor) and value.dim() > 1 else None
-
-
 def _told(tensors: list[Tensor], count: int, experts: int) -> tuple[Tensor, Tensor | None] | None:
     """Chosen experts and weights (N, K), if some tensors tell them: as numbers, or as a mask or weights of all E."""
-    rows = [t.reshape(count, -1) for t in tensors if t.dim() > 1 and math.prod(t.shape[:-1]) == count]
-    floats = [row for row in rows if row.is_floating_point() and row.shape[1] <= experts]
-    whole = [row for row in rows if not row.is_floating_point() and row.shape[1] <= experts]
-    for row in whole:
-        weights = next((w for w in floats if w.shape == row.shape), None)
-        if _are_numbers(row, experts, weights):
-            return row.long(), None if weights is None else weights.double()
-    for row in floats:
-        if row.shape[1] == experts and bool((row == 0).any()) and not bool((row < 0).any()):
-            return _of_mask(row != 0, row.double())
-    for row in whole:
-        if row.shape[1] == experts:
-            single = next((w for w in floats if w.shape[1] == 1), None)
-            return _of_mask(row != 0, None if single is None else single.double().expand(-1, experts))
-    return None
-
-
-def _are_numbers(row: Tensor, experts: int, weights: Tensor | None) -> bool:
-    """Whether (N, K) are numbers of experts. When each token uses all, a mask would look alike but for its weights."""
-    if row.dtype is torch.bool or int(row.min()) < 0 or int(row.max()) >= experts:
-        return False
-    if row.shape[1] < experts:
-        return True
-    return weights is not None and bool((row.sort(dim=1).values == torch.arange(experts, device=row.device)).all())
+    told = told_by(tensors, count, experts)
+    if told is None:
+        return None
+    chosen = None if told.chosen is None else tensors[told.chosen].reshape(count, -1)
+    weights = None if told.weights is None else tensors[told.weights].reshape(count, -1).double()
+    if told.are_numbers and chosen is not None:
+        return chosen.long(), weights
+    if chosen is None:
+        assert weights is not None
+        return _of_mask(weights != 0, weights)
+    return _of_mask(chosen != 0, None if weights is None else weights.expand(-1, experts))
 
 
 def _of_mask(mask: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -9,8 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dap_server.engine.analysis.experts.routing import Router, Routing, route, routers
+from dap_server.engine.analysis.experts.routing import Routing, route
 from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.routers import Router, routers
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.scopes import Scope

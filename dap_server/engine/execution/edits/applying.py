@@ -23,7 +23,8 @@ from dap_server.engine.anatomy.modules import Anatomy, forward_of
 from dap_server.engine.execution.activations import call_frame
 from dap_server.engine.execution.edits.attention import AttentionEdits
 from dap_server.engine.execution.edits.changes import Moment
-from dap_server.engine.execution.edits.edit import AttentionValue, Edit, ModuleValue
+from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Expert, ModuleValue
+from dap_server.engine.execution.edits.experts import ExpertEdits
 from dap_server.engine.execution.edits.outcomes import Outcomes, unseen
 from dap_server.engine.execution.edits.selection import StepPositions
 from dap_server.engine.execution.probes import asides
@@ -100,6 +101,7 @@ class _Passing:
         self._depth = self._within = 0  # running calls; of the whole model, within others
         self._positions: StepPositions | None = None
         self._attention = AttentionEdits(anatomy, outcomes)
+        self._experts = ExpertEdits(anatomy, outcomes, paths)
 
     def begins(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         path = self._path(module)
@@ -114,11 +116,14 @@ class _Passing:
         kwargs = call_frame(sys._getframe(1)).f_locals["kwargs"]
         self._find_positions(args, kwargs)
         step, edits = self._of(path, "input")
+        new = args
         for edit in edits:
-            args = self._given(edit, step, path, module, args, kwargs)
+            new = self._given(edit, step, path, module, new, kwargs)
+        if experts := self._of_experts():
+            new = self._experts.given(path, step, experts, new, kwargs)
         if attention := self._meant(AttentionValue, path):
             self._attention.begins(path, step, attention, self._depth)
-        return args if edits else None
+        return None if new is args else new
 
     def ends(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         path = self._path(module)
@@ -131,7 +136,9 @@ class _Passing:
         if is_within:
             return None
         step, edits = self._of(path, "output")
-        if not edits:
+        if experts := self._of_experts():
+            output = self._experts.returned(path, step, experts, output)
+        elif not edits:
             return None
         given = [*args, *call_frame(sys._getframe(1)).f_locals["kwargs"].values()]
         for edit in edits:
@@ -158,6 +165,9 @@ class _Passing:
             for edit in self._active()[1]
             if isinstance(edit.target, kind) and path in self._paths(edit.target.path)
         ]
+
+    def _of_experts(self) -> list[Edit]:
+        return [edit for edit in self._active()[1] if isinstance(edit.target, Expert)]
 
     def _find_positions(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         text = next((v for name in TEXTS if isinstance(v := kwargs.get(name), Tensor)), None)

@@ -11,7 +11,7 @@ from torch import Tensor
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.edits.applying import ModuleEdits
 from dap_server.engine.execution.edits.changes import Moment
-from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Logits, ModuleValue, Option, Token
+from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Expert, Logits, ModuleValue, Option, Token
 from dap_server.engine.execution.edits.options import Sampling, with_options
 from dap_server.engine.execution.edits.outcomes import Outcomes
 from dap_server.engine.execution.edits.selection import CannotEdit, Index, StepPositions
@@ -75,7 +75,7 @@ class StepEdits:
 
     def of_modules(self, generation: Generation, step: int, end: int) -> AbstractContextManager[None]:
         """While it is open, a forward is one with edits. `end`: how long the text is in this step."""
-        active = _active(generation, step, ModuleValue | AttentionValue)
+        active = _active(generation, step, ModuleValue | AttentionValue | Expert)
         if not active:
             return nullcontext()
         return self._modules.applied(lambda: (step, active), generation.branches.outcomes, end)
