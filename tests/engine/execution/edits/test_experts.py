@@ -61,14 +61,14 @@ def with_zeros(model: nn.Module, router: Router, index: int, count: int) -> nn.M
     other = copy.deepcopy(model)
     assert router.experts is not None
     experts = other.get_submodule(router.experts)
-    members = list(experts.children())
-    holder = members[index] if len(members) == count else experts
+    members = [child for child in experts.children() if not list(experts.parameters(recurse=False))]
     with torch.no_grad():
-        for parameter in holder.parameters():
-            if holder is not experts:
+        if len(members) == count:
+            for parameter in members[index].parameters():
                 parameter.zero_()
-            elif parameter.shape[0] == count:
-                parameter[index].zero_()
+        else:
+            for parameter in experts.parameters():  # (E, …), or (E · …, …)
+                parameter.view(count, -1)[index].zero_()
     return other
 
 
