@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -197,6 +197,28 @@ class SamplingLoop(DecodeStep):
             with edits, seen:
                 return self.model(**given, use_cache=False, return_dict=True)
 
+    def follow(
+        self,
+        steps: range,
+        branches: Branches,
+        probe: Callable[[int], Probe],
+        heard: Callable[[int, Selection], None],
+    ) -> None:
+        """Runs steps of another branch one after another beside the suspended run, along the text that it has."""
+        other, records = self.generation.edits.first_difference(branches.present.edits), branches.present.records
+        start = steps.start if other is None else min(other, steps.start)
+        with self.aside():
+            past = self._at(start, None)
+            past.generation = replace(past.generation, branches=branches)
+            for step in range(start, steps.stop):
+                self.stepper.stage.progress.reached(step - start, steps.stop - start)
+                wanted = probe(step) if step in steps else None
+                past._watcher = _InReplay(wanted, past.generation)
+                selection = past._replay_here(step, wanted)
+                if step in steps:
+                    heard(step, selection)
+                past._append_aside(records[step].tokens if step < len(records) else selection.tokens)
+
     def _replay_here(self, step: int, probe: Probe | None) -> Selection:
         seen = contextlib.nullcontext() if probe is None else instrumented(self._anatomy, probe)
         self._begin(step)
@@ -231,13 +253,17 @@ class SamplingLoop(DecodeStep):
             self.stepper.stage.check_cancelled()
             self._begin(s)
             selection = self._select(self._forward(s)[1])
-            assert selection.tokens is not None
-            self.input_ids = torch.cat([self.input_ids, selection.tokens[:, None]], dim=-1)
-            self.unfinished = self.unfinished & ~self.stopping_criteria(self.input_ids, self.collected.scores)
-            self.generation.step, self.generation.input_ids = s + 1, self.input_ids
-            self.generation.unfinished = self.unfinished
+            self._append_aside(selection.tokens)
         self._watcher = watcher
         return self
+
+    def _append_aside(self, tokens: Tensor | None) -> None:
+        """A step beside the run is over, with tokens (B,): stands at the start of the next one."""
+        assert tokens is not None
+        self.input_ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
+        self.unfinished = self.unfinished & ~self.stopping_criteria(self.input_ids, self.collected.scores)
+        self.generation.step, self.generation.input_ids = self.generation.step + 1, self.input_ids
+        self.generation.unfinished = self.unfinished
 
     def _advance(self, step: int, ids: Tensor) -> None:
         """Runs a step whose token is known: only for what it leaves in the cache and in the objects that remember."""

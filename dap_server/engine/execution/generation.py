@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -137,6 +138,20 @@ class Tape(Protocol):
         processor; None when another loop decodes.
         `probe` is called at every module call of that step, and may end the replay by raising Enough.
         `supposing`: the run is one with the edits of their present branch, from the first step on that these change.
+        """
+        ...
+
+    def follow(
+        self,
+        steps: range,
+        branches: Branches,
+        probe: Callable[[int], Probe],
+        heard: Callable[[int, Selection], None],
+    ) -> None:
+        """Runs steps of another branch one after another beside the suspended run, along the text that it has.
+
+        Each is seen by its own probe, and told when its token has been chosen. `branches`: the present one of them is
+        meant; behind its last record it chooses its tokens.
         """
         ...
 

@@ -155,6 +155,9 @@ class WholeCall(Generic[T]):
     def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None, encodes: bool = False) -> Any:
         raise NotImplementedError("the text of another loop is not known")
 
+    def follow(self, steps: range, branches: Branches, probe: Any, heard: Any) -> None:
+        raise NotImplementedError("the text of another loop is not known")
+
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         kept = self._parameters.kept()
