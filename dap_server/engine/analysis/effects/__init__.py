@@ -1,0 +1,1 @@
+"""What edits did: to the next token, to the residual stream, to a whole branch; and what they would do everywhere."""
