@@ -12,6 +12,7 @@ from dap_server.protocol import requests as protocol
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.llm import control as llm
+from dap_server.protocol.llm import effects as llm_effects
 from dap_server.protocol.llm import gradients as llm_gradients
 from dap_server.protocol.llm import tensors as llm_tensors
 from dap_server.protocol.llm.attention import AttentionArguments, AttentionResponseBody
@@ -353,6 +354,25 @@ class Requests(ABC):
         """`options` are fields of `AttributionArguments`; of the top frame when none is named."""
         arguments = AttributionArguments(frame_id=self._frame(frame_id), **options)
         body: AttributionResponseBody = self.ask("llm/attribution", arguments)
+        return body
+
+    def edit_effect(self, ids: list[int] | None = None, step: int | None = None) -> llm_effects.EffectResponseBody:
+        body: llm_effects.EffectResponseBody = self.ask(
+            "llm/editEffect", llm_effects.EffectArguments(ids=ids, step=step)
+        )
+        return body
+
+    def compare_branches(self, a: int, b: int, timeout: float | None = None) -> llm_effects.CompareBranchesResponseBody:
+        arguments = llm_effects.CompareBranchesArguments(a=a, b=b, thread_id=self.thread_id)
+        body: llm_effects.CompareBranchesResponseBody = self.ask("llm/compareBranches", arguments, timeout)
+        return body
+
+    def sweep(
+        self, frame_id: int | None = None, timeout: float | None = None, **options: Any
+    ) -> llm_effects.SweepResponseBody:
+        """`options` are fields of `SweepArguments`; of the top frame when none is named."""
+        arguments = llm_effects.SweepArguments(frame_id=self._frame(frame_id), **options)
+        body: llm_effects.SweepResponseBody = self.ask("llm/sweep", arguments, timeout)
         return body
 
     def _frame(self, frame_id: int | None) -> int:

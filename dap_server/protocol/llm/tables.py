@@ -1,6 +1,17 @@
 """Which types an own request or event carries, by its name on the wire."""
 
-from dap_server.protocol.llm import attention, control, costs, generation, gradients, lens, map, sampling, tensors
+from dap_server.protocol.llm import (
+    attention,
+    control,
+    costs,
+    effects,
+    generation,
+    gradients,
+    lens,
+    map,
+    sampling,
+    tensors,
+)
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.tables import RequestType
 
@@ -22,6 +33,9 @@ LLM_REQUESTS: dict[str, RequestType] = {
     "llm/inlineValues": RequestType(generation.InlineValuesArguments, generation.InlineValuesResponseBody),
     "llm/gradients": RequestType(gradients.GradientsArguments, gradients.GradientsResponseBody),
     "llm/saliency": RequestType(gradients.SaliencyArguments, gradients.SaliencyResponseBody),
+    "llm/editEffect": RequestType(effects.EffectArguments, effects.EffectResponseBody),
+    "llm/compareBranches": RequestType(effects.CompareBranchesArguments, effects.CompareBranchesResponseBody),
+    "llm/sweep": RequestType(effects.SweepArguments, effects.SweepResponseBody),
     "llm/useMap": RequestType(control.UseMapArguments, None),
     "llm/placeBreakpoints": RequestType(control.PlaceBreakpointsArguments, SetFunctionBreakpointsResponseBody),
 }

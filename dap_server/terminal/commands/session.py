@@ -21,6 +21,7 @@ TOPICS = {
     "choosing": "Look at the choice of a token",
     "keeping": "Look at what is kept",
     "analysing": "Work out",
+    "effects": "What edits did",
     "breaking": "Breakpoints",
     "catching": "Anomalies, and what it costs to watch",
     "session": "Session",

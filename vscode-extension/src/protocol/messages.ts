@@ -209,6 +209,52 @@ export interface Checksum {
   checksum: string;
 }
 
+/** `llm/compareBranches`: two branches of the run, each run along its own text with its own edits. */
+export interface CompareBranchesArguments {
+  a: number;
+  b: number;
+  /** Default: 1. */
+  threadId?: number;
+}
+
+/** The answer to `llm/compareBranches`. */
+export interface CompareBranchesResponseBody {
+  a: number;
+  b: number;
+  sequence: number;
+  /** From the fork on, as far as both go. */
+  steps: ComparedStep[];
+  /** Paths; empty for what goes into the first one. */
+  layers: string[];
+  positions: ComparedPosition[];
+  /** The first step that is run with other edits, or chose another token; missing where there is none. */
+  fork?: number;
+  /** The first step that chose another token; missing where no step that both have done did. */
+  divergence?: number;
+  /** Layers × positions: |b - a| / |a| of the residual stream. */
+  movement?: Tile;
+  /** Why there is no `movement`. */
+  problem?: string;
+}
+
+/** A position of the texts that the steps since the fork work on. */
+export interface ComparedPosition {
+  position: number;
+  /** Whether another token stands there. */
+  differs: boolean;
+}
+
+/** One step of both. */
+export interface ComparedStep {
+  step: number;
+  logits: Distance;
+  /**
+   * That was chosen, with its probability behind all logits processors; missing where the branch has not come so far.
+   */
+  a?: LikelyToken;
+  b?: LikelyToken;
+}
+
 /** A proposal for what the user may type next. */
 export interface CompletionItem {
   label: string;
@@ -328,6 +374,85 @@ export interface ContinuedEventBody {
   threadId: number;
   /** Missing is true. */
   allThreadsContinued?: boolean;
+}
+
+/** Between two distributions of the next token, in float64. */
+export interface Distance {
+  /** Whether they are made of the same logits, to the last bit. */
+  same: boolean;
+  /** Divergence of the second from the first, in nats; missing where it is not finite, as where a token is banned. */
+  kl?: number;
+  /** The share of the probability that moved, 0 to 1. */
+  totalVariation?: number;
+}
+
+/** Why an edit could not be applied. */
+export interface EditProblem {
+  id: number;
+  text: string;
+}
+
+/** `llm/editEffect`: what edits of the present branch did in a step. */
+export interface EffectArguments {
+  /** Of edits; all of the list when missing. */
+  ids?: number[];
+  /** The first that they change when missing. In a later one, the same text is read without them. */
+  step?: number;
+  /** The sequence that is changed most when missing. */
+  threadId?: number;
+}
+
+/** How far the residual stream moved at one place, |new - old| / |old|. */
+export interface EffectLayer {
+  /** Of the layer behind which it is; empty for what goes into the first one. */
+  path: string;
+  /** At the last position. */
+  last?: number;
+  /** Of all positions of the step. */
+  largest?: number;
+}
+
+/** An edit whose values are far outside of the range of their place. */
+export interface EffectOutlier {
+  id: number;
+  /** Path of the module, or name of the parameter. */
+  where: string;
+  /** How many times as large as the place's own, by norm or largest number; missing where values are not finite. */
+  factor?: number;
+}
+
+/** The answer to `llm/editEffect`. */
+export interface EffectResponseBody {
+  ids: number[];
+  step: number;
+  sequence: number;
+  /**
+   * How far it came: all is the same to the last bit; layers moved, and not the logits; only the choice of the token is
+   * another; the logits are.
+   */
+  reach: "choice" | "layers" | "logits" | "nothing";
+  /** For people: what it did, then what there is to warn of. */
+  text: string[];
+  /** Between the softmax of the model's logits without the edits and with them, before any logits processor. */
+  logits: Distance;
+  /** Most likely by the logits. */
+  before: LikelyToken;
+  after: LikelyToken;
+  /** Empty where there is no residual stream to read. */
+  layers: EffectLayer[];
+  /** The same behind all logits processors; missing in another decoding loop. */
+  drawn?: Distance;
+  chosenBefore?: Token;
+  chosenAfter?: Token;
+  /**
+   * The first layer from which on nothing moved by more than rounding; missing where it reached the end, or began
+   * nowhere.
+   */
+  diedOut?: string;
+  outliers?: EffectOutlier[];
+  /** Edits that had nothing to change in this step. */
+  unmet?: number[];
+  problems?: EditProblem[];
 }
 
 /** An expression, and where it is to be evaluated; without a frame, globally. */
@@ -685,6 +810,15 @@ export interface LensLayer {
 export interface LensResponseBody {
   layers: LensLayer[];
   columns: LensColumn[];
+}
+
+/** A token, or a label, and how likely it is. */
+export interface LikelyToken {
+  id: number;
+  /** What it adds to the text, not quoted; special tokens by their name. */
+  text: string;
+  /** Missing, as every number of a model may be, where it is not finite. */
+  probability?: number;
 }
 
 /** Nothing: all loaded sources are asked for. */
@@ -1145,6 +1279,71 @@ export interface StoppedEventBody {
   hitBreakpointIds?: number[];
 }
 
+/** `llm/sweep`: one change at every layer and position of the frame's step, a forward for each. */
+export interface SweepArguments {
+  frameId: number;
+  /**
+   * The value of another text's run takes the place; zeros do; the mean over the step's positions does. Default:
+   * "patch".
+   */
+  change?: "mean" | "patch" | "zero";
+  /** That text, for a patch. */
+  source?: string;
+  /** Indices, -1 for what goes into the first layer; all when missing. */
+  layers?: number[];
+  /** In the text, padding included, from its end when negative; all of this step when missing. */
+  positions?: number[];
+  /** In the other text, one for each of `positions`; needed where the texts differ in length. */
+  sourcePositions?: number[];
+  /** A glob or class of modules instead of the layers, such as `*.mlp`; `layers` counts these then. */
+  modules?: string;
+  /** A token whose rise is looked for; when missing the most likely one of the other text, or of this one. */
+  target?: number | string;
+  /** The token that it is compared with; when missing the most likely one of this text that is not the target. */
+  foil?: number | string;
+}
+
+/** A position that was changed. */
+export interface SweepColumn {
+  position: number;
+  token: Token;
+}
+
+/** The answer to `llm/sweep`: numbers by rows and columns. */
+export interface SweepResponseBody {
+  step: number;
+  target: Token;
+  foil: Token;
+  rows: SweepRow[];
+  columns: SweepColumn[];
+  /** Without a change. */
+  base: SweepSaying;
+  /** Of the target. */
+  probability: Tile;
+  difference: Tile;
+  /** Divergence of the next token's distribution from that without a change, in nats. */
+  kl: Tile;
+  /** Of the other text. */
+  source?: SweepSaying;
+  /** The share of the way from the difference of `base` to that of `source`. */
+  recovered?: Tile;
+}
+
+/** A line of the table. */
+export interface SweepRow {
+  index: number;
+  /** Empty for what goes into the first layer. */
+  path: string;
+}
+
+/** What a run says of the two tokens. */
+export interface SweepSaying {
+  /** Of the target, by the model's own logits. */
+  probability?: number;
+  /** Logit of the target less that of the foil. */
+  difference?: number;
+}
+
 /** `llm/tensor`: a page of one or two axes. */
 export interface TensorArguments {
   variablesReference?: number;
@@ -1339,6 +1538,9 @@ export interface Requests {
   "llm/inlineValues": { arguments: InlineValuesArguments; body: InlineValuesResponseBody };
   "llm/gradients": { arguments: GradientsArguments; body: GradientsResponseBody };
   "llm/saliency": { arguments: SaliencyArguments; body: SaliencyResponseBody };
+  "llm/editEffect": { arguments: EffectArguments; body: EffectResponseBody };
+  "llm/compareBranches": { arguments: CompareBranchesArguments; body: CompareBranchesResponseBody };
+  "llm/sweep": { arguments: SweepArguments; body: SweepResponseBody };
   "threads": { arguments: undefined; body: ThreadsResponseBody };
   "stackTrace": { arguments: StackTraceArguments; body: StackTraceResponseBody };
   "scopes": { arguments: ScopesArguments; body: ScopesResponseBody };
