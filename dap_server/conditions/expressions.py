@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import TypeVar
 
-from dap_server.conditions.deferred.deferring import Logic, deferred_code
-from dap_server.conditions.deferred.reserved import FILE, LOGIC, PLACE
+from dap_server.conditions.deferred.deferring import Logic, code_of, deferred_code
+from dap_server.conditions.deferred.reserved import FILE, PLACE
 from dap_server.conditions.errors import ConditionError, Problem, TextKind, error_of
 from dap_server.conditions.mistakes import explain, unreadable, warned
 from dap_server.conditions.names import BUILTINS, LIBRARIES, NAMES, PlaceKind
@@ -26,6 +26,9 @@ _OUTSIDE = "; `layer` is None outside of the layers: write layer is not None and
 _BUILTINS = {**BUILTINS, "__import__": __import__}
 """No condition can name `__import__`: it is for functions in C, which import by way of whatever code calls them."""
 
+_GLOBALS = {"__builtins__": _BUILTINS, **LIBRARIES}
+"""Of all conditions: an expression binds none."""
+
 _TOO_DEEP = "too many brackets or operators inside of each other: write it shorter"
 
 
@@ -37,7 +40,7 @@ class Condition:
         text: the expression.
         source: what somebody typed, of which it is a part.
         kind: whether that is a condition or a log message.
-        code: to evaluate with; see `value`.
+        code: of a function of the names, to evaluate with; see `value`.
         tree: of the code, in which a name of the place is a look into `PLACE`.
         uses: where which name of the place stands.
     """
@@ -65,23 +68,23 @@ class Condition:
         """Whether it is about one sequence of the batch, and evaluated for each."""
         return any(NAMES[name].is_per_sequence for name in self.names)
 
-    def value(self, names: Mapping[str, object]) -> object:
-        """What the expression is where the names have these values.
+    @cached_property
+    def value(self) -> Callable[[Mapping[str, object]], object]:
+        """Gives what the expression is where the names have the values that it is given.
 
         A name's value is asked for when the expression comes to it: what `step == 3 and norm > 100` does not need is
         not computed. Whatever the expression raises comes out; `blame` says where it was raised.
         """
-        return eval(self.code, {"__builtins__": _BUILTINS, **LIBRARIES, PLACE: names})
+        return FunctionType(self.code, _GLOBALS)
 
     def flag(self, names: Mapping[str, object], logic: Logic[Truth]) -> Truth:
         """Whether the expression is true, by a logic that can leave the answer on the device; see `why_at_once`."""
-        value = eval(self.deferred, {"__builtins__": _BUILTINS, **LIBRARIES, PLACE: names, LOGIC: logic})
-        return logic.truth(value)
+        return logic.truth(self.deferred(names, logic))
 
     @cached_property
-    def deferred(self) -> CodeType:
-        """The code of `flag`."""
-        return deferred_code(self)
+    def deferred(self) -> FunctionType:
+        """What `flag` runs."""
+        return FunctionType(deferred_code(self), _GLOBALS)
 
     def blame(self, error: BaseException) -> ConditionError:
         """An error that `value` raised, as one of the text: with the columns of the part that raised it."""
@@ -129,7 +132,7 @@ def read_expression(
         if reader.problems:
             return None, sorted(reader.problems)
         tree = ast.fix_missing_locations(_Lookups(reader.free).visit(tree))
-        code = compile(tree, FILE, "eval")
+        code = code_of(tree.body, PLACE)
     except SyntaxError as error:
         found = explain(text, start, end)
         span = positions.of_error(error)

@@ -13,7 +13,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dap_server.conditions.deferred.parts import Waits, counted
-from dap_server.conditions.deferred.reserved import FILE, LOGIC
+from dap_server.conditions.deferred.reserved import FILE, LOGIC, PLACE
 from dap_server.conditions.deferred.values import ValueKinds
 from dap_server.conditions.names import NAMES
 
@@ -74,7 +74,17 @@ def why_at_once(condition: Condition) -> str | None:
 
 def deferred_code(condition: Condition) -> CodeType:
     """The same expression, for a condition that can be deferred."""
-    return compile(ast.Expression(_Rewriting().test(condition.tree.body)), FILE, "eval")
+    return code_of(_Rewriting().test(condition.tree.body), PLACE, LOGIC)
+
+
+def code_of(expression: ast.expr, *names: str) -> CodeType:
+    """The code of a function that gives the value of an expression, with arguments of these names.
+
+    To call a function is several times as quick as to evaluate an expression with variables.
+    """
+    function = _function(expression, [ast.copy_location(ast.arg(name), expression) for name in names])
+    code: CodeType = eval(compile(ast.Expression(function), FILE, "eval")).__code__
+    return code
 
 
 class _Rewriting:
