@@ -20,7 +20,6 @@ from dap_server.conditions.log_messages import LogMessage
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoint_set import BreakpointSet
 from dap_server.engine.execution.breakpoints import Breakpoint
-from dap_server.engine.execution.costs import HookCost
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.stops import NOTHING, Anomaly, Failure
@@ -37,7 +36,7 @@ class Prepared(Protocol):
         ...
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Candidate:
     """A place that a run passes, while nobody knows yet whether it stops there.
 
@@ -59,6 +58,14 @@ class Candidate:
     error: Exception | None = None
     seen: Mapping[int, Observation] | None = None
     known: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def given(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the module was called with: `args` and `kwargs`, none in token selection."""
+        if self.call is None:
+            return (), {}
+        variables = self.call.f_locals  # made anew whenever it is asked for
+        return variables["args"], variables["kwargs"]
 
     @property
     def ordinal(self) -> int:
@@ -137,7 +144,7 @@ class Preparations:
 
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
         judge = self._judging.judge
-        if judge is not None and self._judging.breakpoints.everywhere.prepares(module):
+        if judge is not None and module in self._judging.breakpoints.everywhere.prepared:
             self._open[call] = judge.prepare(path, module, call, self._is_aside)
 
     def ends(self, call: FrameType) -> Prepared | None:
@@ -178,14 +185,13 @@ class Judging:
             if breakpoint is None:
                 continue
             speaks = breakpoint.log_message is not None and not is_again
-            counts = speaks or breakpoint.hits is not None or breakpoint.watch is not None
-            if is_on_the_way and not counts:
+            if is_on_the_way and not (speaks or breakpoint.hits is not None or breakpoint.watch is not None):
                 continue
             begun = perf_counter()
             try:
                 sequence = 0 if breakpoint.is_plain else self._judged(breakpoint, candidate, speaks, is_again)
                 if breakpoint.condition is not None or breakpoint.watch is not None:
-                    breakpoint.cost.add(perf_counter() - begun + HookCost.seconds())
+                    breakpoint.cost.add(perf_counter() - begun)
             except ConditionError as error:
                 if is_again or is_on_the_way:
                     continue
@@ -194,6 +200,8 @@ class Judging:
                 hits.append(id)
                 is_of_one = breakpoint.condition is not None or breakpoint.watch is not None
                 first = sequence if first is None and is_of_one else first
+        if not hits:
+            return NOT_HIT
         found = next((b for id in hits if (b := self.breakpoints.by_id[id]).filter is not None), None)
         return Verdict(hits, first or 0, anomaly=None if found is None else Anomaly(found, candidate))
 

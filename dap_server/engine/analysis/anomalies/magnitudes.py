@@ -51,11 +51,10 @@ def typical(vector: Tensor) -> Tensor:
 def vectors(passing: Passing) -> tuple[Tensor, Tensor]:
     """(D,) each: the last position of the residual stream in front of a layer and behind it. Raises NotKnown."""
     candidate = passing.candidate
-    call, sequences = candidate.call, candidate.generation.sequences
-    if call is None:
+    if candidate.call is None:
         raise NotKnown("the residual stream is known at layers")
-    given = call.f_locals["kwargs"].get("hidden_states", call.f_locals["args"])
-    before = last_vector(given, passing.sequence, sequences)
+    (args, kwargs), sequences = candidate.given, candidate.generation.sequences
+    before = last_vector(kwargs.get("hidden_states", args), passing.sequence, sequences)
     after = last_vector(candidate.output, passing.sequence, sequences)
     if before is None or after is None:
         raise NotKnown(f"'{candidate.place.path}' does not pass on a residual stream")

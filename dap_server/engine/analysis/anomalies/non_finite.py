@@ -73,8 +73,7 @@ class NonFinite:
         return any(birth.startswith(inside) and birth != path for birth in self._births.get(candidate.place.step, ()))
 
     def _is_given_finite(self, candidate: Candidate) -> bool:
-        call = candidate.call
-        given = () if call is None else (call.f_locals["args"], call.f_locals["kwargs"])
+        given = candidate.given
         if any(not is_finite(tensor) and not is_mask(tensor) for tensor in tensors_in(given)):
             return False
         is_first = not any(step < candidate.place.step for step in self._births)

@@ -37,8 +37,7 @@ class Passing(NamedTuple):
     @property
     def input(self) -> Tensor | None:
         """The first tensor of floating-point numbers that the module was given."""
-        call = self.candidate.call
-        found = None if call is None else first_tensor((call.f_locals["args"], call.f_locals["kwargs"]))
+        found = first_tensor(self.candidate.given)
         return None if found is None else found.detach()
 
 

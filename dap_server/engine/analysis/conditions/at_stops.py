@@ -10,7 +10,7 @@ from dap_server.conditions.names import NAMES, PlaceKind
 from dap_server.engine.analysis.answers import Answers
 from dap_server.engine.analysis.attention.passing import last_row
 from dap_server.engine.analysis.attention.rows import calls_in
-from dap_server.engine.analysis.conditions.names import PlaceNames
+from dap_server.engine.analysis.conditions.names import PlaceNames, Sources
 from dap_server.engine.analysis.conditions.saying import PassingLens
 from dap_server.engine.analysis.lens.reader import LensReader, Question
 from dap_server.engine.analysis.missing import NotKnown
@@ -41,7 +41,7 @@ class StopNames(PlaceNames):
             stop.operation if frame.kind == "operation" else None,
         )
         answers = Answers(anatomy, vocabulary)
-        super().__init__(candidate, frame.sequence, anatomy, vocabulary, PassingLens(anatomy, answers))
+        super().__init__(candidate, frame.sequence, Sources(anatomy, vocabulary, PassingLens(anatomy, answers)))
         self._frame, self._answers = frame, answers
 
     @property
@@ -57,17 +57,19 @@ class StopNames(PlaceNames):
         if path is None:
             raise NotKnown("attention is known at modules")
         sequences = frame.stop.generation.sequences
-        return lambda head: last_row(calls_in(frame, path, self._anatomy), path, head, frame.sequence, sequences)
+        return lambda head: last_row(
+            calls_in(frame, path, self._sources.anatomy), path, head, frame.sequence, sequences
+        )
 
     def _lens_texts(self) -> Callable[[int], list[str]]:
         frame, path = self._frame, self._frame.path or ""
-        layer = self._anatomy.layer_of(path)
-        if path not in self._anatomy.layer_paths or layer is None or frame.stop.generation.tape is None:
+        layer = self._sources.anatomy.layer_of(path)
+        if path not in self._sources.anatomy.layer_paths or layer is None or frame.stop.generation.tape is None:
             raise NotKnown("the lens reads the residual stream at layers")
         index = layer if self._candidate.place.phase == "after" else layer - 1
 
         def texts(k: int) -> list[str]:
-            reader = LensReader(frame.stop.generation, frame.step, frame.sequence, self._anatomy)
+            reader = LensReader(frame.stop.generation, frame.step, frame.sequence, self._sources.anatomy)
             column = reader.read(Question(layers=[index], top=k, watch=())).columns[-1]
             return [self._answers.text(one.id) for one in column.said[0].top]
 

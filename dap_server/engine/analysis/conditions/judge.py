@@ -17,7 +17,7 @@ from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.answers import Answers
 from dap_server.engine.analysis.attention.passing import PassingAttention
 from dap_server.engine.analysis.conditions.logic import DeviceLogic, Truth, is_true
-from dap_server.engine.analysis.conditions.names import PlaceNames, UnreadNames
+from dap_server.engine.analysis.conditions.names import PlaceNames, Sources, UnreadNames
 from dap_server.engine.analysis.conditions.saying import PassingLens
 from dap_server.engine.analysis.conditions.watched import read
 from dap_server.engine.anatomy.modules import Anatomy
@@ -37,14 +37,13 @@ class ConditionJudge:
     """The `Judge` of one model."""
 
     def __init__(self, anatomy: Anatomy, vocabulary: Vocabulary) -> None:
-        self._anatomy, self._vocabulary = anatomy, vocabulary
-        self._lens = PassingLens(anatomy, Answers(anatomy, vocabulary))
-        self._measures = Measures(anatomy)
+        lens = PassingLens(anatomy, Answers(anatomy, vocabulary))
+        self._sources = Sources(anatomy, vocabulary, lens, Measures(anatomy))
         self._device = next((p.device for p in anatomy.model.parameters()), torch.device("cpu"))
         self._only_looks: dict[str, bool] = {}  # by text
 
     def prepare(self, path: str, module: nn.Module, call: FrameType, is_aside: Callable[[], bool]) -> Prepared:
-        return PassingAttention(path, module, call, self._anatomy, is_aside)
+        return PassingAttention(path, module, call, self._sources.anatomy, is_aside)
 
     def sequences(self, condition: Condition | None, candidate: Candidate, each: bool = False) -> Iterator[int]:
         """For which it is true. A sequence that has ended has no say any more."""
@@ -74,7 +73,7 @@ class ConditionJudge:
     def watched(self, watch: Watch, candidate: Candidate) -> dict[int, object]:
         try:
             with torch.no_grad():
-                return read(watch, candidate, lambda sequence: self._names(candidate, sequence))
+                return read(watch, candidate, lambda sequence: PlaceNames(candidate, sequence, self._sources))
         except RAISED as error:
             text = str(watch.data)
             raise ConditionError(f"cannot be read: {raised(error)}", 1, len(text) + 1, text) from error
@@ -96,21 +95,19 @@ class ConditionJudge:
             raise ConditionError(what, 1, len(source) + 1, source, "log") from error
 
     def _flag(self, condition: Condition, candidate: Candidate, sequence: int) -> Truth:
-        names = UnreadNames(candidate, sequence, self._anatomy, self._vocabulary, self._lens, self._measures)
-        return condition.flag(names, _LOGIC)
+        return condition.flag(UnreadNames(candidate, sequence, self._sources), _LOGIC)
 
     def _is_true(self, condition: Condition, candidate: Candidate, sequence: int) -> bool:
-        try:
+        if torch.is_grad_enabled():  # in `generate` it is not, and to say so again takes as long as a norm
             with torch.no_grad():
-                return is_true(self._value(condition, candidate, sequence))
+                return self._is_true(condition, candidate, sequence)
+        try:
+            return is_true(self._value(condition, candidate, sequence))
         except RAISED as error:
             raise condition.blame(error) from error
 
-    def _names(self, candidate: Candidate, sequence: int) -> PlaceNames:
-        return PlaceNames(candidate, sequence, self._anatomy, self._vocabulary, self._lens, self._measures)
-
     def _value(self, condition: Condition, candidate: Candidate, sequence: int) -> object:
-        names = self._names(candidate, sequence)
+        names = PlaceNames(candidate, sequence, self._sources)
         harmless = self._only_looks.get(condition.text)
         if harmless is None:
             harmless = self._only_looks[condition.text] = only_looks(condition.code)

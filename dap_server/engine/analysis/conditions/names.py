@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from dap_server.engine.analysis.anomalies.measures import Measures
 from dap_server.engine.analysis.attention.passing import PassingAttention, last_row
 from dap_server.engine.analysis.conditions.saying import PassingLens
 from dap_server.engine.analysis.missing import NotKnown
-from dap_server.engine.analysis.norms import first_tensor, last_vector
+from dap_server.engine.analysis.norms import first_tensor, unread_norm
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.activations import Activation
@@ -26,31 +26,31 @@ from dap_server.engine.inspection.selection import Stage
 from dap_server.modelmap.patterns import WHOLE_MODEL
 
 
+class Sources(NamedTuple):
+    """What knows the values of names, of one model; `measures` those of filters, where one is meant."""
+
+    anatomy: Anatomy
+    vocabulary: Vocabulary
+    lens: PassingLens
+    measures: Measures | None = None
+
+
 class PlaceNames(Mapping[str, object]):
     """The names of one candidate, for one sequence of the batch."""
 
-    def __init__(
-        self,
-        candidate: Candidate,
-        sequence: int,
-        anatomy: Anatomy,
-        vocabulary: Vocabulary,
-        lens: PassingLens,
-        measures: Measures | None = None,
-    ) -> None:
-        """`measures` has the names of filters, where one is meant."""
-        self._candidate, self._sequence, self._measures = candidate, sequence, measures
-        self._anatomy, self._vocabulary, self._lens = anatomy, vocabulary, lens
+    def __init__(self, candidate: Candidate, sequence: int, sources: Sources) -> None:
+        self._candidate, self._sequence, self._sources = candidate, sequence, sources
 
     def __getitem__(self, name: str) -> object:
-        if name in _VALUES:
+        if (number := _NUMBERS.get(name)) is not None:
+            return self._number(number(self))
+        measures = self._sources.measures
+        if name in _VALUES or measures is None:
             return _VALUES[name](self)
         if self._candidate.seen is not None and name in Observation._fields:
             seen = self._candidate.seen
             return getattr(seen.get(self._sequence) or seen[min(seen)], name)
-        if name in _NUMBERS or self._measures is None:
-            return self._number(_NUMBERS[name](self))
-        value = self._measures.value(name, self._candidate, self._sequence)
+        value = measures.value(name, self._candidate, self._sequence)
         return self._number(value) if isinstance(value, Tensor) else value
 
     def __contains__(self, name: object) -> bool:
@@ -72,7 +72,7 @@ class PlaceNames(Mapping[str, object]):
         return self._candidate.place.step
 
     def _layer(self) -> int | None:
-        return self._anatomy.layer_of(self._candidate.place.path)
+        return self._sources.anatomy.layer_of(self._candidate.place.path)
 
     def _path(self) -> str:
         return self._candidate.place.path or WHOLE_MODEL
@@ -103,20 +103,18 @@ class PlaceNames(Mapping[str, object]):
 
     def _residual(self) -> Tensor:
         path = self._candidate.place.path
-        if path not in self._anatomy.layer_paths:
+        if path not in self._sources.anatomy.layer_paths:
             raise NotKnown(f"the residual stream is known at layers, and '{self._path()}' is none")
-        return _known(self._lens.hidden(self._candidate), f"'{path}' does not return a residual stream")
+        return _known(self._sources.lens.hidden(self._candidate), f"'{path}' does not return a residual stream")
 
     def _norm(self) -> Tensor:
         """Before a place of what it is given, behind it of what it gave."""
         candidate, value = self._candidate, self._candidate.output
         if candidate.operation is not None:
             value = self._input() if candidate.place.phase == "before" else self._output()
-        elif value is NOTHING and candidate.call is not None:
-            value = (candidate.call.f_locals["args"], candidate.call.f_locals["kwargs"])
-        vector = last_vector(value, self._sequence, candidate.generation.sequences)
-        norm: Tensor = _known(vector, "no vectors pass here").double().norm()
-        return norm
+        elif value is NOTHING:
+            value = candidate.given
+        return _known(unread_norm(value, self._sequence, candidate.generation.sequences), "no vectors pass here")
 
     def _attention(self) -> Callable[[int], Tensor]:
         candidate = self._candidate
@@ -125,7 +123,7 @@ class PlaceNames(Mapping[str, object]):
         return lambda head: last_row(calls, candidate.place.path, head, self._sequence, sequences)
 
     def _lens_texts(self) -> Callable[[int], list[str]]:
-        return lambda k: self._lens.texts(self._candidate, self._sequence, k)
+        return lambda k: self._sources.lens.texts(self._candidate, self._sequence, k)
 
     # --- the choice of the token
 
@@ -152,7 +150,7 @@ class PlaceNames(Mapping[str, object]):
 
     def _top(self) -> Callable[[int], list[tuple[str, float]]]:
         stage = self._stage()
-        return lambda k: [(self._vocabulary.text(c.token), c.probability) for c in stage.top(k)]
+        return lambda k: [(self._sources.vocabulary.text(c.token), c.probability) for c in stage.top(k)]
 
     def _token(self) -> Tensor:
         selection = self._candidate.generation.selection
@@ -162,15 +160,15 @@ class PlaceNames(Mapping[str, object]):
     def _text(self) -> str:
         selection = self._candidate.generation.selection
         if selection is not None and selection.chosen is not None:  # read together with what the loop reads anyway
-            return self._vocabulary.text(selection.chosen[self._sequence])
-        return self._vocabulary.text(int(self._token()))
+            return self._sources.vocabulary.text(selection.chosen[self._sequence])
+        return self._sources.vocabulary.text(int(self._token()))
 
     def _generated(self) -> str:
         """As the tokenizer decodes it, special tokens left out."""
         generation, (step, *_) = self._candidate.generation, self._candidate.place
         ids = _known(generation.input_ids, "the tokens of this way of decoding are not known one by one")
         earlier = ids[self._sequence, generation.prompt_length : generation.prompt_length + step]
-        return self._vocabulary.decode([*earlier.tolist(), int(self._token())])
+        return self._sources.vocabulary.decode([*earlier.tolist(), int(self._token())])
 
     def _prob(self) -> Tensor:
         return self._stage().probs.take(self._token())

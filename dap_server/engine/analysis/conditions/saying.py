@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from dap_server.engine.analysis.answers import Answers
@@ -75,6 +73,4 @@ class PassingLens:
         """The residual stream at a layer: what goes into it, or what it has left."""
         if candidate.place.phase == "after":
             return first_tensor(candidate.output)
-        assert candidate.call is not None
-        given: dict[str, Any] = candidate.call.f_locals
-        return hidden_of(given["args"], given["kwargs"])
+        return hidden_of(*candidate.given)

@@ -32,6 +32,7 @@ class Recorder(ConditionJudge):
 
     def __init__(self, filter: str, anatomy: Anatomy, vocabulary: Vocabulary) -> None:
         super().__init__(anatomy, vocabulary)
+        self._measures = Measures(anatomy)
         self._own = [name for name, known in NAMES.items() if known.filter == filter]
         self.values: Values = {}
 

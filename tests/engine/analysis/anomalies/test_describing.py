@@ -38,7 +38,8 @@ class Describer(ConditionJudge):
     said = ""
 
     def sequences(self, condition: Condition | None, candidate: Candidate, each: bool = False) -> Iterator[int]:
-        self.said = self.said or describe(self.filter, Passing(candidate, 0, self._anatomy), self._vocabulary)
+        passing = Passing(candidate, 0, self._sources.anatomy)
+        self.said = self.said or describe(self.filter, passing, self._sources.vocabulary)
         return iter(())
 
 
