@@ -10,7 +10,6 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from operator import is_, itemgetter
 from typing import Any, NamedTuple
 
@@ -46,16 +45,14 @@ class _Kept(NamedTuple):
 
 
 class _Fingerprint(NamedTuple):
-    """What tells two states apart: the objects themselves, and for tensors how often they were written to."""
+    """What tells two states apart: the objects themselves, how many, and for tensors how often they were written to."""
 
-    objects: list[tuple[Any, ...]]
-    versions: list[int]
+    objects: list[Any]
+    counts: list[int]
 
     def is_as(self, other: _Fingerprint) -> bool:
         """Whether it is of an equal state. Objects are not compared by value: tensors have no one answer to that."""
-        if self.versions != other.versions or [*map(len, self.objects)] != [*map(len, other.objects)]:
-            return False
-        return all(map(is_, chain.from_iterable(self.objects), chain.from_iterable(other.objects)))
+        return self.counts == other.counts and all(map(is_, self.objects, other.objects))
 
 
 @dataclass
@@ -94,7 +91,7 @@ class Holders:
             for module, held in zip(modules, self._held, strict=False)
             if not type(module).__module__.startswith("torch.nn.modules.")
         ] + self._held[len(modules) :]
-        self._sizes = [len(held) for held in self._watched]
+        self._sizes = [*map(len, self._watched)]
         self._readers = _readers(self._watched)
         self._kept: dict[int, _Kept] = {}  # of the last snapshot, by identity
         self._containers: dict[int, Any] = {}  # the dictionaries and lists that the last snapshot copied
@@ -176,17 +173,18 @@ class Holders:
         return [{k: self._keep(v, known, memo) for k, v in held.items() if k not in _OWN} for held in self._held]
 
     def _fingerprint(self) -> _Fingerprint:
-        sizes = [len(held) for held in self._watched]
+        sizes = [*map(len, self._watched)]
         try:
             if sizes != self._sizes:
                 raise KeyError
-            objects = [read(held) for held, read in self._readers]
+            objects = [value for held, read in self._readers for value in read(held)]
         except KeyError:  # there is an attribute more, or one less
             self._readers, self._sizes = _readers(self._watched), sizes
-            objects = [read(held) for held, read in self._readers]
+            objects = [value for held, read in self._readers for value in read(held)]
         for container in self._containers.values():
-            objects.append(tuple(container.values() if isinstance(container, dict) else container))
-        return _Fingerprint(objects, [_version(kept.tensor) for kept in self._kept.values()])
+            objects += container.values() if isinstance(container, dict) else container
+        counts = [*sizes, *map(len, self._containers.values()), *(_version(k.tensor) for k in self._kept.values())]
+        return _Fingerprint(objects, counts)
 
     def _keep(self, value: Any, known: dict[int, _Kept], memo: dict[int, Any]) -> Any:
         """A copy of what a step can change in place; anything but tensors and plain containers is the object itself.

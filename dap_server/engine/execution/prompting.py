@@ -25,7 +25,7 @@ from dap_server.protocol.launch import LaunchArguments
 
 Write = Callable[[str], None]
 
-SECONDS_BETWEEN_PIECES = 0.05
+SECONDS_BETWEEN_PIECES = 0.1
 """Text of tokens that follow each other faster is decoded and sent together."""
 SHOWN_AGAIN = 100
 """Characters of what a branch shares with another, that stand before what it does not."""
@@ -61,14 +61,14 @@ class Transcript:
 
     def token(self, tokens: Tensor) -> None:
         """A step chose tokens (B,)."""
-        self._waiting.append(tokens[0])
+        self._waiting.append(tokens)
         if time.monotonic() - self._written_at > SECONDS_BETWEEN_PIECES:
             self.flush()
 
     def flush(self) -> None:
         """Writes what is known; called before every stop."""
         if self._waiting:
-            tokens = torch.stack(self._waiting).tolist()
+            tokens = torch.stack(self._waiting)[:, 0].tolist()
             self._waiting.clear()
             self._emit(self._stream.put(tokens))
         self._written_at = time.monotonic()
