@@ -63,7 +63,10 @@ def enclosing_call(frame: FrameType) -> FrameType | None:
 
 def call_frame(frame: FrameType) -> FrameType:
     """The `_call_impl` frame that runs a hook whose frame is given."""
-    return next(f for f in _frames(frame) if f.f_code is _CALL)
+    while frame.f_code is not _CALL:
+        assert frame.f_back is not None
+        frame = frame.f_back
+    return frame
 
 
 def running_processor(call: FrameType) -> tuple[Any, FrameType] | None:

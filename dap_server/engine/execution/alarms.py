@@ -20,7 +20,6 @@ from torch.utils.hooks import RemovableHandle
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoints import Breakpoint
-from dap_server.engine.execution.costs import HookCost
 from dap_server.engine.execution.device_hits import DeviceHits
 from dap_server.engine.execution.screen import Screen
 from dap_server.engine.execution.stops import NOTHING
@@ -148,4 +147,4 @@ class Alarms:
             self._flags.append(flag.reshape(()))
         else:
             self._is_certain |= bool(flag)
-        breakpoint.cost.add(perf_counter() - begun + HookCost.seconds())
+        breakpoint.cost.add(perf_counter() - begun)

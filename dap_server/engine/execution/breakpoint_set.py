@@ -9,7 +9,7 @@ from torch import nn
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoints import REASONS, Breakpoint, Kind
-from dap_server.engine.execution.costs import Cost
+from dap_server.engine.execution.costs import Cost, HookCost
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.operations import Site
 from dap_server.engine.execution.reasons import HIT, RAISED
@@ -29,7 +29,8 @@ class Places:
                 self._pseudo.setdefault((name, phase), []).append(breakpoint.id)
             for path, phase in breakpoint.module_places:
                 self._modules.setdefault((modules[path], phase), []).append(breakpoint.id)
-        self._prepared = {modules[path] for b in breakpoints if b.hears_calls and not b.operations for path in b.paths}
+        self.prepared = {modules[path] for b in breakpoints if b.hears_calls and not b.operations for path in b.paths}
+        """Modules with a condition at the end of their calls that has to hear of them from their beginning."""
 
     @property
     def modules(self) -> list[tuple[nn.Module, Phase]]:
@@ -47,10 +48,6 @@ class Places:
     @property
     def are_none(self) -> bool:
         return not (self._modules or self._pseudo or self._operations)
-
-    def prepares(self, module: nn.Module) -> bool:
-        """Whether a condition at the end of a module's calls has to hear of them from their beginning."""
-        return module in self._prepared
 
     def at_module(self, module: nn.Module, phase: Phase) -> list[int]:
         return self._modules.get((module, phase), [])
@@ -108,6 +105,7 @@ class BreakpointSet:
 
     def count_costs_from(self, step: int) -> None:
         """A run begins."""
+        HookCost.seconds()  # measured where nothing else runs yet
         for breakpoint in self.all:
             breakpoint.cost, breakpoint.told_cost = Cost(begun_at=step), None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from dap_server.conditions.deferred.deferring import why_at_once
@@ -113,11 +114,11 @@ class Breakpoint:
     def is_verified(self) -> bool:
         return self.problem is None
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether it stops the run whenever it is hit."""
-        asks = (self.condition, self.log_message, self.hits, self.filter, self.watch)
-        return all(one is None for one in asks)
+        asks_nothing = self.condition is None and self.log_message is None and self.hits is None
+        return asks_nothing and self.filter is None and self.watch is None
 
     @property
     def module_places(self) -> list[tuple[str, Phase]]:

@@ -1,4 +1,8 @@
-"""What breakpoints cost the run: measured while they are judged, in seconds of the model thread."""
+"""What breakpoints cost the run: measured while they are judged, in seconds of the model thread.
+
+Every evaluation is timed, but for those of the screen for what is not finite, which are in some steps and count for the
+others. What its hook costs before and behind it is added to each: the same for all, measured once.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +26,22 @@ class Cost:
 
     Attributes:
         evaluations: how often it was judged, or its flag was worked out.
-        steps: of the run, since it was set.
+        working: seconds of that.
+        begun_at: the step of the run that it was set in.
     """
 
     evaluations: int = 0
-    seconds: float = 0.0
+    working: float = 0.0
     begun_at: int = 0
 
     def add(self, seconds: float, evaluations: int = 1) -> None:
         self.evaluations += evaluations
-        self.seconds += seconds
+        self.working += seconds
+
+    @property
+    def seconds(self) -> float:
+        """With the hooks."""
+        return self.working + self.evaluations * HookCost.seconds()
 
     def per_step(self, generation: Generation) -> float:
         """Seconds of a step."""

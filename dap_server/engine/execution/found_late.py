@@ -23,6 +23,7 @@ from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.judging import Candidate, Judging
 from dap_server.engine.execution.motions import Motion, Plan
+from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.raising import ErrorWatch, Origin, Raises, is_of_forward, origin_of
 from dap_server.engine.execution.stops import Rewind
 from dap_server.modelmap.places import SAMPLE, STEP, Place
@@ -169,21 +170,19 @@ class FoundLate:
         """Raises Rewind."""
         self._look_again(_SecondLook(step))
 
-    def is_again(self, place: Place, ordinal: int) -> bool:
-        """Whether the run has been at a place before, and only what was found out late may stop it there.
+    def passes(self, ids: list[int], place: Place, operation: Operation | None) -> tuple[list[int], list[int], bool]:
+        """The run is at a place with breakpoints. One that is new counts as passed from now on.
 
-        `ordinal`: of the operation in its step, if it is one. A place that is new counts as passed from now on.
+        Returns those of them that may stop a second look at its step; the others; and whether the run has been there
+        before, so that only the first may stop it.
         """
-        if self._look is None or not self._look.is_silent:
-            self._passed.add((place, ordinal))
-            return False
-        return place.step < self._look.step or (place, ordinal) in self._passed
-
-    def split(self, ids: list[int], step: int) -> tuple[list[int], list[int]]:
-        """Of the breakpoints at a place: those that may stop a second look at its step, and the others."""
-        is_here = self._look is not None and self._look.is_silent and self._look.step == step
-        late = [id for id in ids if is_here and self._is_late(id)]
-        return late, [id for id in ids if id not in late]
+        look, passed = self._look, (place, 0 if operation is None else operation.site.ordinal)
+        if look is None or not look.is_silent:
+            self._passed.add(passed)
+            return [], ids, False
+        late = [id for id in ids if self._is_late(id)] if place.step == look.step else []
+        others = [id for id in ids if id not in late]
+        return late, others, place.step < look.step or passed in self._passed
 
     def goes_on_to(self, step: int) -> None:
         """A step begins. What has not been read of the one before was passed on the way to somewhere."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from dap_server.engine.anatomy.modules import Anatomy, is_called
-from dap_server.engine.execution.costs import Cost, HookCost
+from dap_server.engine.execution.costs import Cost
 
 BETWEEN_TIMED = 16
 """Steps between those whose hooks are timed: looking at the clock costs as much as looking at the values."""
@@ -101,7 +101,7 @@ class Screen:
     def step_ends(self, cost: Cost) -> None:
         """Adds what the step has cost."""
         if self._is_timed:
-            self._seconds, self._timed = self._timed + len(self._handles) * HookCost.seconds(), 0.0
+            self._seconds, self._timed = self._timed, 0.0
         cost.add(self._seconds, len(self._handles))
         self._steps += 1
         self._is_timed = self._steps % BETWEEN_TIMED < 2

@@ -321,30 +321,34 @@ class Stepper:
         self._stop(Place(self.generation.step, END), NOT_HIT, [])
 
     def _module_begins(self, module: nn.Module, call: FrameType) -> None:
-        path = self.anatomy.path_of(module)
-        self._raise_interruption()
+        """A hook. What it touches has left the processor's caches at every call: each function costs microseconds."""
+        if self._flags.interruption is not None:
+            self._raise_interruption()
+        path = self.anatomy.paths.get(module)
         if path is None:
             return
         if not path and not self.generation.is_own_loop and self.generation.tape is not None:
             self.call_begins()
-        occurrence = self._flags.occurrences.get(path, -1) + 1
-        self._flags.occurrences[path] = occurrence
+        occurrence = self._flags.occurrences[path] = self._flags.occurrences.get(path, -1) + 1
         if self._operations.is_on:
             self._operations.where.begins(path, call)
-        place = Place(self.generation.step, path, "before", occurrence)
-        is_there = self._leads_to(place)
-        verdict = self._judged(self.late.places.at_module(module, "before"), place, is_there, call)
-        if is_there or verdict.hits or self._plan.ends_before(module, call, self.generation):
-            self._stop(place, verdict, live_activations(call))
-        self._prepared.begins(path, module, call)
+        ids, is_free = self.late.places.at_module(module, "before"), self._plan.motion is Motion.RUN
+        if ids or not is_free:
+            place = Place(self.generation.step, path, "before", occurrence)
+            is_there = not is_free and self._leads_to(place)
+            verdict = self._judged(ids, place, is_there, call)
+            if is_there or verdict.hits or (not is_free and self._plan.ends_before(module, call, self.generation)):
+                self._stop(place, verdict, live_activations(call))
+        if self.breakpoints.everywhere.prepared:
+            self._prepared.begins(path, module, call)
 
     def _module_ends(self, module: nn.Module, call: FrameType, output: Any) -> None:
         self._raise_interruption()
-        path = self.anatomy.path_of(module)
+        path = self.anatomy.paths.get(module)
         if path is None:
             return
         place = self._place_after(path)
-        is_there = self._leads_to(place)
+        is_there = self._plan.motion is Motion.TO and self._leads_to(place)
         ids, prepared = self.late.places.at_module(module, "after"), self._prepared.ends(call)
         verdict = self._judged(ids, place, is_there, call, output, prepared=prepared)
         if is_there or verdict.hits or self._plan.ends_after(call):
@@ -381,9 +385,9 @@ class Stepper:
         candidate = Candidate(place, self.generation, call, output, operation, prepared, error)
         thread, self._hooks.thread = self._hooks.thread, None  # what conditions run is not the model's
         try:
-            late, others = self.late.split(ids, place.step)
+            late, others, is_again = self.late.passes(ids, place, operation)
             verdict = self.judging.passed(late, candidate, is_again=False, is_on_the_way=False) if late else NOT_HIT
-            if self.late.is_again(place, candidate.ordinal) and (verdict.hits or not is_there):
+            if is_again and (verdict.hits or not is_there):
                 self.judging.passed(others, candidate, is_again=True, is_on_the_way=True)  # which counts them
             elif not verdict.hits:
                 verdict = self.judging.passed(others, candidate, plan.is_again, is_on_the_way)
