@@ -87,6 +87,7 @@ class Subject:
         return functools.partial(self.laps_of, run)
 
     def laps_of(self, run: Callable[[], Tensor]) -> list[float]:
+        self._stepper.set_breakpoints([])  # those of the case before would stay on the model, which `plain` has too
         self._forwards = 0
         self._moments = [now()]
         run()
