@@ -60,7 +60,7 @@ def parse_data_id(text: str) -> DataId:
     is_text = known == "probability" or name[:1] in ("'", '"')
     if not name or (not is_text and re.search(r"[\[\]]", name)):
         raise DataIdError(f"'{text}' is nothing to watch: write {EXAMPLES}")
-    return DataId(known, name, _joined([_index(brackets, text) for brackets in _BRACKETS.findall(found["indexes"])]))
+    return DataId(known, name, joined([_index(brackets, text) for brackets in _BRACKETS.findall(found["indexes"])]))
 
 
 def is_data_id(text: str) -> bool:
@@ -77,10 +77,10 @@ def parse_index(text: str) -> Index:
     """`[0, -1, 3:5]`, or several pairs of brackets that are as good as one. Raises DataIdError."""
     found = _FORM.fullmatch(text.strip())
     assert found is not None  # any text is a name and brackets, which may be none
-    joined = _joined([_index(brackets, text) for brackets in _BRACKETS.findall(found["indexes"])])
-    if found["name"] or len(joined) != 1:
+    indexes = joined([_index(brackets, text) for brackets in _BRACKETS.findall(found["indexes"])])
+    if found["name"] or len(indexes) != 1:
         raise DataIdError(f"'{text}' is no index: write numbers and slices in brackets, as in [0, 3, :]")
-    return joined[0]
+    return indexes[0]
 
 
 def _index(brackets: str, text: str) -> Index:
@@ -101,15 +101,15 @@ def _part(text: str) -> int | slice | EllipsisType:
     return slice(*pieces)
 
 
-def _joined(indexes: list[Index]) -> tuple[Index, ...]:
+def joined(indexes: list[Index]) -> tuple[Index, ...]:
     """`[0][3]` is `[0, 3]`."""
-    joined: list[Index] = []
+    found: list[Index] = []
     for index in indexes:
-        if joined and all(isinstance(part, int) for part in joined[-1]):
-            joined[-1] = (*joined[-1], *index)
+        if found and all(isinstance(part, int) for part in found[-1]):
+            found[-1] = (*found[-1], *index)
         else:
-            joined.append(index)
-    return tuple(joined)
+            found.append(index)
+    return tuple(found)
 
 
 def index_text(index: Index) -> str:

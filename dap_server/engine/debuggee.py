@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dap_server.engine.analysis.anomalies.explaining import Explainer
 from dap_server.engine.analysis.conditions.at_stops import StopNames
 from dap_server.engine.analysis.conditions.judge import ConditionJudge
+from dap_server.engine.analysis.edits.interventions import Interventions
 from dap_server.engine.analysis.inline_values import InlineValues
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.map_in_use import MapChoice, MapInUse
@@ -58,6 +59,7 @@ class Debuggee:
             loaded.tokenizer,
             self.scopes.locals,
             lambda frame: StopNames(frame, self.anatomy, self.vocabulary),
+            lambda frame: Interventions(frame, self.anatomy, self.vocabulary).names(),
         )
         self.explainer = Explainer(self.anatomy, self.vocabulary)
         self.references = References()

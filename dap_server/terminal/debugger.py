@@ -51,6 +51,7 @@ class Debugger:
         self.filters = Filters(client)
         self.is_over = False
         self._is_running = False
+        self._is_changing = False  # where the run stands after an edit is waited for
         self._was_interrupted = False
         self._search: Reply[msgspec.Raw] | None = None
         self._title = "loading"  # of the progress that is shown
@@ -123,6 +124,20 @@ class Debugger:
         except RequestError:
             self.frames = frames
             raise
+
+    def change(self, request: Callable[[], object]) -> None:
+        """Sends a request that changes the run, and shows where it stands when that is done."""
+        self.require_stop()
+        request()
+        self.await_change()
+
+    def await_change(self) -> None:
+        """The run has been changed: it comes back to where it stands, or needs not move at all."""
+        self._is_changing = True
+        try:
+            self._settle()
+        finally:
+            self._is_changing = False
 
     def restart(self, options: dict[str, Any]) -> None:
         """Begins again with other options."""
@@ -252,6 +267,8 @@ class Debugger:
                 self.screen.progress(f"{self._title}: {' '.join(filter(None, [body.message, done]))}")
             case "progressEnd":
                 self.screen.progress(None)
+            case "invalidated" if self._is_changing:
+                self._is_running = False
             case "continued":
                 self.frames = []
             case "terminated":

@@ -12,11 +12,20 @@ from dap_server.protocol import requests as protocol
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.llm import control as llm
+from dap_server.protocol.llm import edits as llm_edits
 from dap_server.protocol.llm import effects as llm_effects
 from dap_server.protocol.llm import gradients as llm_gradients
 from dap_server.protocol.llm import tensors as llm_tensors
 from dap_server.protocol.llm.attention import AttentionArguments, AttentionResponseBody
+from dap_server.protocol.llm.branches import (
+    Branch,
+    BranchArguments,
+    BranchesArguments,
+    BranchesResponseBody,
+    NameBranchArguments,
+)
 from dap_server.protocol.llm.costs import BreakpointCostsArguments, BreakpointCostsResponseBody
+from dap_server.protocol.llm.edits import EditInfo
 from dap_server.protocol.llm.lens import (
     AttributionArguments,
     AttributionResponseBody,
@@ -374,6 +383,44 @@ class Requests(ABC):
         arguments = llm_effects.SweepArguments(frame_id=self._frame(frame_id), **options)
         body: llm_effects.SweepResponseBody = self.ask("llm/sweep", arguments, timeout)
         return body
+
+    def edits(self) -> list[EditInfo]:
+        """Of the present branch."""
+        return self._edited("llm/edits", llm_edits.EditsArguments())
+
+    def undo_edit(self, number: int | None = None, everything: bool = False) -> list[EditInfo]:
+        """The last one when no number is given."""
+        return self._edited("llm/undoEdit", llm_edits.UndoEditArguments(id=number, all=everything))
+
+    def switch_edit(self, number: int, is_on: bool) -> list[EditInfo]:
+        return self._edited("llm/changeEdit", llm_edits.ChangeEditArguments(id=number, enabled=is_on))
+
+    def save_edits(self, file: str) -> llm_edits.SaveEditsResponseBody:
+        body: llm_edits.SaveEditsResponseBody = self.ask("llm/saveEdits", llm_edits.EditsFileArguments(file=file))
+        return body
+
+    def load_edits(self, file: str) -> list[EditInfo]:
+        return self._edited("llm/loadEdits", llm_edits.EditsFileArguments(file=file))
+
+    def branches(self) -> list[Branch]:
+        return self._branched("llm/branches", BranchesArguments(thread_id=self.thread_id))
+
+    def switch_branch(self, number: int) -> list[Branch]:
+        return self._branched("llm/switchBranch", BranchArguments(id=number))
+
+    def delete_branch(self, number: int) -> list[Branch]:
+        return self._branched("llm/deleteBranch", BranchArguments(id=number))
+
+    def name_branch(self, number: int, name: str) -> list[Branch]:
+        return self._branched("llm/nameBranch", NameBranchArguments(id=number, name=name))
+
+    def _edited(self, command: str, arguments: Struct) -> list[EditInfo]:
+        body: llm_edits.EditsResponseBody = self.ask(command, arguments)
+        return body.edits
+
+    def _branched(self, command: str, arguments: Struct) -> list[Branch]:
+        body: BranchesResponseBody = self.ask(command, arguments)
+        return body.branches
 
     def _frame(self, frame_id: int | None) -> int:
         return self.top_frame().id if frame_id is None else frame_id

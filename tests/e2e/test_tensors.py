@@ -178,6 +178,7 @@ def test_bytes_that_are_written_are_what_the_run_goes_on_with(run: Run, plain: P
     data = base64.b64encode(edited.numpy().tobytes()).decode()
     written = client.ask("writeMemory", memoryReference=found["memoryReference"], data=data)
     assert written["bytesWritten"] == edited.nbytes
+    assert client.stop()["reason"] == "goto", "it stands where it stood"
     assert client.evaluate("hidden_states[0, 3, 5].item()") == repr(edited[0, 3, 5].item())
     module = plain.model.get_submodule(last)
     hook = module.register_forward_pre_hook(lambda _, args, kwargs: ((edited, *args[1:]), kwargs), with_kwargs=True)

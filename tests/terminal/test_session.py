@@ -85,7 +85,7 @@ def test_a_launch_that_is_refused_is_an_error(client: Client) -> None:
 
 def test_a_script_is_a_transcript_and_its_failures_are_its_status(example_model: Path, tmp_path: Path) -> None:
     commands = tmp_path / "commands"
-    commands.write_text("where\nnonsense\nquit\n")
+    commands.write_text("where\nxyzzy\nquit\n")
     played = llm_dap(
         "run", str(example_model), "--prompt", PROMPT, "-b", "*.layers.3", "--script", str(commands), stdin="next\n"
     )
@@ -95,8 +95,8 @@ def test_a_script_is_a_transcript_and_its_failures_are_its_status(example_model:
         "stopped before model.layers.3 · step 0 (prefill) · function breakpoint *.layers.3",
         "(llm) where",
         "text  <s>│The│ capital│ of│ France│ is│▸ before model.layers.3, step 0 (prefill)",
-        "(llm) nonsense",
-        "error: NameError: name 'nonsense' is not defined",
+        "(llm) xyzzy",
+        "error: NameError: name 'xyzzy' is not defined",
         "(llm) quit",
     ]
 

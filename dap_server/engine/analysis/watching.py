@@ -37,7 +37,7 @@ def watch_for(text: str, frame: Frame, look: Look, anatomy: Anatomy, vocabulary:
     with contextlib.suppress(DataIdError):
         if parse_data_id(text).kind is not None:
             return watch_of(text, anatomy, vocabulary)
-    if (data := _pointed_at(text, frame, look, anatomy)) is not None:
+    if (data := pointed_at(text, frame, look, anatomy)) is not None:
         return watch_of(str(data), anatomy, vocabulary)
     try:
         return watch_of(text, anatomy, vocabulary)
@@ -50,13 +50,13 @@ def watch_for(text: str, frame: Frame, look: Look, anatomy: Anatomy, vocabulary:
 
 def watch_at(expression: str, frame: Frame, look: Look, anatomy: Anatomy, vocabulary: Vocabulary) -> Watch:
     """What an expression of a frame means. Raises CannotWatch."""
-    data = _pointed_at(expression, frame, look, anatomy)
+    data = pointed_at(expression, frame, look, anatomy)
     if data is None:
         raise CannotWatch(f"'{expression}' cannot be watched: {WHICH}")
     return watch_of(str(data), anatomy, vocabulary)
 
 
-def _pointed_at(text: str, frame: Frame, look: Look, anatomy: Anatomy) -> DataId | None:
+def pointed_at(text: str, frame: Frame, look: Look, anatomy: Anatomy) -> DataId | None:
     """The part of which value of the run an expression names: `module.weight[3][0]` is one of a parameter."""
     try:
         node = ast.parse(text.strip(), mode="eval").body
@@ -67,7 +67,7 @@ def _pointed_at(text: str, frame: Frame, look: Look, anatomy: Anatomy) -> DataId
         found = _identified(ast.unparse(node), frame, look, anatomy)
         if found is not None:
             return DataId(found.kind, found.name, tuple(reversed(indexes)))
-        if not isinstance(node, ast.Subscript) or (index := _constant(node.slice)) is None:
+        if not isinstance(node, ast.Subscript) or (index := constant_index(node.slice)) is None:
             return None
         indexes.append(index)
         node = node.value
@@ -120,7 +120,7 @@ def _cached(value: Tensor, frame: Frame) -> DataId | None:
     return None
 
 
-def _constant(node: ast.expr) -> Index | None:
+def constant_index(node: ast.expr) -> Index | None:
     """What stands in brackets, where it is written out in numbers."""
     parts = [_part(part) for part in (node.elts if isinstance(node, ast.Tuple) else [node])]
     return None if None in parts else tuple(part for part in parts if part is not None)

@@ -18,7 +18,7 @@ from dap_server.modelmap.places import SAMPLE, STEP, Phase
 from dap_server.protocol.errors import did_you_mean
 
 _CACHE = re.compile(r"(?:cross\.)?(\d+)\.(\w+)")
-_OPTIONS = frozenset(GenerationConfig().to_dict())
+OPTIONS = frozenset(GenerationConfig().to_dict())
 
 
 class CannotWatch(ValueError):
@@ -56,9 +56,9 @@ def _kind_of(data: DataId, anatomy: Anatomy) -> WatchKind:
         return "probability"
     if _CACHE.fullmatch(name):
         return "cache"
-    if name in _OPTIONS or _is_of_processor(name):
+    if name in OPTIONS or _is_of_processor(name):
         return "option"
-    known = [*_named_tensors(anatomy.model), *(path for path in anatomy.modules if path), *_OPTIONS]
+    known = [*_named_tensors(anatomy.model), *(path for path in anatomy.modules if path), *OPTIONS]
     raise CannotWatch(f"no parameter, buffer, module or option '{name}'{did_you_mean(name, known)}")
 
 
@@ -112,8 +112,8 @@ def _cache(data: DataId, anatomy: Anatomy) -> Watch:
 
 
 def _option(data: DataId) -> Watch:
-    if data.name not in _OPTIONS and not _is_of_processor(data.name):
-        raise CannotWatch(f"no sampling option '{data.name}'{did_you_mean(data.name, _OPTIONS)}")
+    if data.name not in OPTIONS and not _is_of_processor(data.name):
+        raise CannotWatch(f"no sampling option '{data.name}'{did_you_mean(data.name, OPTIONS)}")
     return Watch(data, f"option {data.label}", "looked at when a step begins and at sample", (), _at(STEP, SAMPLE))
 
 

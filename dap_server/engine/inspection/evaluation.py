@@ -55,9 +55,11 @@ class Evaluator:
         tokenizer: Any,
         local_names: ForwardLocals,
         worked_out: Callable[[Frame], WorkedOut] | None = None,
+        functions: Callable[[Frame], Mapping[str, Callable[..., object]]] | None = None,
     ) -> None:
+        """`functions` are those of the console, which every other name may hide."""
         self._anatomy, self._tokenizer, self._locals = anatomy, tokenizer, local_names
-        self._worked_out = worked_out
+        self._worked_out, self._functions = worked_out, functions
         self._console: dict[str, Any] = {}
         self._device = next((p.device for p in anatomy.model.parameters()), torch.device("cpu"))
 
@@ -66,6 +68,8 @@ class Evaluator:
         names = {**_LIBRARIES, "model": self._anatomy.model, "tokenizer": self._tokenizer, **self._console}
         if frame is None:
             return names
+        if self._functions is not None:
+            names = {**self._functions(frame), **names}
         names |= {"step": frame.step, "sequence": frame.sequence, "input_ids": frame.stop.generation.input_ids}
         if (tape := frame.stop.generation.tape) is not None and tape.cache is not None:
             names |= {"cache": tape.cache}
@@ -97,6 +101,8 @@ class Evaluator:
                 return eval(compile(expression.strip(), "<debug console>", "eval"), names)
             except SyntaxError:
                 return self._execute(expression, names)
+            except RequestError:
+                raise
             except _RAISED as error:
                 raise EvaluationError(_explain(error, names)) from error
 
@@ -143,6 +149,10 @@ class Evaluator:
         if self._module_at(expression) is None:
             return expression
         return f"model.get_submodule({expression.strip()!r})"
+
+    def has_assigned(self, name: str) -> bool:
+        """Whether it is a name of the console's own."""
+        return name in self._console
 
     def is_held(self, expression: str, frame: Frame | None, value: object) -> bool:
         """Whether an expression only names what is there, so that writing into its value changes what the run uses."""

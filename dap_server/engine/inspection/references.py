@@ -27,7 +27,7 @@ class References:
         self._children: dict[int, Children] = {}
         self._of: dict[int, Frame | None] = {}
         self._listed: dict[int, dict[str, Row]] = {}
-        self._memories: dict[str, Memory] = {}
+        self._memories: dict[str, tuple[Memory, str | None, Frame | None]] = {}
 
     def add_frame(self, frame: Frame) -> int:
         number = next(self._ids)
@@ -56,12 +56,12 @@ class References:
         self.children(number)
         return self._of[number]
 
-    def add_memory(self, memory: Memory | None) -> str | None:
-        """A text that DAP calls a memory reference."""
+    def add_memory(self, memory: Memory | None, expression: str | None, frame: Frame | None) -> str | None:
+        """A text that DAP calls a memory reference; `expression` names the tensor in a frame."""
         if memory is None:
             return None
         reference = f"tensor-{next(self._ids)}"
-        self._memories[reference] = memory
+        self._memories[reference] = memory, expression, frame
         return reference
 
     def frame(self, number: int) -> Frame:
@@ -80,7 +80,12 @@ class References:
         """Raises StaleReference."""
         if reference not in self._memories:
             raise StaleReference(f"memory reference '{reference}' is not of this stop: ask for the variables again")
-        return self._memories[reference]
+        return self._memories[reference][0]
+
+    def name_of_memory(self, reference: str) -> tuple[str | None, Frame | None]:
+        """What names its tensor, and in which frame. Raises StaleReference."""
+        self.memory(reference)
+        return self._memories[reference][1:]
 
     def forget(self) -> None:
         """The stop is over."""

@@ -41,6 +41,7 @@ class Row:
         expression: Python that gives this value in the frame, where there is one.
         memory: the bytes of a tensor.
         data: what a data breakpoint watches that stands on it, where no expression says so.
+        edit: what is assigned to when somebody types another value, where that is not the expression.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Row:
     expression: str | None = None
     memory: Memory | None = None
     data: str | None = None
+    edit: str | None = None
 
 
 class Rows:
@@ -78,6 +80,15 @@ def guarded(make: Callable[[], list[Row]]) -> list[Row]:
         if memory.explained(error) is not error:
             raise
         return [Row("error", reason(error))]
+
+
+def row_named(children: Children, name: str) -> Row | None:
+    """One of the rows that something opens to, whether it was listed or not."""
+    rows = children.named_rows()
+    number = name[1:-1]
+    if name == f"[{number}]" and number.isdigit() and int(number) < children.indexed:
+        rows = [*rows, *children.indexed_rows(int(number), 1)]
+    return next((row for row in rows if row.name == name), None)
 
 
 def reason(error: BaseException) -> str:

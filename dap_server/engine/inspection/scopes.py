@@ -181,8 +181,8 @@ class Scopes:
         record = frame.stop.generation.records[frame.step]
         token = int(record.tokens[frame.sequence])
         return [
-            Row("token", self._vocabulary.quoted(token), "str"),
-            Row("id", str(token), "int"),
+            Row("token", self._vocabulary.quoted(token), "str", edit="token"),
+            Row("id", str(token), "int", edit="token"),
             Row("probability", f"{float(record.probability[frame.sequence]):.9g}", "float"),
         ]
 

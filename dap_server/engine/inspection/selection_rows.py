@@ -32,8 +32,8 @@ def choice_rows(choice: Choice | None, vocabulary: Vocabulary, sequence: int | N
     at = None if sequence is None else f"[{sequence}]"
     over = Axes((VOCABULARY,))
     return [
-        Row("token", vocabulary.quoted(choice.token), "str"),
-        Row("id", str(choice.token), "int"),
+        Row("token", vocabulary.quoted(choice.token), "str", edit="token"),
+        Row("id", str(choice.token), "int", edit="token"),
         Row("state", "chosen" if choice.is_chosen else "will be chosen"),
         Row("draw", choice.draw),
         Row(
@@ -143,7 +143,7 @@ class _Options(MappingChildren):
         self._owner = owner
 
     def named_rows(self) -> list[Row]:
-        return [replace(row, data=f"option:{self._owner}.{row.name}") for row in super().named_rows()]
+        return [replace(row, data=f"option:{self._owner}.{row.name}", edit=row.name) for row in super().named_rows()]
 
 
 def _top(name: str, stage: Stage, vocabulary: Vocabulary) -> Row:

@@ -2,10 +2,12 @@
 
 from dap_server.engine.requests import (
     attention,
+    branches,
     breakpoints,
     control,
     data,
     disassembly,
+    edits,
     effects,
     exceptions,
     generation,
@@ -25,10 +27,12 @@ from dap_server.engine.requests.table import requests
 
 __all__ = [
     "attention",
+    "branches",
     "breakpoints",
     "control",
     "data",
     "disassembly",
+    "edits",
     "effects",
     "exceptions",
     "generation",

@@ -9,7 +9,7 @@ from dap_server.engine.analysis.watching import WHICH, watch_at, watch_for
 from dap_server.engine.execution.watchable import CannotWatch, watch_of
 from dap_server.engine.execution.watching import Watch
 from dap_server.engine.inspection.frames import Frame
-from dap_server.engine.inspection.rows import Children, Row
+from dap_server.engine.inspection.rows import row_named
 from dap_server.engine.requests.table import requests
 from dap_server.engine.requests.values import frame_of
 from dap_server.engine.session import EngineSession
@@ -50,22 +50,13 @@ def _of_row(session: EngineSession, reference: int, name: str) -> Watch:
     row = references.row(reference, name)
     if row is None:
         children = references.children(reference)
-        row = session.on_model_thread(lambda: _row(children, name))
+        row = session.on_model_thread(lambda: row_named(children, name))
     if row is not None and row.data is not None:
         return watch_of(row.data, session.ready.anatomy, session.ready.vocabulary)
     frame = references.frame_of(reference)
     if row is None or row.expression is None or frame is None:
         raise CannotWatch(f"'{name}' cannot be watched: {WHICH}")
     return _found(session, watch_at, row.expression, frame)
-
-
-def _row(children: Children, name: str) -> Row | None:
-    """One that was not listed yet."""
-    rows = children.named_rows()
-    number = name[1:-1]
-    if name == f"[{number}]" and number.isdigit() and int(number) < children.indexed:
-        rows = [*rows, *children.indexed_rows(int(number), 1)]
-    return next((row for row in rows if row.name == name), None)
 
 
 def _found(session: EngineSession, find: Callable[..., Watch], text: str, frame: Frame) -> Watch:

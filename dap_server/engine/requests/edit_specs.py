@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dap_server.conditions.data_ids import DataIdError, index_text, parse_index
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.anatomy.tokens import Vocabulary, require_token
+from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.edits.changes import Change, Source
 from dap_server.engine.execution.edits.checking import require_sense
 from dap_server.engine.execution.edits.edit import (
@@ -100,12 +100,7 @@ class EditSpecs:
 
     def tokens(self, tokens: Sequence[int | str]) -> tuple[int, ...]:
         """The ids of tokens. Raises UnknownToken."""
-        size = getattr(getattr(self._anatomy.model, "config", None), "vocab_size", None)
-        found = tuple(self._vocabulary.find(token) for token in tokens)
-        if isinstance(size, int):
-            for token in found:
-                require_token(token, size)
-        return found
+        return tuple(self._vocabulary.find(token) for token in tokens)
 
     def _change(self, spec: EditChange, tensor: Tensor | None) -> Change:
         if spec.tensor is not None:

@@ -6,6 +6,7 @@ import base64
 import binascii
 
 from dap_server.engine.inspection.tensors.raw_bytes import UnfitTensor
+from dap_server.engine.requests import editing
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InvalidArguments
@@ -38,7 +39,7 @@ def read_memory(session: EngineSession, args: ReadMemoryArguments) -> ReadMemory
 
 @requests.request(when=When.STOPPED)
 def write_memory(session: EngineSession, args: WriteMemoryArguments) -> WriteMemoryResponseBody:
-    """Puts bytes into a tensor that the run uses."""
+    """Puts bytes into a tensor that the run uses: an edit, where it is a value that can be edited."""
     memory = session.ready.references.memory(args.memory_reference)
     try:
         data = base64.b64decode(args.data, validate=True)
@@ -51,8 +52,9 @@ def write_memory(session: EngineSession, args: WriteMemoryArguments) -> WriteMem
         where = f"bytes {wanted:,} to {wanted + len(data):,}"
         raise UnfitTensor(f"{where} are not all in the tensor, which has {memory.size:,}: set `allowPartial`, or less")
     if fitting:
-        session.on_model_thread(lambda: memory.write(first, fitting))
-        session.ready.scopes.forget()
+        if not editing.write(session, args.memory_reference, first, fitting):
+            session.on_model_thread(lambda: memory.write(first, fitting))
+            session.ready.scopes.forget()
         offset, count = first - memory.base, len(fitting)
         session.afterwards(lambda: _tell(session, args.memory_reference, offset, count))
     return WriteMemoryResponseBody(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from torch import nn
 
 from dap_server.engine.execution import memory
+from dap_server.engine.execution.edits.selection import CannotEdit
 from dap_server.engine.inspection import hovering
 from dap_server.engine.inspection.evaluation import NO_VALUE
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.literals import literal
+from dap_server.engine.inspection.rows import row_named
 from dap_server.engine.inspection.variables import Row, describe
+from dap_server.engine.requests import editing
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.requests import (
@@ -17,14 +20,21 @@ from dap_server.protocol.requests import (
     CompletionsResponseBody,
     EvaluateArguments,
     EvaluateResponseBody,
+    SetExpressionArguments,
+    SetExpressionResponseBody,
+    SetVariableArguments,
+    SetVariableResponseBody,
     VariablesArguments,
     VariablesResponseBody,
 )
-from dap_server.protocol.types import CompletionItem, Variable
+from dap_server.protocol.types import CompletionItem, Variable, VariablePresentationHint
 from dap_server.wire.handlers import When
 
 ROW_BYTES = 2000
 """About what a row takes until it is sent."""
+
+HAS_CHANGED = VariablePresentationHint(attributes=["hasSideEffects"])
+"""Of an expression that was an edit."""
 
 PAGE = 100
 """Rows of an unpaged request for indexed children: a client that cannot page must not get a whole tensor."""
@@ -60,7 +70,7 @@ def _variable(session: EngineSession, row: Row, frame: Frame | None) -> Variable
         type=row.type,
         variables_reference=session.ready.references.add_children(row.children, frame),
         evaluate_name=row.expression,
-        memory_reference=session.ready.references.add_memory(row.memory),
+        memory_reference=session.ready.references.add_memory(row.memory, row.expression, frame),
         named_variables=named,
         indexed_variables=indexed,
     )
@@ -78,12 +88,17 @@ def evaluate(session: EngineSession, args: EvaluateArguments) -> EvaluateRespons
     """Python over the names of a frame; on hover only names, attributes and indexing."""
     evaluator = session.ready.evaluator
     frame = frame_of(session, args.frame_id)
+    is_console = args.context == "repl"
+    if is_console and (done := editing.from_console(session, frame, args.expression)) is not None:
+        return EvaluateResponseBody(result=done, variables_reference=0, presentation_hint=HAS_CHANGED)
+    values: list[object] = []
 
     def job() -> Row:
         if args.context == "hover":
             return hovering.row(evaluator.hover(args.expression, frame))
         value = evaluator.evaluate(args.expression, frame)
-        if args.context == "repl":  # where one writes `model.lm_head.weight.data[7] = 0`
+        values.append(value)
+        if is_console:  # where one may write into what the run uses
             session.ready.scopes.forget()
         if args.context == "clipboard" and not isinstance(value, nn.Module):
             return Row("result", "" if value is NO_VALUE else literal(value))
@@ -92,6 +107,8 @@ def evaluate(session: EngineSession, args: EvaluateArguments) -> EvaluateRespons
         return result_row(session, args.expression, frame, value)
 
     row = session.on_model_thread(job)
+    if is_console and values and (done := editing.by_value(session, frame, values[0])) is not None:
+        return EvaluateResponseBody(result=done, variables_reference=0, presentation_hint=HAS_CHANGED)
     named, indexed = _counts(row)
     return EvaluateResponseBody(
         result=row.value,
@@ -99,7 +116,7 @@ def evaluate(session: EngineSession, args: EvaluateArguments) -> EvaluateRespons
         variables_reference=session.ready.references.add_children(row.children, frame),
         named_variables=named,
         indexed_variables=indexed,
-        memory_reference=session.ready.references.add_memory(row.memory),
+        memory_reference=session.ready.references.add_memory(row.memory, row.expression, frame),
     )
 
 
@@ -116,6 +133,27 @@ def result_row(session: EngineSession, expression: str, frame: Frame | None, val
         is_live=evaluator.is_held(expression, frame, value),
         meaning=name if name.isidentifier() else None,
     )
+
+
+@requests.request(when=When.STOPPED)
+def set_variable(session: EngineSession, args: SetVariableArguments) -> SetVariableResponseBody:
+    """Another value for a row, where that is one that the run uses: an edit."""
+    references = session.ready.references
+    row, frame = references.row(args.variables_reference, args.name), references.frame_of(args.variables_reference)
+    if row is None:
+        children = references.children(args.variables_reference)
+        row = session.on_model_thread(lambda: row_named(children, args.name))
+    target = None if row is None else row.edit or row.expression
+    if target is None or frame is None:
+        raise CannotEdit(f"'{args.name}' cannot be changed: {editing.WHICH}")
+    return SetVariableResponseBody(value=editing.assign(session, frame, target, args.value))
+
+
+@requests.request(when=When.STOPPED)
+def set_expression(session: EngineSession, args: SetExpressionArguments) -> SetExpressionResponseBody:
+    """Another value for what an expression names, where that is one that the run uses: an edit."""
+    frame = frame_of(session, args.frame_id)
+    return SetExpressionResponseBody(value=editing.assign(session, frame, args.expression, args.value))
 
 
 @requests.request(when=When.STOPPED)
@@ -138,7 +176,7 @@ def _partial(text: str) -> str:
     return text[i:]
 
 
-def frame_of(session: EngineSession, frame_id: int | None) -> Frame | None:
+def frame_of(session: EngineSession, frame_id: int | None) -> Frame:
     """The frame of a request; the top one when it names none."""
     if frame_id is not None:
         return session.ready.references.frame(frame_id)

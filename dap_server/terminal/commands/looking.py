@@ -67,6 +67,9 @@ def print_(debugger: Debugger, argument: str) -> None:
     debugger.show_pending()  # what the expression itself printed
     if body.result:
         debugger.screen.show(body.result)
+    hint = body.presentation_hint
+    if hint is not None and "hasSideEffects" in (hint.attributes or []):
+        debugger.await_change()
 
 
 @command("where", "w", help="where in the text the model is")

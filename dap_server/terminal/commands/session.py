@@ -18,6 +18,7 @@ TOPICS = {
     "looking": "Look",
     "mapping": "The model map",
     "tensors": "Tensors",
+    "editing": "Change the run",
     "choosing": "Look at the choice of a token",
     "keeping": "Look at what is kept",
     "analysing": "Work out",

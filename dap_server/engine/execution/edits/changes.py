@@ -92,7 +92,7 @@ class Change:
             x: x - (x · v) v / (v · v). `skip`: what went in is passed on. `patch`, `freeze`: the tensor, from somewhere
             else, or as it was. `force`: the token is this one. `ban`: the logits (…, V) of the tokens are -inf. `bias`:
             the number is added to them.
-        source: where the tensor is from.
+        source: where the tensor is from, or is to be taken from while there is none yet.
 
     Raises:
         CannotEdit: what the kind needs is missing, or makes no sense.
@@ -110,11 +110,14 @@ class Change:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise CannotEdit(f"there is no change '{self.kind}'{did_you_mean(self.kind, KINDS)}")
+        for number in (self.number, self.low, self.high):
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
+                raise CannotEdit(f"{number!r} is no number")
         if self.kind in ("noise", "scale", "bias") and self.number is None:
             raise CannotEdit(f"'{self.kind}' needs a number")
         if self.kind == "set" and (self.number is None) == (self.tensor is None):
             raise CannotEdit("'set' needs a number or a tensor")
-        if self.kind in ("steer", "projectOut", "patch", "freeze") and self.tensor is None:
+        if self.kind in ("steer", "projectOut", "patch", "freeze") and self.tensor is None and self.source is None:
             raise CannotEdit(f"'{self.kind}' needs a tensor")
         if self.kind in ("force", "ban", "bias") and not self.tokens:
             raise CannotEdit(f"'{self.kind}' needs a token")
@@ -159,7 +162,7 @@ def _require_direction(vector: Tensor | None) -> None:
 
 
 def _set(change: Change, part: Tensor, _moment: Moment) -> Tensor:
-    return fitting(change.number if change.tensor is None else change.tensor, part, "the value")
+    return fitting(_number(change) if change.tensor is None else change.tensor, part, "the value")
 
 
 def _zero(_change: Change, part: Tensor, _moment: Moment) -> Tensor:
@@ -210,7 +213,7 @@ def _skip(_change: Change, _part: Tensor, moment: Moment) -> Tensor:
 
 
 def _patch(change: Change, part: Tensor, _moment: Moment) -> Tensor:
-    return fitting(change.tensor, part, f"the {'patch' if change.kind == 'patch' else 'frozen value'}")
+    return fitting(_tensor(change), part, f"the {'patch' if change.kind == 'patch' else 'frozen value'}")
 
 
 def _force(change: Change, part: Tensor, _moment: Moment) -> Tensor:
@@ -248,7 +251,7 @@ _MAKES: dict[str, Callable[[Change, Tensor, Moment], Tensor]] = {
 }
 
 
-def fitting(values: float | Tensor | None, part: Tensor, what: str) -> Tensor:
+def fitting(values: float | Tensor, part: Tensor, what: str) -> Tensor:
     """Values in the dtype of the elements they take the place of, and broadcast to their shape.
 
     Raises:

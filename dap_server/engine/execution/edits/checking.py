@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dap_server.engine.anatomy.modules import Anatomy, is_called
+from dap_server.engine.anatomy.tokens import require_token
 from dap_server.engine.execution.breakpoints import matching_paths
 from dap_server.engine.execution.edits.changes import Change
 from dap_server.engine.execution.edits.edit import (
@@ -49,6 +50,9 @@ def require_sense(target: Target, change: Change, anatomy: Anatomy) -> None:
         raise CannotEdit(
             f"'{change.kind}' is no change of {_NAMES[type(target)]}: that takes {', '.join(sorted(allowed))}"
         )
+    size = getattr(getattr(anatomy.model, "config", None), "vocab_size", None)
+    for token in change.tokens if isinstance(size, int) else ():
+        require_token(token, size or 0)
     match target:
         case ModuleValue(value="input") if change.kind == "skip":
             raise CannotEdit("what a module is given cannot be skipped, only what it returns")
