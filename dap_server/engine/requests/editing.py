@@ -25,6 +25,7 @@ from dap_server.engine.execution.stepping import Stop
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.tensors.raw_bytes import Memory
 from dap_server.engine.requests.edit_specs import EditSpecs
+from dap_server.engine.requests.effects import tell_effect
 from dap_server.engine.session import EngineSession
 from dap_server.modelmap.places import STEP, Place
 from dap_server.protocol.events import InvalidatedEventBody
@@ -94,6 +95,7 @@ def _about(edits: Sequence[Edit]) -> str:
 def put(session: EngineSession, edits: Edits, about: str, place: Place | None = None) -> EditsResponseBody:
     """Another list. The run moves once the request is answered, if a step that has begun is changed by it."""
     stepper, present = session.ready.stepper, session.stop.generation.branches.present
+    tell_effect(session, edits)
     turn, forked_from = stepper.settle(edits), None
     if turn is None:
         session.afterwards(lambda: tell_changed(session))

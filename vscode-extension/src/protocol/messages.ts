@@ -152,6 +152,48 @@ export interface AttributionResponseBody {
   remainder?: number;
 }
 
+/** One way that the run has gone. */
+export interface Branch {
+  id: number;
+  name: string;
+  isPresent: boolean;
+  /** How many tokens it has chosen. */
+  steps: number;
+  /** From `forkStep` on; those before are the parent's. */
+  tokens: BranchToken[];
+  edits: EditInfo[];
+  parent?: number;
+  /** The first step in which it is not its parent. */
+  forkStep?: number;
+}
+
+/** `llm/switchBranch`: goes on in another branch, where it was left. `llm/deleteBranch`: forgets it and its own. */
+export interface BranchArguments {
+  id: number;
+  /** Default: 1. */
+  threadId?: number;
+}
+
+/** One that the branch chose. */
+export interface BranchToken {
+  id: number;
+  /** What it adds to the text, not quoted; special tokens by their name. */
+  text: string;
+  /** With which it was chosen, after all logits processors; missing where it is not finite. */
+  probability?: number;
+}
+
+/** `llm/branches`: the tree of branches. */
+export interface BranchesArguments {
+  /** Whose sequence's tokens are told. Default: 1. */
+  threadId?: number;
+}
+
+/** The answer to `llm/branches`, and to those that change them. */
+export interface BranchesResponseBody {
+  branches: Branch[];
+}
+
 /** What became of a breakpoint that the client wanted. */
 export interface Breakpoint {
   verified: boolean;
@@ -201,6 +243,13 @@ export interface BreakpointCostsResponseBody {
   breakpoints: BreakpointCost[];
   /** That a step takes, breakpoints and all, stops not counted; missing before one is over. */
   secondsPerToken?: number;
+}
+
+/** `llm/changeEdit`: switches an edit on or off, or puts another in its place. */
+export interface ChangeEditArguments {
+  id: number;
+  enabled?: boolean;
+  spec?: EditSpec;
 }
 
 /** What the content of a source hashes to. */
@@ -386,10 +435,146 @@ export interface Distance {
   totalVariation?: number;
 }
 
+/** `llm/edit`: changes the run, which then stands where it stood, or at the first step that is changed. */
+export interface EditArguments {
+  edits: EditSpec[];
+  /** Whose step is meant; the top one's when missing. An edit in the history makes a branch. */
+  frameId?: number;
+  /** Of edits that do not say it. When missing: of a token this one, of everything else onwards. */
+  steps?: "all" | "onwards" | "this";
+}
+
+/** What becomes of the elements. */
+export interface EditChange {
+  kind: "ban" | "bias" | "clamp" | "force" | "freeze" | "mean" | "noise" | "patch" | "projectOut" | "resample" | "scale" | "set" | "skip" | "steer" | "zero";
+  /**
+   * The value to `set`, the factor to `scale` with, the standard deviation of `noise`, the coefficient to `steer` with,
+   * the `bias`.
+   */
+  number?: number | "-inf" | "inf" | "nan";
+  low?: number | "-inf" | "inf" | "nan";
+  high?: number | "-inf" | "inf" | "nan";
+  /** Of `noise` and `resample`; 0 when missing. */
+  seed?: number;
+  /** To `force`, `ban` or `bias`: ids, or their text, quoted or not. */
+  tokens?: (number | string)[];
+  /**
+   * The values to `set` or `patch`, the vector to `steer` by or to `projectOut`, the vectors to take the `mean` of or
+   * to `resample` from.
+   */
+  tensor?: EditTensor;
+  /** Of a `patch`, instead of a tensor; it stays beside the tensor that it was. */
+  source?: EditSource;
+}
+
+/** An edit of the present branch. */
+export interface EditInfo {
+  id: number;
+  spec: EditSpec;
+  /** What it does, in one line. */
+  text: string;
+  enabled: boolean;
+  /** Why it cannot be applied. */
+  problem?: string;
+}
+
 /** Why an edit could not be applied. */
 export interface EditProblem {
   id: number;
   text: string;
+}
+
+/** Where the values of a patch are from: another prompt or branch, module, position or step. */
+export interface EditSource {
+  prompt?: string;
+  branch?: number;
+  /** The target's own when missing. */
+  path?: string;
+  /** The target's own when missing. */
+  positions?: number[];
+  /** The prefill, step 0, of another prompt; else the step of the frame. */
+  step?: number;
+}
+
+/** An edit as data. */
+export interface EditSpec {
+  target: EditTarget;
+  change: EditChange;
+  /** As the request says when missing. */
+  steps?: EditSteps;
+  /** Default: true. */
+  enabled?: boolean;
+}
+
+/** The steps in which an edit is applied; 0 is the prefill. */
+export interface EditSteps {
+  /** Default: 0. */
+  first?: number;
+  /** Itself included; all that follow when missing. */
+  last?: number;
+}
+
+/** Which value is changed, and which elements of it; all of them where nothing is said. */
+export interface EditTarget {
+  kind: "attention" | "cache" | "expert" | "logits" | "module" | "option" | "parameter" | "token";
+  /** Of a module, or a glob of paths; of attention that of its module, of an expert that of the mixture. */
+  path?: string;
+  /**
+   * Of a module what it is given or, when missing, returns. Of attention what its heads give (when missing), where they
+   * look, or the scores before the softmax.
+   */
+  value?: "heads" | "input" | "output" | "pattern" | "scores";
+  /** Which argument of a module, by name or number, or which item of what it returns; the first tensor if missing. */
+  part?: string | number;
+  /** Of a parameter or buffer, of an entry of the cache such as `3.keys`, of an option of sampling. */
+  name?: string;
+  /** Its number. */
+  expert?: number;
+  /** Of the batch, from 0. Of a token one at most. */
+  sequences?: number[];
+  /** In the text, padding included; negative ones from the end of the text as it is in each step. */
+  positions?: number[];
+  /** In the last axis. */
+  neurons?: number[];
+  /** As Python has it, `[0, -1, 3:5]`, instead of sequences, positions and neurons. */
+  index?: string;
+  heads?: number[];
+  /** Positions that look. */
+  queries?: number[];
+  /** Positions that are looked at. */
+  keys?: number[];
+}
+
+/** Numbers of an edit, to the last bit. */
+export interface EditTensor {
+  /** As torch names it: `float32`. */
+  dtype: string;
+  shape: number[];
+  /** Bytes of the elements, little-endian and row by row, in base64. Lists of edits leave it out unless asked for. */
+  data?: string;
+}
+
+/** `llm/edits`. */
+export interface EditsArguments {
+  /** Whether the numbers of tensors are wanted too. Default: false. */
+  withData?: boolean;
+}
+
+/** `llm/saveEdits` and `llm/loadEdits`: the list as a JSON file. */
+export interface EditsFileArguments {
+  file: string;
+  /**
+   * Whether a file that is there already may be overwritten; of loading, whether the list is emptied first. Default:
+   * false.
+   */
+  replace?: boolean;
+}
+
+/** The answer to all requests that change the list, and to `llm/edits`: the list of the present branch. */
+export interface EditsResponseBody {
+  edits: EditInfo[];
+  /** The branch that is left, where this made another one. */
+  forkedFrom?: number;
 }
 
 /** `llm/editEffect`: what edits of the present branch did in a step. */
@@ -899,6 +1084,14 @@ export interface ModulesResponseBody {
   totalModules?: number;
 }
 
+/** `llm/nameBranch`. */
+export interface NameBranchArguments {
+  id: number;
+  name: string;
+  /** Default: 1. */
+  threadId?: number;
+}
+
 /** Who is to step, and how far. */
 export interface NextArguments {
   threadId: number;
@@ -1103,6 +1296,13 @@ export interface SamplingToken {
   /** Missing when it is not a finite number: a token that was pruned has -inf. */
   score?: number;
   probability?: number;
+}
+
+/** The answer to `llm/saveEdits`. */
+export interface SaveEditsResponseBody {
+  file: string;
+  /** How many. */
+  edits: number;
 }
 
 /** `llm/saveTensor`: writes the tensor to a file. */
@@ -1473,6 +1673,14 @@ export interface Token {
   text: string;
 }
 
+/** `llm/undoEdit`: takes an edit off the list. */
+export interface UndoEditArguments {
+  /** The last one when missing. */
+  id?: number;
+  /** Default: false. */
+  all?: boolean;
+}
+
 /** How values are to be written. */
 export interface ValueFormat {
   hex?: boolean;
@@ -1538,6 +1746,16 @@ export interface Requests {
   "llm/inlineValues": { arguments: InlineValuesArguments; body: InlineValuesResponseBody };
   "llm/gradients": { arguments: GradientsArguments; body: GradientsResponseBody };
   "llm/saliency": { arguments: SaliencyArguments; body: SaliencyResponseBody };
+  "llm/edit": { arguments: EditArguments; body: EditsResponseBody };
+  "llm/edits": { arguments: EditsArguments; body: EditsResponseBody };
+  "llm/changeEdit": { arguments: ChangeEditArguments; body: EditsResponseBody };
+  "llm/undoEdit": { arguments: UndoEditArguments; body: EditsResponseBody };
+  "llm/saveEdits": { arguments: EditsFileArguments; body: SaveEditsResponseBody };
+  "llm/loadEdits": { arguments: EditsFileArguments; body: EditsResponseBody };
+  "llm/branches": { arguments: BranchesArguments; body: BranchesResponseBody };
+  "llm/switchBranch": { arguments: BranchArguments; body: BranchesResponseBody };
+  "llm/deleteBranch": { arguments: BranchArguments; body: BranchesResponseBody };
+  "llm/nameBranch": { arguments: NameBranchArguments; body: BranchesResponseBody };
   "llm/editEffect": { arguments: EffectArguments; body: EffectResponseBody };
   "llm/compareBranches": { arguments: CompareBranchesArguments; body: CompareBranchesResponseBody };
   "llm/sweep": { arguments: SweepArguments; body: SweepResponseBody };
