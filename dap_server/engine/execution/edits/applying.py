@@ -12,7 +12,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
@@ -20,7 +21,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from transformers.utils import ModelOutput
 
 from dap_server.engine.anatomy.modules import Anatomy, forward_of
-from dap_server.engine.execution.activations import call_frame
+from dap_server.engine.execution.activations import call_frame, is_live
 from dap_server.engine.execution.edits.attention import AttentionEdits
 from dap_server.engine.execution.edits.changes import Moment
 from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Expert, ModuleValue
@@ -83,8 +84,19 @@ class ModuleEdits:
         return self._named[name]
 
 
+class _Call(NamedTuple):
+    """A running module call; `is_look`: within a call of the whole model within another."""
+
+    frame: FrameType
+    is_look: bool
+
+
 class _Passing:
-    """The hooks of some forwards. A call of the whole model within another is somebody's look, and no part of them."""
+    """The hooks of some forwards.
+
+    A call of the whole model within another is somebody's look at what the model would say of something else: nothing
+    is met there, and it goes by the edits that are about all elements of a value, whatever their positions.
+    """
 
     def __init__(
         self,
@@ -98,7 +110,7 @@ class _Passing:
         self._anatomy, self._paths, self._active, self._outcomes, self._end = anatomy, paths, active, outcomes, end
         self._called = called
         self._thread, self._asides = threading.get_ident(), asides()
-        self._depth = self._within = 0  # running calls; of the whole model, within others
+        self._calls: list[_Call] = []
         self._positions: StepPositions | None = None
         self._attention = AttentionEdits(anatomy, outcomes)
         self._experts = ExpertEdits(anatomy, outcomes, paths)
@@ -107,44 +119,55 @@ class _Passing:
         path = self._path(module)
         if path is None:
             return None
-        self._depth += 1
-        self._within += path == "" and self._depth > 1
-        if self._within:
-            return None
-        if path == "":
-            self._called()
-        kwargs = call_frame(sys._getframe(1)).f_locals["kwargs"]
-        self._find_positions(args, kwargs)
+        call = call_frame(sys._getframe(1))
+        self._enter(path, call)
+        kwargs = call.f_locals["kwargs"]
+        if not self._is_look:
+            if path == "":
+                self._called()
+            self._find_positions(args, kwargs)
+            if attention := self._meant(AttentionValue, path):
+                self._attention.begins(path, self._active()[0], attention, len(self._calls))
         step, edits = self._of(path, "input")
         new = args
         for edit in edits:
             new = self._given(edit, step, path, module, new, kwargs)
         if experts := self._of_experts():
             new = self._experts.given(path, step, experts, new, kwargs)
-        if attention := self._meant(AttentionValue, path):
-            self._attention.begins(path, step, attention, self._depth)
         return None if new is args else new
 
     def ends(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         path = self._path(module)
         if path is None:
             return None
-        is_within = self._within > 0
-        self._within -= path == "" and self._depth > 1
-        self._attention.ends(self._depth)
-        self._depth -= 1
-        if is_within:
-            return None
+        call = call_frame(sys._getframe(1))
+        while self._calls[-1].frame is not call:  # ended by an exception
+            self._calls.pop()
         step, edits = self._of(path, "output")
-        if experts := self._of_experts():
+        experts = self._of_experts()
+        if experts:
             output = self._experts.returned(path, step, experts, output)
-        elif not edits:
-            return None
-        given = [*args, *call_frame(sys._getframe(1)).f_locals["kwargs"].values()]
+        given = [*args, *call.f_locals["kwargs"].values()] if edits else []
         for edit in edits:
             change = functools.partial(self._changed, edit, step, path, given)
             output = _with_part(output, _part(edit), change, functools.partial(self._misses, edit))
-        return output
+        self._attention.ends(len(self._calls))
+        self._calls.pop()
+        return output if edits or experts else None
+
+    def _enter(self, path: str, call: FrameType) -> None:
+        """Calls that an exception has ended are forgotten."""
+        while self._calls and not is_live(self._calls[-1].frame, call):
+            self._calls.pop()
+        self._calls.append(_Call(call, self._is_look or (path == "" and bool(self._calls))))
+
+    @property
+    def _is_look(self) -> bool:
+        return bool(self._calls) and self._calls[-1].is_look
+
+    @property
+    def _depth(self) -> int:
+        return len(self._calls)
 
     def _path(self, module: nn.Module) -> str | None:
         if threading.get_ident() != self._thread or asides() != self._asides:
@@ -163,11 +186,13 @@ class _Passing:
         return [
             edit
             for edit in self._active()[1]
-            if isinstance(edit.target, kind) and path in self._paths(edit.target.path)
+            if isinstance(edit.target, kind)
+            and path in self._paths(edit.target.path)
+            and (not self._is_look or _is_whole(edit))
         ]
 
     def _of_experts(self) -> list[Edit]:
-        return [edit for edit in self._active()[1] if isinstance(edit.target, Expert)]
+        return [] if self._is_look else [e for e in self._active()[1] if isinstance(e.target, Expert)]
 
     def _find_positions(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         text = next((v for name in TEXTS if isinstance(v := kwargs.get(name), Tensor)), None)
@@ -222,10 +247,15 @@ class _Passing:
             return edit.change.applied(value, index, Moment(step, path, next(alike, None)))
 
         with unseen():
-            return self._outcomes.apply(edit, step, change, value)
+            return (Outcomes() if self._is_look else self._outcomes).apply(edit, step, change, value)
 
     def _misses(self, edit: Edit, text: str) -> None:
-        self._outcomes.problems[edit.id] = text
+        if not self._is_look:
+            self._outcomes.problems[edit.id] = text
+
+
+def _is_whole(edit: Edit) -> bool:
+    return isinstance(edit.target, ModuleValue) and edit.target.selection.is_whole
 
 
 def _part(edit: Edit) -> str | int | None:

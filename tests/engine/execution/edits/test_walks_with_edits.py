@@ -19,7 +19,7 @@ from dap_server.engine.execution.stepping import Motion, Stop
 from tests.engine.execution.edits.sessions import Session, by_hand, edit, go_on, output
 from tests.engine.execution.journey import Journey, Move, ThereAndBack
 from tests.engine.execution.straight import asking, returned, run_straight, same
-from tests.models.tiny import tiny_model
+from tests.models.tiny import VOCABULARY, tiny_model
 
 GREEDY: dict[str, Any] = {"do_sample": False}
 
@@ -72,13 +72,13 @@ def test_an_edited_run_goes_forth_and_back_and_is_looked_at_like_any_other(name:
     assert same(journey.heard, straight.tokens)
 
 
-def test_the_lens_reads_what_the_edits_have_made(llama: Any) -> None:
-    last = f"model.layers.{len(llama.model.layers) - 1}"
-    vector = torch.linspace(-2.0, 2.0, llama.config.hidden_size)
+@pytest.mark.parametrize("path", ["model.layers.1", "model.norm", "lm_head"])
+def test_the_lens_reads_what_the_edits_have_made(llama: Any, path: str) -> None:
+    vector = torch.linspace(-2.0, 2.0, VOCABULARY if path == "lm_head" else llama.config.hidden_size)
     spoken: list[Tensor] = []
 
     def change(session: Session, stop: Stop) -> None:
-        session.edit(stop, edit(output(last), "steer", 2, tensor=vector))
+        session.edit(stop, edit(output(path), "steer", 2, tensor=vector))
 
     def look(session: Session, stop: Stop) -> Motion:
         tape: Any = stop.generation.tape
