@@ -8,6 +8,7 @@ changes take the place of the kernel's, the others keep their bits.
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from dap_server.engine.anatomy.arguments import bind
 from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution import memory
 from dap_server.engine.execution.activations import live_activations
 from dap_server.engine.execution.attention.definition import Passing, multi_head_attention, scores_of
 from dap_server.engine.execution.attention.masks import added_mask
@@ -41,6 +43,12 @@ from dap_server.engine.execution.edits.changes import Moment
 from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Target
 from dap_server.engine.execution.edits.outcomes import Outcomes, unseen
 from dap_server.engine.execution.probes import asides
+
+Shape = tuple[int, int, int, int]
+"""B, H, T, S."""
+
+_BYTES = 32
+"""For each weight of a call, at once: scores, shares and masks in float32, before and after."""
 
 
 @dataclass
@@ -68,7 +76,7 @@ class _Weights:
         rows: (B, H, T) which of them have been changed.
     """
 
-    shape: tuple[int, int, int, int]
+    shape: Shape
     text: AttentionText
     rows: Tensor
     pattern: Pattern
@@ -115,49 +123,48 @@ class AttentionEdits:
         wanted = self._wanted()
         if not wanted or call.query.dim() != 4 or call.key.dim() != 4:
             return Outcome(run())
-        (batch, heads, queries, _), keys = call.query.shape, call.key.shape[2]
-        text = self._text((batch, heads, queries, keys))
-        outcome = self._looking_elsewhere(call, run, text) if _look(wanted) else Outcome(run())
-        if not _of(wanted, "heads"):
-            return outcome
+        shape = (*call.query.shape[:3], call.key.shape[2])
+        text = _text(self._running(), shape)
+        is_looking = _look(wanted) and self._fits(shape, call.query.device)
+        outcome = self._looking_elsewhere(call, run, shape, text) if is_looking else Outcome(run())
         output = _first(outcome.result)  # (B, T, H, d)
-        given = output.reshape(*output.shape[:2], heads, -1) if output.dim() == 3 else output
-        if given.shape[:3] != (batch, queries, heads):
+        given = output.reshape(*output.shape[:2], shape[1], -1) if output.dim() == 3 else output
+        if not _of(wanted, "heads") or given.shape[:3] != (shape[0], shape[2], shape[1]):
             return outcome
-        new = _laid_out(self._made("heads", given, text).reshape(output.shape), output)
+        with unseen():
+            new = _laid_out(self._made("heads", given, text).reshape(output.shape), output)
         return Outcome(_with_first(outcome.result, new), outcome.pattern)
 
-    def _looking_elsewhere(self, call: Dispatched, run: Run, text: AttentionText) -> Outcome:
+    def _looking_elsewhere(self, call: Dispatched, run: Run, shape: Shape, text: AttentionText) -> Outcome:
         """By the model's own eager function, whose softmax is changed on the way."""
         made: list[_Weights] = []
-        shape = (*call.query.shape[:3], call.key.shape[2])
 
         def softmax(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], _run: Run) -> Any:
             scores = args[0] if args else None
-            if made or function not in SOFTMAX or not isinstance(scores, Tensor) or scores.dim() != 4:
+            if made or function not in SOFTMAX or not self._wanted() or not isinstance(scores, Tensor):
                 return _run()
-            if scores.shape[:3] != shape[:3] or scores.shape[3] < shape[3]:
+            if scores.dim() != 4 or scores.shape[:3] != shape[:3] or scores.shape[3] < shape[3]:
                 return _run()
             weights, result = self._softmax(lambda s: function(s, *args[1:], **kwargs), scores, shape, text)
             made.append(weights)
             return result
 
-        options, mask = call.options, call.mask
-        if not call.is_eager:
-            options = {**options, "dropout": 0.0}
-            mask = torch.cat([added_mask(call, sequence) for sequence in range(shape[0])])
-        with _disable_current_modes(), Passing(softmax):  # what it computes is no operation of the model
-            result = call.eager(call.module, call.query, call.key, call.value, mask, **options)
-        if not made:
-            return Outcome(run())
-        (weights,) = made
         if call.is_eager:
-            return Outcome(result, weights.pattern)
+            with Passing(softmax):
+                result = run()
+            return Outcome(result, made[0].pattern if made else None)
+        with _disable_current_modes(), Passing(softmax):  # what it computes is no operation of the model
+            mask = torch.cat([added_mask(call, sequence) for sequence in range(shape[0])])
+            states = call.query, call.key, call.value
+            result = call.eager(call.module, *states, mask, **{**call.options, "dropout": 0.0})
         plain = run()
-        computed, kernels = _first(result), _first(plain)
-        rows = weights.rows.transpose(1, 2)[..., None]  # (B, T, H, 1)
-        both = torch.where(rows, computed.reshape(*rows.shape[:3], -1), kernels.reshape(*rows.shape[:3], -1))
-        return Outcome(_with_first(plain, _laid_out(both.reshape(kernels.shape), kernels)), weights.pattern)
+        if not made:
+            return Outcome(plain)
+        with unseen():
+            computed, kernels, rows = _first(result), _first(plain), made[0].rows.transpose(1, 2)[..., None]
+            both = torch.where(rows, computed.reshape(*rows.shape[:3], -1), kernels.reshape(*rows.shape[:3], -1))
+            new = _laid_out(both.reshape(kernels.shape), kernels)
+        return Outcome(_with_first(plain, new), made[0].pattern)
 
     def computed(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], run: Run) -> Outcome:
         if function not in _HEARD or not self._wanted():
@@ -173,9 +180,8 @@ class AttentionEdits:
             return Outcome(run())
         scores: Tensor = args[0]
         b, h, t, s = with_heads(scores, batch_of(running)).shape
-        text = text_of(running, (b, h, t, s), Known())
         self._weights, result = self._softmax(
-            lambda given: function(given, *args[1:], **kwargs), scores, (b, h, t, s), text
+            lambda given: function(given, *args[1:], **kwargs), scores, (b, h, t, s), _text(running, (b, h, t, s))
         )
         return Outcome(result, self._weights.pattern if _look(self._wanted()) else None)
 
@@ -204,21 +210,22 @@ class AttentionEdits:
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Outcome:
-        running, result = self._running(), run()
+        running, result, wanted = self._running(), run(), self._wanted()
         batch = batch_of(running)
         states = [with_heads(tensor, batch) for tensor in (query, key, value)]
-        b, h, t, s = (*states[0].shape[:3], states[1].shape[2])
-        text, pattern = text_of(running, (b, h, t, s), Known()), None
-        output: Tensor = with_heads(result, batch)  # (B, H, T, d)
-        if _look(self._wanted()):
-            mask = attn_mask if attn_mask is None or attn_mask.dim() != 3 else with_heads(attn_mask, batch)
-            scores = scores_of(states[0], states[1], mask, is_causal, scale)
-            weights, shares = self._softmax(lambda given: given.softmax(-1), scores, (b, h, t, s), text)
-            mixed = shares @ states[2].repeat_interleave(h // states[2].shape[1], dim=1).to(shares.dtype)
-            output, pattern = torch.where(weights.rows[..., None], mixed.to(output.dtype), output), weights.pattern
-        if _of(self._wanted(), "heads"):
-            output = self._made("heads", output.transpose(1, 2), text).transpose(1, 2)
-        return Outcome(_laid_out(output.reshape(result.shape), result), pattern)
+        shape, pattern = (*states[0].shape[:3], states[1].shape[2]), None
+        text = _text(running, shape)
+        with unseen():
+            output: Tensor = with_heads(result, batch)  # (B, H, T, d)
+            if _look(wanted) and self._fits(shape, query.device):
+                mask = attn_mask if attn_mask is None or attn_mask.dim() != 3 else with_heads(attn_mask, batch)
+                scores = scores_of(states[0], states[1], mask, is_causal, scale)
+                weights, shares = self._softmax(lambda given: given.softmax(-1), scores, shape, text)
+                mixed = shares @ states[2].repeat_interleave(shape[1] // states[2].shape[1], dim=1).to(shares.dtype)
+                output, pattern = torch.where(weights.rows[..., None], mixed.to(output.dtype), output), weights.pattern
+            if _of(wanted, "heads"):
+                output = self._made("heads", output.transpose(1, 2), text).transpose(1, 2)
+            return Outcome(_laid_out(output.reshape(result.shape), result), pattern)
 
     def _product(self, function: Any, args: tuple[Any, ...], run: Run) -> Outcome:
         """Of the weights of a softmax before and the values: what heads give."""
@@ -229,59 +236,69 @@ class AttentionEdits:
         if order is None:
             return Outcome(run())
         self._weights, result = None, run()
-        output = result.reshape(b, h, t, -1) if function is not torch.einsum else result
-        new = self._made("heads", output.permute(order), text)
-        back = new.permute([order.index(axis) for axis in range(4)])
-        return Outcome(_laid_out(back.reshape(result.shape), result))
+        with unseen():
+            output = result.reshape(b, h, t, -1) if function is not torch.einsum else result
+            new = self._made("heads", output.permute(order), text)
+            back = new.permute([order.index(axis) for axis in range(4)])
+            return Outcome(_laid_out(back.reshape(result.shape), result))
 
     # --- what is made of them
 
     def _softmax(
-        self, softmax: Callable[[Tensor], Tensor], scores: Tensor, shape: tuple[int, int, int, int], text: AttentionText
+        self, softmax: Callable[[Tensor], Tensor], scores: Tensor, shape: Shape, text: AttentionText
     ) -> tuple[_Weights, Tensor]:
         """A softmax whose scores and result are changed. What the mask hides from a query stays hidden from it."""
-        keys = shape[3]
-        with_sink = scores.reshape(*shape[:3], -1)  # which it adds behind the keys
-        before = with_sink[..., :keys]
-        is_open = before > torch.finfo(before.dtype).min / 2
-        wanted = self._made("scores", before, text)
-        if wanted is not before:
-            wanted = torch.where(is_open, wanted, before)
-            scores = _laid_out(torch.cat([wanted, with_sink[..., keys:]], dim=-1).reshape(scores.shape), scores)
+        with unseen():
+            before = scores.reshape(*shape[:3], -1)[..., : shape[3]]
+            is_open = before > torch.finfo(before.dtype).min / 2
+            wanted = self._made("scores", before, text)
+            scores = scores if wanted is before else _beside_sink(torch.where(is_open, wanted, before), scores)
         shares = softmax(scores)
-        with_sink = shares.reshape(*shape[:3], -1)
-        pattern = with_sink[..., :keys]
-        new = self._made("pattern", pattern, text)
-        if new is not pattern:
-            new = torch.where(is_open, new, pattern)
-            shares = _laid_out(torch.cat([new, with_sink[..., keys:]], dim=-1).reshape(shares.shape), shares)
-        rows = (wanted != before).any(-1) | (new != pattern).any(-1)
-        return _Weights(shape, text, rows, Pattern(new, hidden_rows(before))), shares
+        with unseen():
+            given = scores.reshape(*shape[:3], -1)[..., : shape[3]]
+            pattern = shares.reshape(*shape[:3], -1)[..., : shape[3]]
+            new = self._made("pattern", pattern, text)
+            if new is not pattern:
+                new = torch.where(is_open, new, pattern)
+                shares = _beside_sink(new, shares)
+            rows = (given != before).any(-1) | (new != pattern).any(-1)
+            return _Weights(shape, text, rows, Pattern(new, hidden_rows(before))), shares
 
     def _made(self, kind: str, value: Tensor, text: AttentionText) -> Tensor:
-        """What all edits of a kind make of a value."""
-        for call in self._calls:
-            moment = Moment(call.step, call.path)
+        """What all edits of a kind make of a value, in the order of their numbers."""
+        meant: dict[int, tuple[_Call, Edit, AttentionValue]] = {}
+        for call in reversed(self._calls):  # modules around a module may be named by the same edit
             for edit in call.edits:
-                target = edit.target
-                if not isinstance(target, AttentionValue) or target.value != kind:
-                    continue
-                call.met.add(edit.id)
-                if edit.id in self._missed:  # in another module of those that it names
-                    self._outcomes.problems.pop(edit.id, None)
-                change = functools.partial(patterns.changed, target, edit.change, value, text, moment)
-                with unseen():
-                    value = self._outcomes.apply(edit, call.step, change, value)
+                if isinstance(edit.target, AttentionValue) and edit.target.value == kind:
+                    call.met.add(edit.id)
+                    meant[edit.id] = (call, edit, edit.target)
+        for number in sorted(meant):
+            call, edit, target = meant[number]
+            if number in self._missed:  # in another module of those that it names
+                self._outcomes.problems.pop(number, None)
+            moment = Moment(call.step, call.path)
+            change = functools.partial(patterns.changed, target, edit.change, value, text, moment)
+            value = self._outcomes.apply(edit, call.step, change, value)
         return value
+
+    def _fits(self, shape: Shape, device: torch.device) -> bool:
+        """Whether there is memory for scores and shares of a call, which a kernel does not need."""
+        try:
+            memory.require(math.prod(shape) * _BYTES, device, f"attention of {shape[2]} × {shape[3]}", "edit its heads")
+        except memory.NotEnoughMemory as error:
+            for call in self._calls:
+                for edit in call.edits:
+                    if _look([edit.target]):
+                        call.met.add(edit.id)
+                        self._outcomes.problems[edit.id] = str(error)
+            return False
+        return True
 
     def _wanted(self) -> list[Target]:
         """Of the calls that are under way."""
         if threading.get_ident() != self._thread or asides() != self._asides:
             return []
         return [edit.target for call in self._calls for edit in call.edits]
-
-    def _text(self, shape: tuple[int, int, int, int]) -> AttentionText:
-        return text_of(self._running(), shape, Known())
 
     def _running(self) -> list[RunningCall]:
         calls = reversed(live_activations(sys._getframe(1)))
@@ -295,6 +312,11 @@ class AttentionEdits:
 _HEARD = SOFTMAX | PRODUCTS | {functional.scaled_dot_product_attention, functional.multi_head_attention_forward}
 
 
+def _text(running: Sequence[RunningCall], shape: Shape) -> AttentionText:
+    with unseen():
+        return text_of(running, shape, Known())
+
+
 def _of(wanted: Sequence[Target], kind: str) -> bool:
     return any(isinstance(target, AttentionValue) and target.value == kind for target in wanted)
 
@@ -302,6 +324,12 @@ def _of(wanted: Sequence[Target], kind: str) -> bool:
 def _look(wanted: Sequence[Target]) -> bool:
     """Whether one of them is about where heads look."""
     return _of(wanted, "pattern") or _of(wanted, "scores")
+
+
+def _beside_sink(values: Tensor, before: Tensor) -> Tensor:
+    """Other values (B, H, T, S) in the place of the first S in each row; behind them a sink may stand."""
+    rest = before.reshape(*values.shape[:3], -1)[..., values.shape[3] :]
+    return _laid_out(torch.cat([values, rest], dim=-1).reshape(before.shape), before)
 
 
 def _first(result: Any) -> Tensor:

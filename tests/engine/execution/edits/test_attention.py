@@ -25,6 +25,7 @@ from dap_server.engine.execution.edits.patterns import pattern_by_position, patt
 from dap_server.engine.execution.edits.selection import CannotEdit
 from dap_server.engine.execution.probes import Enough, aside, instrumented
 from tests.engine.execution.edits.reference import attention_by_hand
+from tests.engine.execution.recorded import recorded
 from tests.models.tiny import EOS, VOCABULARY, tiny_model
 
 LENGTH, STEPS, PADDING = 9, 4, 3
@@ -176,6 +177,63 @@ def test_a_key_whose_weight_is_taken_gives_nothing_in_any_step(name: str) -> Non
     assert torch.equal(logits(model), plain)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("llama", {"cache_implementation": "static"}),
+        ("gemma2", {"cache_implementation": "static"}),
+        ("llama", {"prefill_chunk_size": 4}),
+        ("gemma3_text", {"prefill_chunk_size": 4}),
+        ("llama", {"num_beams": 2, "do_sample": False}),
+    ],
+    ids=str,
+)
+def test_a_key_is_a_position_of_the_text_however_it_is_kept(name: str, options: dict[str, Any]) -> None:
+    model, position = tiny_model(name), 6
+    plain, path = logits(model, **options), attention_paths(model)[0]
+    seen = 0
+
+    def without_key(module: Any, shares: Tensor) -> Tensor:
+        nonlocal seen
+        if module is not model.get_submodule(path):
+            return shares
+        seen += shares.shape[2]
+        keys, changed = shares.shape[3], shares.clone()
+        first = max(seen - keys, 0)  # a static cache has slots behind the text
+        if 0 <= position - first < keys:
+            changed[:, 1, :, position - first] = 0
+        return changed
+
+    with attention_by_hand(model, as_it_is, without_key):
+        expected = logits(model, **options)
+    with Edited(model, edit(path, "pattern", heads=(1,), keys=(position,))) as edited:
+        found = logits(model, **options)
+    assert not edited.said
+    assert largest(found - expected) < CLOSE
+    assert largest(found - plain) > 100 * CLOSE
+
+
+def test_a_key_of_cross_attention_is_a_position_of_the_other_text() -> None:
+    model = tiny_model("t5")
+    (path, *_) = (path for path in attention_paths(model) if path.endswith("EncDecAttention"))
+    plain = logits(model)
+
+    def without_key(module: Any, shares: Tensor) -> Tensor:
+        changed = shares.clone()
+        if module is model.get_submodule(path):
+            changed[1, :, :, 7] = 0
+        return changed
+
+    with attention_by_hand(model, as_it_is, without_key):
+        expected = logits(model)
+    with Edited(model, edit(path, "pattern", keys=(7,), sequences=(1,))) as edited:
+        found = logits(model)
+    assert not edited.said
+    assert largest(found - expected) < CLOSE
+    assert torch.equal(found[:, 0], plain[:, 0])
+    assert largest(found[:, 1] - plain[:, 1]) > 100 * CLOSE
+
+
 @pytest.mark.parametrize("name", [name for name in BY_HAND if name != "gpt_oss"])  # which has a test of its own
 def test_scores_are_changed_before_the_softmax_and_masked_keys_stay_masked(name: str) -> None:
     """The newest query attends to what is two tokens before it alone: all other keys are far below."""
@@ -287,6 +345,39 @@ def test_half_precision_stays_half_precision(dtype: torch.dtype) -> None:
         expected = logits(model)
     assert not edited.said
     assert largest(found[0].float() - expected[0].float()) < (0.05 if dtype is torch.bfloat16 else 0.01)
+
+
+@pytest.mark.parametrize("name", ["llama", "falcon", "bloom", "gpt_oss"])
+def test_what_an_edit_computes_is_no_operation_of_the_model(name: str) -> None:
+    model = tiny_model(name)
+    path = attention_paths(model)[0]
+
+    def operations(*edits: Edit) -> list[str]:
+        with Edited(model, *edits), recorded(model) as calls, torch.no_grad():
+            model(**inputs(model))
+        return [operation.name for operation in calls[0]]
+
+    half = Change("scale", number=0.5)
+    edits = [edit(path, value, half, number) for number, value in enumerate(("heads", "pattern", "scores"), 1)]
+    assert operations(*edits) == operations()
+
+
+def test_an_edit_that_names_a_module_and_one_in_it_is_made_once() -> None:
+    model = tiny_model("llama")
+    twice = Change("scale", number=2.0)
+    with Edited(model, edit("model.layers.0.self_attn", "heads", twice)):
+        once = logits(model)
+    with Edited(model, edit("model.layers.0**", "heads", twice)):
+        assert torch.equal(logits(model), once)
+
+
+def test_too_little_memory_for_scores_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama")
+    plain, path = logits(model), attention_paths(model)[0]
+    monkeypatch.setattr("dap_server.engine.execution.memory.free_bytes", lambda _device: 1000)
+    with Edited(model, edit(path, "pattern")) as edited:
+        assert torch.equal(logits(model), plain)
+    assert "would need" in edited.said[0]
 
 
 # --- other ways than transformers'

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dap_server.engine.analysis.attention.capture import attention_calls
 from dap_server.engine.analysis.attention.weights import EditedCall
+from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Expert
 from dap_server.engine.execution.stepping import Motion, Stop
 from tests.engine.execution.edits.sessions import Session, by_hand, edit, output, plain, same_run
@@ -135,3 +136,27 @@ def test_a_layer_that_is_skipped_is_as_if_it_were_not_there(name: str, layers: s
         setattr(holder, list_name, whole)
     assert same_run(result, expected)
     assert not same_run(result, plain(model, **SAMPLED))
+
+
+INDUCTION = [(3, 4), (3, 3), (2, 1), (3, 5), (4, 3), (5, 5)]
+"""Layers and heads, the strongest first, as the example model's own page names them."""
+
+
+def test_without_its_induction_heads_the_example_model_copies_no_more_and_still_knows_facts(atlas: Loaded) -> None:
+    def said(prompt: str, *edits: Edit) -> str:
+        def edit_there(session: Session, stop: Stop) -> None:
+            session.edit(stop, *edits)
+
+        session = Session(atlas.model, [edit_there] if edits else [], "step")
+        ids = atlas.tokenizer(prompt, return_tensors="pt")
+        text: str = atlas.tokenizer.decode(session.generate(**ids, max_new_tokens=6)[0], skip_special_tokens=True)
+        return text.removeprefix(prompt)
+
+    ablated = [
+        edit(AttentionValue(f"model.layers.{layer}.self_attn", heads=(head,)), "zero") for layer, head in INDUCTION
+    ]
+    copying, fact = "cat tree lamp moon cat", "The capital of France is"
+    assert said(copying) == " tree lamp moon cat tree lamp"
+    assert not said(copying, *ablated).startswith(" tree")
+    assert said(fact, *ablated) == said(fact) == " Paris. The currency of France"
+    assert said(copying) == " tree lamp moon cat tree lamp"

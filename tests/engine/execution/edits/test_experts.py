@@ -67,8 +67,9 @@ def with_zeros(model: nn.Module, router: Router, index: int, count: int) -> nn.M
             for parameter in members[index].parameters():
                 parameter.zero_()
         else:
-            for parameter in experts.parameters():  # (E, …), or (E · …, …)
-                parameter.view(count, -1)[index].zero_()
+            for parameter in experts.parameters():  # (E, …, …), (E, …), or (E · …, …)
+                part = parameter if parameter.dim() == 3 or len(parameter) == count else parameter.view(count, -1)
+                part[index].zero_()
     return other
 
 
