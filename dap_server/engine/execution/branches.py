@@ -50,6 +50,7 @@ class Turn:
     """From the start of a step on the run goes by the edits of a branch, which is the present one then.
 
     Attributes:
+        step: that begins by them; the run has come to it.
         left: where the run stands before, and `ordinal` which operation of its step that is.
     """
 
@@ -101,12 +102,13 @@ class Branches:
             return None
         if len(present.records) <= step and here.step <= step:
             return Turn(present, edits, step, here)
+        begins = min(step, here.step)  # the run may have gone back before what changes
         for branch in self._all.values():
             if branch.edits.first_difference(edits) is None:
-                return Turn(branch, edits, step, here)
+                return Turn(branch, edits, begins, here)
         self._last_id += 1
         new = Branch(self._last_id, f"branch {self._last_id}", present.id, step, edits, present.records[:step])
-        return Turn(new, edits, step, here)
+        return Turn(new, edits, begins, here)
 
     def settle(self, edits: Edits, here: Place, is_own_loop: bool) -> Turn | None:
         """The same; where it changes nothing that has run, the present branch has them at once.

@@ -69,7 +69,8 @@ class WholeCall(Generic[T]):
                     self.back_to_start()
                     if rewind.turn is not None:
                         self._generation.branches.take(rewind.turn)
-                        self._stepper.turned(self._generation)
+                        if self._counts:  # else a loop of ours, which tells it itself, has not begun
+                            self._stepper.turned(self._generation)
                     self._stepper.go_to(rewind)
         finally:
             self._parameters.bring(())

@@ -10,6 +10,7 @@ import torch
 from dap_server.engine.execution.branches import NoSuchBranch
 from dap_server.engine.execution.edits.edit import StoredValue, Token
 from dap_server.engine.execution.stepping import Motion, Stop
+from dap_server.modelmap.places import STEP, Place
 from tests.engine.execution.capturing import CaptureProbe
 from tests.engine.execution.edits.sessions import Answer, Session, edit, go_on, output, plain, same_run
 from tests.engine.execution.straight import same
@@ -159,4 +160,34 @@ def test_a_weight_is_switched_with_its_branch() -> None:
 
     result = Session(model, [change, go_on, look, back]).run(**SAMPLED)
     assert seen == [True, True]
+    assert same_run(result, plain(model, **SAMPLED))
+
+
+def test_a_branch_may_begin_after_the_step_that_the_run_has_gone_back_to() -> None:
+    def back(session: Session, stop: Stop) -> None:
+        session.stepper.travel(Place(1, STEP), "goto")
+
+    def change(session: Session, stop: Stop) -> None:
+        session.edit(stop, force(3, 5))
+
+    def look(session: Session, stop: Stop) -> Motion:
+        branches = stop.generation.branches
+        assert [(b.id, b.fork_step, len(b.records)) for b in branches.all] == [(1, 0, 6), (2, 3, 3)]
+        return Motion.RUN
+
+    def switch(session: Session, stop: Stop) -> None:
+        switch_to(1)(session, stop)
+
+    model = tiny_model("llama")
+    session = Session(model, [back, change, look, switch, back])
+    result = session.run(**SAMPLED)
+    assert session.stops == [
+        "pause: end of the generation",
+        "goto: step 1",
+        "goto: step 1",
+        "pause: end of the generation",
+        "goto: step 1",
+        "goto: step 1",
+        "pause: end of the generation",
+    ]
     assert same_run(result, plain(model, **SAMPLED))

@@ -29,8 +29,9 @@ class Outcomes:
         """The value that an edit makes; the one of before where it selects nothing, or does not fit."""
         try:
             changed = change()
-        except CannotEdit as error:
-            self.problems[edit.id] = str(error)
+        except Exception as error:  # the run goes on, whatever is wrong with an edit
+            is_ours = isinstance(error, CannotEdit)
+            self.problems[edit.id] = str(error) if is_ours else f"{type(error).__name__}: {error}"
             return otherwise
         if changed is None:
             return otherwise

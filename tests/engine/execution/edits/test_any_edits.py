@@ -9,10 +9,21 @@ from typing import Any
 import pytest
 
 from dap_server.engine.execution.edits.changes import Change
-from dap_server.engine.execution.edits.edit import Edit, Logits, ModuleValue, Option, Steps, StoredValue, Token
+from dap_server.engine.execution.edits.edit import (
+    AttentionValue,
+    Edit,
+    Expert,
+    Logits,
+    ModuleValue,
+    Option,
+    Steps,
+    StoredValue,
+    Token,
+)
 from dap_server.engine.execution.edits.edits import Edits
 from dap_server.engine.execution.edits.selection import Selection
 from dap_server.engine.execution.stepping import Motion, Stop
+from dap_server.modelmap.places import STEP, Place
 from tests.engine.execution.edits.sessions import Session, plain, same_run
 from tests.engine.execution.straight import same, state_of
 from tests.models.tiny import VOCABULARY, tiny_model
@@ -42,7 +53,9 @@ def random_edit(draw: random.Random, model: Any) -> Edit:
     called = [path for path, module in model.named_modules() if path.count(".") >= 2 and not list(module.children())]
     path = draw.choice([path for path in called if "encoder" not in path.split(".")])
     parameters = [name for name, value in model.named_parameters() if value.dim() and "encoder." not in name]
-    kind = draw.choice(["module", "module", "input", "parameter", "cache", "logits", "token", "option"])
+    attention = [path for path, _ in model.named_modules() if path.endswith("self_attn") and "encoder." not in path]
+    kinds = ["module", "module", "input", "attention", "expert", "parameter", "cache", "logits", "token", "option"]
+    kind = draw.choice(kinds)
     match kind:
         case "module":
             change = draw.choice(
@@ -51,12 +64,18 @@ def random_edit(draw: random.Random, model: Any) -> Edit:
             return Edit(ModuleValue(path, selection=Selection(sequences=(draw.randrange(2),))), change, steps)
         case "input":
             return Edit(ModuleValue(path, "input"), Change("scale", number=number), steps)
+        case "attention":
+            value: Any = draw.choice(["heads", "pattern", "scores"])
+            where = AttentionValue(draw.choice(attention), value, heads=(draw.randrange(2),))
+            return Edit(where, Change("scale", number=number), steps)
+        case "expert":  # of a model without experts it says so, and changes nothing
+            return Edit(Expert("*.mlp", draw.randrange(2)), Change("zero"), steps)
         case "parameter":
             return Edit(StoredValue("parameter", draw.choice(parameters)), Change("scale", number=number), steps)
         case "cache":
             entry = f"0.{draw.choice(['keys', 'values'])}"
-            where = Selection(positions=(draw.randrange(6),))
-            return Edit(StoredValue("cache", entry, where), Change("set", number=number), Steps(max(first, 1)))
+            at = Selection(positions=(draw.randrange(6),))
+            return Edit(StoredValue("cache", entry, at), Change("set", number=number), Steps(max(first, 1)))
         case "logits":
             return Edit(Logits(), Change("ban", tokens=tuple(draw.sample(range(3, VOCABULARY), 40))), steps)
         case "token":
@@ -82,6 +101,10 @@ class Editing:
         while self._turns or stop.generation.edits:
             if self._turns and not stop.generation.is_over and self._draw.random() < 0.3:
                 return Motion.RUN
+            known = len(stop.generation.records) + (not stop.generation.is_over)
+            if self._turns and self._draw.random() < 0.15:
+                session.stepper.travel(Place(self._draw.randrange(known), STEP), "goto")
+                return None
             if self._moves(session, stop):
                 return None
         return Motion.RUN

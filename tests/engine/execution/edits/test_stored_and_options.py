@@ -42,31 +42,34 @@ class FromStep(LogitsProcessor):  # type: ignore[misc]  # transformers is not ty
         return scores
 
 
-def test_a_parameter_is_another_from_a_step_on_and_as_it_was_in_earlier_ones(llama: Any) -> None:
-    own = llama.model.norm.weight.detach().clone()
+@pytest.mark.parametrize("name", [NORM, "model.rotary_emb.inv_freq"])
+def test_a_parameter_is_another_from_a_step_on_and_as_it_was_in_earlier_ones(llama: Any, name: str) -> None:
+    path, _, attribute = name.rpartition(".")
+    held = getattr(llama.get_submodule(path), attribute)
+    own = held.detach().clone()
     seen: list[Tensor] = []
 
     def change(session: Session, stop: Stop) -> None:
-        session.edit(stop, edit(StoredValue("parameter", NORM), "scale", 3, number=4.0))
+        session.edit(stop, edit(StoredValue("parameter", name), "scale", 3, number=4.0))
 
     def look(session: Session, stop: Stop) -> Motion:
-        assert torch.equal(llama.model.norm.weight, own * 4.0)
+        assert torch.equal(held, own * 4.0)
         for step in (5, 2, 3):
             probe = CaptureProbe({("model.norm", 0)})
             stop.generation.tape.replay(step, probe)  # type: ignore[union-attr]
             seen.append(probe.found["model.norm", 0].output)
-        assert torch.equal(llama.model.norm.weight, own * 4.0)
+        assert torch.equal(held, own * 4.0)
         return Motion.RUN
 
     result = Session(llama, [change, go_on, look]).run(**SAMPLED)
-    assert torch.equal(llama.model.norm.weight, own)
+    assert torch.equal(held, own)
 
     live: list[Tensor] = []
     handle = llama.model.norm.register_forward_hook(lambda _m, _a, out: live.append(out.clone()))
-    multiply = LogitsProcessorList([FromStep(3, lambda: llama.model.norm.weight.data.mul_(4.0))])
+    multiply = LogitsProcessorList([FromStep(3, lambda: held.data.mul_(4.0))])
     expected = plain(llama, logits_processor=multiply, **SAMPLED)
     handle.remove()
-    llama.model.norm.weight.data.copy_(own)
+    held.data.copy_(own)
     assert same_run(result, expected)
     assert same(seen, [live[5], live[2], live[3]])
 
