@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dap_server.engine.analysis.attention.capture import Replays, attention_calls
 from dap_server.engine.analysis.attention.heads import HeadSummary, Tally
-from dap_server.engine.analysis.attention.weights import AttentionCall
+from dap_server.engine.analysis.attention.weights import AttentionCall, EditedCall
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.attention.text import UNKNOWN, Known
@@ -99,6 +99,7 @@ def headline(call: AttentionCall, sequence: int) -> str:
     _, heads, queries, keys = call.shape
     window = f" · window {call.window}" if call.window is not None else ""
     source = "" if call.source == "AttentionInterface" else f" · from {call.source}"
+    source = " · edited" if isinstance(call, EditedCall) else source
     return f"{call.kind(sequence)} attention · {call.kernel} · {heads} heads · {queries} × {keys}{window}{source}"
 
 

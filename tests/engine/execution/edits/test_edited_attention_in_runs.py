@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dap_server.engine.analysis.attention.capture import attention_calls
+from dap_server.engine.analysis.attention.rows import headline
 from dap_server.engine.analysis.attention.weights import EditedCall
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Expert
@@ -70,6 +71,7 @@ def test_looks_show_what_the_pattern_became_in_the_steps_of_the_edit() -> None:
     assert isinstance(found[2], EditedCall)
     assert float(found[2].weights(0)[2, :, 4]) == 0
     assert float(found[2].weights(0)[1, :, 4]) > 0
+    assert headline(found[2], 0) == "self attention · sdpa · 4 heads · 1 × 8 · edited"
 
 
 def test_what_somebody_computes_at_a_stop_is_not_edited() -> None:
