@@ -206,6 +206,7 @@ class _OneStep:
         self._step, self._probe, self._reached = step, probe, reached
         self.now = self._calls = 0
         self._is_in_call = False
+        self._depth = 0  # of calls of the whole model within each other: a probe has it go on from within its own
 
     def called(self) -> None:
         """The whole model is; said by whichever hook sees it first."""
@@ -217,15 +218,23 @@ class _OneStep:
 
     def begins(self, path: str, module: nn.Module, call: FrameType) -> None:
         if path == "":
+            self._depth += 1
             self.called()
-        if self.now == self._step and self._probe is not None:
+        if self._is_meant and self._probe is not None:
             self._probe.begins(path, module, call)
 
     def ends(self, path: str, module: nn.Module, output: Any) -> None:
-        self._is_in_call &= path != ""
-        if self.now != self._step:
+        is_meant = self._is_meant
+        if path == "":
+            self._depth -= 1
+            self._is_in_call = self._depth > 0
+        if not is_meant:
             return
         if self._probe is not None:
             self._probe.ends(path, module, output)
         if path == "":
             raise Enough
+
+    @property
+    def _is_meant(self) -> bool:
+        return self.now == self._step and self._depth <= 1
