@@ -25,6 +25,12 @@ class Outcomes:
         self.met: dict[int, set[int]] = {}
         self.problems: dict[int, str] = {}
 
+    def take_over(self, others: Outcomes) -> None:
+        """What became of edits that are as they were."""
+        self.problems |= others.problems
+        for id, steps in others.met.items():
+            self.met[id] = self.met.get(id, set()) | steps
+
     def apply(self, edit: Edit, step: int, change: Callable[[], Tensor | None], otherwise: Tensor) -> Tensor:
         """The value that an edit makes; the one of before where it selects nothing, or does not fit."""
         try:

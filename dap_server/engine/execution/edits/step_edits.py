@@ -28,7 +28,7 @@ class StepEdits:
         self._modules = ModuleEdits(anatomy)
         self._parameters = StoredParameters(anatomy)
         self._entries = CacheEntries()
-        self._sampling: tuple[tuple[Edit, ...], Sampling] | None = None
+        self._sampling: tuple[tuple[Edit, ...], Outcomes, Sampling] | None = None
         self._model = anatomy.model
 
     def begin(self, generation: Generation, step: int, cache: Any, is_live: bool) -> None:
@@ -56,12 +56,14 @@ class StepEdits:
         if not active:
             return given
         if self._sampling is None or self._sampling[0] != active:
-            self._sampling = active, self._with_options(generation, step, given, active)
-        return self._sampling[1]
+            outcomes = Outcomes()
+            self._sampling = active, outcomes, self._with_options(step, given, active, outcomes)
+        generation.branches.outcomes.take_over(self._sampling[1])
+        return self._sampling[2]
 
-    def _with_options(self, generation: Generation, step: int, given: Sampling, active: tuple[Edit, ...]) -> Sampling:
+    def _with_options(self, step: int, given: Sampling, active: tuple[Edit, ...], outcomes: Outcomes) -> Sampling:
         options: dict[str, float] = {}
-        made, outcomes = given, generation.branches.outcomes
+        made = given
         for edit in active:
             name = edit.target.name if isinstance(edit.target, Option) else ""
             try:

@@ -32,22 +32,26 @@ class StoredParameters:
     def __init__(self, anatomy: Anatomy) -> None:
         self._anatomy = anatomy
         self._in: tuple[Edit, ...] = ()
+        self._outcomes = Outcomes()
         self._own: dict[int, tuple[Tensor, Tensor]] = {}  # what is edited, and its own bytes
 
     def bring(self, active: Sequence[Edit], outcomes: Outcomes | None = None) -> None:
         """The bytes are as these edits make them; nothing is done where they are already."""
         wanted = tuple(edit for edit in active if _is_of(edit, "parameter"))
-        if wanted == self._in:
-            return
+        if wanted != self._in:
+            self._exchange(wanted)
+        if outcomes is not None and wanted:
+            outcomes.take_over(self._outcomes)
+
+    def _exchange(self, wanted: tuple[Edit, ...]) -> None:
         for tensor, own in self._own.values():
             _write(tensor, own)
         self._own.clear()
-        self._in = wanted
-        outcomes = outcomes or Outcomes()
+        self._in, self._outcomes = wanted, Outcomes()
         for edit in wanted:
             tensor = self._tensor(edit)
             self._own.setdefault(id(tensor), (tensor, tensor.detach().clone()))
-            changed = outcomes.apply(edit, edit.steps.first, functools.partial(_changed, edit, tensor), tensor)
+            changed = self._outcomes.apply(edit, edit.steps.first, functools.partial(_changed, edit, tensor), tensor)
             if changed is not tensor:
                 _write(tensor, changed)
 
@@ -145,7 +149,7 @@ def _entry_changed(edit: Edit, layer: Any, value: Tensor) -> Tensor | None:
     assert isinstance(edit.target, StoredValue)
     selection, moment = edit.target.selection, Moment(edit.steps.first, edit.target.name)
     part = value[..., : int(layer.cumulative_length), :] if _is_room(layer) else value
-    is_by_position = part.dim() == 4 and selection.index is None
+    is_by_position = part.dim() == 4 and (selection.positions is not None or selection.sequences is not None)
     shown = part.transpose(1, 2) if is_by_position else part  # positions are looked for in the second axis
     count = shown.shape[1] if is_by_position else 0
     seen = layer.get_seq_length() if is_by_position and hasattr(layer, "get_seq_length") else count

@@ -123,6 +123,26 @@ def test_an_edit_that_makes_nan_is_found_by_the_filter(llama: Any) -> None:
     assert seen == ["after model.layers.0.mlp in step 3"]
 
 
+def test_the_run_stands_at_the_same_operation_again(llama: Any) -> None:
+    seen: list[Any] = []
+
+    def change(session: Session, stop: Stop) -> None:
+        assert stop.operation is not None
+        seen.append((stop.place, stop.ordinal, [t.clone() for t in stop.operation.args if isinstance(t, Tensor)]))
+        session.edit(stop, edit(output("model.layers.0.post_attention_layernorm"), "scale", 0, number=0.5))
+
+    def look(_session: Session, stop: Stop) -> Motion:
+        assert stop.operation is not None
+        seen.append((stop.place, stop.ordinal, [t.clone() for t in stop.operation.args if isinstance(t, Tensor)]))
+        return Motion.RUN
+
+    session = Session(llama, [go_on, change, look], "model.layers.0.mlp/aten::silu", "model.layers.0.mlp/aten::mul")
+    session.run(**GREEDY)
+    (place, ordinal, before), (again, same_ordinal, after) = seen
+    assert (place, ordinal) == (again, same_ordinal)
+    assert not same(before, after)
+
+
 def test_what_an_edit_computes_is_no_operation_of_the_model(llama: Any) -> None:
     names: list[list[str]] = []
 
