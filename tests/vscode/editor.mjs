@@ -221,6 +221,18 @@ export class Editor {
     }
   }
 
+  /** Answers a dialog of VS Code's own that asks for a file. */
+  async path(file, title) {
+    const widget = this.page.locator(".quick-input-widget").filter({ hasText: title });
+    const input = widget.locator("input.input");
+    await until(async () => (await input.inputValue()).includes("/"), "the dialog to have read its folder");
+    await input.fill(file);
+    await until(async () => {
+      await this.page.keyboard.press("Enter"); // not taken while it looks at what was typed
+      return widget.waitFor({ state: "hidden", timeout: 1000 }).then(() => true);
+    }, "the dialog to take the file");
+  }
+
   /** The text of a notification, once there is one that shows `part`. */
   async notification(part) {
     const found = this.page.locator(".notification-toast, .monaco-dialog-box").filter({ hasText: part }).first();
@@ -606,6 +618,17 @@ export class Editor {
     }, `a value ${matches} of ${name}`);
   }
 
+  /** Types another value for a row of the Variables pane into VS Code's own input. */
+  async setValue(name, text) {
+    this.awaited = this.stops + 1;
+    await (await this.#variable(name)).click();
+    await this.page.keyboard.press("F2");
+    const input = this.page.locator(".debug-variables input.input");
+    await input.fill(text);
+    await input.press("Enter");
+    await input.waitFor({ state: "hidden" });
+  }
+
   /** Chooses an entry of the context menu of a row of the Variables pane. */
   async menuOfVariable(name, entry) {
     await (await this.#variable(name)).click({ button: "right" });
@@ -721,8 +744,13 @@ export class Editor {
     return this.page.locator(selector).evaluateAll((rows) => rows.map((row) => row.getAttribute("aria-label") ?? ""));
   }
 
-  async #texts(selector) {
-    const rows = await this.page
+  #texts(selector) {
+    return this.texts(this.page, selector);
+  }
+
+  /** The rows of a list in a part of the window, in their order. */
+  async texts(part, selector = ".monaco-list-row") {
+    const rows = await part
       .locator(selector)
       .evaluateAll((all) => all.map((row) => [Number(row.getAttribute("data-index")), row.innerText]));
     return rows.sort((a, b) => a[0] - b[0]).map(([, text]) => text.replace(/\s+/g, " ").trim());

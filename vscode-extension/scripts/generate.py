@@ -59,6 +59,7 @@ DAP_REQUESTS = (
     "modules",
     "restartFrame",
     "exceptionInfo",
+    "dataBreakpointInfo",
 )
 """What the extension asks in DAP's own words, beside what the editor asks."""
 DAP_EVENTS = ("stopped", "continued", "output", "invalidated")

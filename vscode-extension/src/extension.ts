@@ -3,6 +3,7 @@
 import type * as vscode from "vscode";
 import { Anomalies } from "./debug/anomalies";
 import { registerDebugging } from "./debug/register";
+import { registerEditing } from "./editing/register";
 import { registerEditor } from "./editor/register";
 import { registerLanguage } from "./language/start";
 import { registerPanels } from "./panels/register";
@@ -14,6 +15,7 @@ export function activate(context: vscode.ExtensionContext): void {
   context.subscriptions.push(anomalies);
   registerPanels(context, stops, anomalies);
   registerEditor(context, stops, anomalies);
+  registerEditing(context, stops);
   registerViews(context, stops);
   registerLanguage(context);
 }

@@ -5,27 +5,13 @@ import { ask } from "./asking";
 import { type FrameContext, frameOfMenu } from "./frames";
 import { destination, type Move } from "./places";
 import type { Stops } from "./stops";
+import { told } from "./telling";
 
-const NOT_STOPPED = "The model is not stopped: set a breakpoint, or press Pause.";
+export const NOT_STOPPED = "The model is not stopped: set a breakpoint, or press Pause.";
 
 const NO_FRAME = "Use the menu of a frame in the call stack.";
 /** What is shown of a frame, by the panel that shows it. */
 const HERE = { "llm.attentionHere": "llm.showAttention", "llm.lensHere": "llm.showLens" };
-
-/** Tells what goes wrong as a message; a move that another one cancels is no failure. */
-async function told(action: () => Promise<string | undefined>): Promise<void> {
-  try {
-    const message = await action();
-    if (message !== undefined) {
-      void vscode.window.showInformationMessage(message);
-    }
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    if (message !== "cancelled") {
-      void vscode.window.showErrorMessage(message);
-    }
-  }
-}
 
 async function move(stops: Stops, way: Move): Promise<string | undefined> {
   const stop = stops.stop;

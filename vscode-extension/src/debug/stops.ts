@@ -18,6 +18,7 @@ export type Standing =
 /** Follows the frame that is focused in the call stack, in sessions of ours. */
 export class Stops implements vscode.Disposable {
   readonly #changed = new vscode.EventEmitter<Standing>();
+  /** Fires too when the debugger says that what it has told at this stop no longer holds. */
   readonly onDidChange = this.#changed.event;
   readonly #listeners: vscode.Disposable[];
   #standing: Standing = { kind: "ended" };
@@ -27,6 +28,15 @@ export class Stops implements vscode.Disposable {
       vscode.debug.onDidChangeActiveStackItem(() => this.#look()),
       vscode.debug.onDidChangeActiveDebugSession(() => this.#look()),
       vscode.debug.onDidTerminateDebugSession(() => this.#look()),
+      vscode.debug.registerDebugAdapterTrackerFactory(OUR_TYPE, {
+        createDebugAdapterTracker: (session) => ({
+          onDidSendMessage: (message: { type?: string; event?: string }) => {
+            if (message.type === "event" && message.event === "invalidated" && session === this.stop?.session) {
+              this.#changed.fire(this.#standing); // what was told at this stop is to be asked for again
+            }
+          },
+        }),
+      }),
     ];
   }
 

@@ -425,6 +425,26 @@ export interface ContinuedEventBody {
   allThreadsContinued?: boolean;
 }
 
+/** A value that may be watched: a child of a variable, an expression or an address. */
+export interface DataBreakpointInfoArguments {
+  name: string;
+  variablesReference?: number;
+  frameId?: number;
+  bytes?: number;
+  asAddress?: boolean;
+  mode?: string;
+}
+
+/** How the value may be watched. */
+export interface DataBreakpointInfoResponseBody {
+  /** None if it cannot be watched; then the description says why. */
+  dataId: string;
+  description: string;
+  accessTypes?: ("read" | "readWrite" | "write")[];
+  /** The breakpoint may be set again in a later session. */
+  canPersist?: boolean;
+}
+
 /** Between two distributions of the next token, in float64. */
 export interface Distance {
   /** Whether they are made of the same logits, to the last bit. */
@@ -1780,6 +1800,7 @@ export interface Requests {
   "modules": { arguments: ModulesArguments; body: ModulesResponseBody };
   "restartFrame": { arguments: RestartFrameArguments; body: undefined };
   "exceptionInfo": { arguments: ExceptionInfoArguments; body: ExceptionInfoResponseBody };
+  "dataBreakpointInfo": { arguments: DataBreakpointInfoArguments; body: DataBreakpointInfoResponseBody };
 }
 
 /** What it may ask of the language server. */
