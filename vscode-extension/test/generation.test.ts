@@ -91,7 +91,13 @@ test("a token is said in words, and is a row of a table", async () => {
 
 test("what cannot be seen is written so that it can", () => {
   assert.deepEqual(["a\n", "\t", "", "\u0001"].map(visible), ["a↵\n", "⇥\t", "∅", "␁"]);
-  assert.deepEqual([1, 0.99999, 0.25, 0.0000012].map(percent), ["100 %", "> 99.9 %", "25.0 %", "0.00012 %"]);
+  assert.deepEqual([1, 0.99999, 0.25, 0.0000012, 1e-12].map(percent), [
+    "100 %",
+    "> 99.9 %",
+    "25.0 %",
+    "0.00012 %",
+    "< 0.0001 %",
+  ]);
 });
 
 test("of a long text what is near the present place is asked for first, then all the rest once", async () => {

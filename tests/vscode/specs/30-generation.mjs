@@ -79,7 +79,7 @@ export default async function ({ editor, step, measure }) {
       },
       () => `the token of the step before, and not '${seen}'`,
     );
-    const choices = page.getByRole("tooltip");
+    const choices = page.getByRole("dialog");
     await choices.locator("tr.chosen").waitFor();
     assert.equal(await choices.locator("tr").count(), 10);
     assert.match(await choices.locator("tr.chosen").innerText(), /" Paris"\s+\d/);

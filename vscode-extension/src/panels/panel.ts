@@ -3,13 +3,13 @@
 import * as vscode from "vscode";
 import type { Anomalies } from "../debug/anomalies";
 import { ask } from "../debug/asking";
-import type { Standing, Stops } from "../debug/stops";
+import type { Standing, Stop, Stops } from "../debug/stops";
 import { log } from "../log";
 import type { Requests } from "../protocol/messages";
 import { page } from "./page";
 import { saveFile } from "./saving";
 import { destination } from "./travelling";
-import type { ToExtension, ToPanel } from "./wire";
+import type { Change, ToExtension, ToPanel } from "./wire";
 
 /** Milliseconds in which another tab becomes the active one after a page has lost the focus to it. */
 const SOON = 500;
@@ -25,6 +25,8 @@ export interface PanelKind {
   asks: readonly (keyof Requests)[];
   /** Whether its page may have the run go to another place. Nothing that resumes the run belongs into `asks`. */
   travels?: true;
+  /** How its page may change the run. */
+  changes?: readonly Change[];
 }
 
 /** One kind of panel in one window: shows the focused frame of the active session. */
@@ -98,6 +100,9 @@ export class Panel {
       case "travel":
         void this.#travel(message);
         break;
+      case "change":
+        void this.#change(message);
+        break;
       case "focus":
         this.#regainFocus();
         break;
@@ -147,18 +152,41 @@ export class Panel {
     }
   }
 
-  /** What resumes the run ends all other requests, so it is not among those that are cancelled when the run goes on. */
   async #travel({ id, to }: Extract<ToExtension, { kind: "travel" }>): Promise<void> {
-    const [stop, place] = [this.stops.stop, destination(to)];
+    const place = this.kind.travels && destination(to);
+    await this.#resume(
+      id,
+      "go there",
+      async ({ session }) => place && { body: await ask(session, "llm/runToStep", place) },
+    );
+  }
+
+  async #change({ id, command, arguments: args }: Extract<ToExtension, { kind: "change" }>): Promise<void> {
+    const isAllowed = this.kind.changes?.includes(command);
+    await this.#resume(
+      id,
+      `ask ${command}`,
+      async ({ session }) =>
+        isAllowed && { body: await ask(session, command, args as Requests[typeof command]["arguments"]) },
+    );
+  }
+
+  /** What resumes the run ends all other requests, so it is not among those that are cancelled when the run goes on. */
+  async #resume(
+    id: number,
+    what: string,
+    action: (stop: Stop) => Promise<{ body: unknown } | false | undefined>,
+  ): Promise<void> {
     try {
-      if (!this.kind.travels || place === undefined) {
-        throw new Error("this panel may not go there");
-      }
+      const stop = this.stops.stop;
       if (stop === undefined) {
         throw new Error("the model is not stopped");
       }
-      await ask(stop.session, "llm/runToStep", place);
-      this.#tell({ kind: "answer", id, body: undefined });
+      const done = await action(stop);
+      if (!done) {
+        throw new Error(`this panel may not ${what}`);
+      }
+      this.#tell({ kind: "answer", id, body: done.body });
     } catch (error) {
       this.#tell({ kind: "failed", id, message: error instanceof Error ? error.message : String(error) });
     }

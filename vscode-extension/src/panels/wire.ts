@@ -3,6 +3,9 @@
 import type { Anomaly } from "../debug/explaining";
 import type { Requests, RunToStepArguments } from "../protocol/messages";
 
+/** What changes a run, and so resumes it. */
+export type Change = "llm/edit" | "llm/switchBranch";
+
 /** From the extension to the panel. */
 export type ToPanel =
   | { kind: "stopped"; frameId: number; threadId: number; session: string }
@@ -22,6 +25,8 @@ export type ToExtension =
   | { kind: "cancel"; id: number }
   /** Goes to a place of the run; answered when it is known that there is a way. */
   | { kind: "travel"; id: number; to: RunToStepArguments }
+  /** Changes the run, which then stops anew; answered when that is taken. */
+  | { kind: "change"; id: number; command: Change; arguments: unknown }
   /** Gives the focus back to the page, which a stop has taken from it. */
   | { kind: "focus" }
   /** Writes a file; the person says where. `data` is base64. */

@@ -1,12 +1,18 @@
-// The text as tokens: coloured by how unsure their choice was, with what else they could have been.
+// The text as tokens: coloured by how unsure their choice was, with what else they could have been, and the branches of the
+// run that came of making them that.
 
+import type { Branch } from "../../protocol/messages";
 import { fill, h } from "../shared/dom";
 import { exportButtons } from "../shared/exporting";
 import { frame } from "../shared/frame";
+import { ask, Cancelled, change } from "../shared/host";
 import { tableOnDemand } from "../shared/on-demand";
 import { Reading } from "../shared/reading";
 import { choiceOf, highestEntropy, neighbour } from "../shared/text";
+import { onThemeChange } from "../shared/theme";
+import { BranchTree } from "./branches";
 import { Choices } from "./choices";
+import { Comparing } from "./comparing";
 import { drawing } from "./drawing";
 import { legend } from "./legend";
 import { shownTokens, spoken, textTable } from "./rows";
@@ -14,8 +20,10 @@ import { TokenList } from "./tokens";
 import "./style.css";
 
 const view = frame("Generation");
-const alternatives = new Choices();
-const reading = new Reading({ view, use: "Colours", paint, read: () => readers.update(), left });
+const alternatives = new Choices(force);
+const branches = new BranchTree({ switchTo, name, remove, compare });
+const comparing = new Comparing((position) => reading.text.tokens[position]?.text);
+const reading = new Reading({ view, use: "Colours", paint, read, left });
 const list = new TokenList({ look, choose, speak });
 const readers = tableOnDemand(
   () => textTable(reading.text),
@@ -37,13 +45,21 @@ fill(
   reading.measures,
   exportButtons({ name: "generation", table: () => textTable(reading.text), drawing: () => drawing(list) }),
 );
-fill(view.content, key, reading.notice, list.element, readers.element);
+fill(
+  view.content,
+  key,
+  reading.notice,
+  h("div", { class: "beside" }, list.element, branches.element),
+  comparing.element,
+  readers.element,
+);
 document.body.append(alternatives.element);
 document.addEventListener("keydown", pressed);
 window.addEventListener("scroll", () => alternatives.hide(), { passive: true });
 
 view.say("Start a model (F5) and stop it, at a breakpoint or with Pause: its text is shown here, token by token.");
 reading.follow();
+onThemeChange(() => comparing.repaint());
 
 function left(): void {
   alternatives.forget();
@@ -70,6 +86,69 @@ function paint(isFirst: boolean): void {
   }
 }
 
+function read(): void {
+  readers.update();
+  void told(async (signal) => branches.show(await ask("llm/branches", { threadId: reading.threadId }, signal)));
+}
+
+/** Says above the text what goes wrong. */
+async function told(action: (signal: AbortSignal) => Promise<void>, fail?: (message: string) => void): Promise<void> {
+  const signal = reading.signal;
+  try {
+    if (signal) {
+      await action(signal);
+    }
+  } catch (error) {
+    if (!(error instanceof Cancelled)) {
+      const message = error instanceof Error ? error.message : String(error);
+      (fail ?? ((words) => fill(reading.notice, words)))(message);
+    }
+  }
+}
+
+/** The run stands at the step then, and goes on from it otherwise. */
+function force(step: number, token: number | string, threadId: number): void {
+  alternatives.hide();
+  fill(reading.notice);
+  void told(async () => {
+    await change("llm/edit", {
+      edits: [
+        {
+          target: { kind: "token", ...(reading.isBatch && { sequences: [threadId - 1] }) },
+          change: { kind: "force", tokens: [token] },
+          steps: { first: step, last: step },
+        },
+      ],
+    });
+  });
+}
+
+function switchTo({ id }: Branch): void {
+  void told(async () => {
+    await change("llm/switchBranch", { id, threadId: reading.threadId });
+  });
+}
+
+function name({ id }: Branch, wanted: string): void {
+  const { threadId } = reading;
+  void told(async (signal) => branches.show(await ask("llm/nameBranch", { id, name: wanted, threadId }, signal)));
+}
+
+function remove({ id }: Branch): void {
+  comparing.close();
+  const { threadId } = reading;
+  void told(async (signal) => branches.show(await ask("llm/deleteBranch", { id, threadId }, signal)));
+}
+
+function compare(one: Branch, other: Branch): void {
+  comparing.wait(one, other);
+  const args = { a: one.id, b: other.id, threadId: reading.threadId };
+  void told(
+    async (signal) => comparing.show(await ask("llm/compareBranches", args, signal), one, other),
+    (message) => comparing.fail(message),
+  );
+}
+
 function go(direction: 1 | -1): void {
   const { where } = reading.text;
   reading.go(where && neighbour(where, direction));
@@ -84,7 +163,7 @@ function choose(position: number): void {
 function look(position: number | undefined, element: HTMLElement | undefined): void {
   const { text, signal, threadId } = reading;
   if (position === undefined || !element || !text.where || !signal) {
-    alternatives.hide();
+    alternatives.leave();
   } else {
     alternatives.show({ token: text.tokens[position], where: text.where, threadId }, element, signal);
   }
@@ -102,6 +181,9 @@ function pressed(event: KeyboardEvent): void {
   }
   if (event.key === "n" || event.key === "p") {
     go(event.key === "n" ? 1 : -1);
+  } else if (event.key === "f" && (event.target as Element).matches("[role=option]")) {
+    event.preventDefault();
+    alternatives.enter();
   } else if (event.key === "Escape") {
     alternatives.hide();
   }

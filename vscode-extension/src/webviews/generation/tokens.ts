@@ -27,7 +27,7 @@ export class TokenList {
       {
         class: "text",
         role: "listbox",
-        "aria-label": "Text as tokens: arrows look, Enter travels to where a token is chosen",
+        "aria-label": "Text as tokens: arrows look, Enter travels to where a token is chosen, F forces another",
         "aria-orientation": "horizontal",
         onclick: (event) => this.#withPosition(event, (position) => listening.choose(position)),
         onpointerover: (event) => this.#withPosition(event, (position, span) => listening.look(position, span)),

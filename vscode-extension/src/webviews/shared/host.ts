@@ -1,7 +1,7 @@
 // A page's side of what is said between a panel and the extension.
 
 import type { Anomaly } from "../../debug/explaining";
-import type { ToExtension, ToPanel } from "../../panels/wire";
+import type { Change, ToExtension, ToPanel } from "../../panels/wire";
 import type { Requests, RunToStepArguments } from "../../protocol/messages";
 
 interface VsCode {
@@ -75,13 +75,22 @@ const TIMES = 2;
 let refocus = { until: 0, times: 0 };
 
 /** Has the run go to a place, past all breakpoints; settled when it is known that there is a way. A stop follows. */
-export function travel(to: RunToStepArguments): Promise<void> {
+export async function travel(to: RunToStepArguments): Promise<void> {
+  await resume((id) => ({ kind: "travel", id, to }));
+}
+
+/** Changes the run; settled when that is taken. A stop follows, where something that has run is changed. */
+export function change<C extends Change>(command: C, args: Requests[C]["arguments"]): Promise<Requests[C]["body"]> {
+  return resume((id) => ({ kind: "change", id, command, arguments: args })) as Promise<Requests[C]["body"]>;
+}
+
+function resume(message: (id: number) => ToExtension): Promise<unknown> {
   last += 1;
   const id = last;
   refocus = { until: Number.POSITIVE_INFINITY, times: document.hasFocus() ? TIMES : 0 };
   return new Promise((resolve, reject) => {
-    waiting.set(id, { resolve: () => resolve(), reject });
-    vscode.postMessage({ kind: "travel", id, to });
+    waiting.set(id, { resolve, reject });
+    vscode.postMessage(message(id));
   });
 }
 

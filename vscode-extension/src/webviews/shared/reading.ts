@@ -47,6 +47,11 @@ export class Reading {
     return this.#sequences.threadId;
   }
 
+  /** Whether there are other sequences too. */
+  get isBatch(): boolean {
+    return this.#sequences.count > 1;
+  }
+
   /** Aborted when the run goes on; undefined while it does not stand. */
   get signal(): AbortSignal | undefined {
     return this.#stop?.signal.aborted ? undefined : this.#stop?.signal;

@@ -7,12 +7,15 @@ export class Sequences {
   /** Empty while there is only one. */
   readonly element = h("span", {});
   threadId = 1;
+  /** How many there are. */
+  count = 1;
   #focused: number | undefined;
 
   constructor(private readonly changed: () => void) {}
 
   async stopped(stop: Stop): Promise<void> {
     const { threads } = await ask("threads", undefined, stop.signal);
+    this.count = threads.length;
     if (stop.threadId !== this.#focused || !threads.some(({ id }) => id === this.threadId)) {
       this.threadId = stop.threadId;
       this.#focused = stop.threadId;

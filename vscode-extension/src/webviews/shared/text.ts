@@ -106,10 +106,16 @@ export function visible(text: string): string {
         .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)));
 }
 
+/** Nobody compares probabilities that are smaller. */
+const LEAST = 1e-6;
+
 export function percent(probability: number): string {
   const hundredths = 100 * probability;
   if (probability > 0.9995) {
     return probability < 1 ? "> 99.9 %" : "100 %";
+  }
+  if (probability > 0 && probability < LEAST) {
+    return `< ${(100 * LEAST).toFixed(4)} %`;
   }
   return `${hundredths < 0.05 ? hundredths.toPrecision(2) : hundredths.toFixed(1)} %`;
 }

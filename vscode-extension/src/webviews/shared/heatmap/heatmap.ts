@@ -201,9 +201,10 @@ export class HeatMap {
     const { plot, left, top } = this.#layout;
     const x = left + ((this.#cursor.column + 1 - this.#view.left) / this.#view.width) * plot.width;
     const y = top + ((this.#cursor.row + 1 - this.#view.top) / this.#view.height) * plot.height;
+    const width = this.#tip.offsetWidth;
     const isRight = x > this.#plot.clientWidth / 2;
-    this.#tip.style.left = isRight ? "" : `${x + 8}px`;
-    this.#tip.style.right = isRight ? `${this.#plot.clientWidth - x + plot.width / this.#view.width + 8}px` : "";
+    const beside = isRight ? x - plot.width / this.#view.width - 8 - width : x + 8;
+    this.#tip.style.left = `${Math.max(0, Math.min(beside, this.#plot.clientWidth - width))}px`;
     this.#tip.style.top = `${y + 4}px`;
   }
 
