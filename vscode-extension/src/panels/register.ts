@@ -8,10 +8,11 @@ import { generation } from "./generation";
 import { lens } from "./lens";
 import { Panel, type PanelKind } from "./panel";
 import { sampling } from "./sampling";
+import { sweep } from "./sweep";
 import { tensor } from "./tensor";
 import { timeline } from "./timeline";
 
-const KINDS: readonly PanelKind[] = [attention, generation, lens, sampling, tensor, timeline];
+const KINDS: readonly PanelKind[] = [attention, generation, lens, sampling, sweep, tensor, timeline];
 
 export function registerPanels(context: vscode.ExtensionContext, stops: Stops, anomalies: Anomalies): void {
   for (const kind of KINDS) {
