@@ -20,7 +20,6 @@ from dap_server.engine.execution.edits.edit import (
     StoredValue,
     Token,
 )
-from dap_server.engine.execution.edits.edits import Edits
 from dap_server.engine.execution.edits.selection import Selection
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.modelmap.places import STEP, Place
@@ -151,8 +150,6 @@ def test_edits_undone_in_any_order_leave_the_run_as_it_was(name: str, options: d
     editing = Editing(seed, model)
     session = Session(model, [editing], "*.0", "sample")
     result = session.run(**options)
-    assert session.finished_with is not None
-    assert session.finished_with.edits == Edits()
     assert same_run(result, plain(model, **options))
     assert same(dict(model.state_dict()), own)
     assert editing.ends >= 1
