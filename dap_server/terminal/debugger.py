@@ -52,6 +52,7 @@ class Debugger:
         self.is_over = False
         self._is_running = False
         self._is_changing = False  # where the run stands after an edit is waited for
+        self._has_changed = False  # that it stands there has been said
         self._was_interrupted = False
         self._search: Reply[msgspec.Raw] | None = None
         self._title = "loading"  # of the progress that is shown
@@ -128,14 +129,28 @@ class Debugger:
     def change(self, request: Callable[[], object]) -> None:
         """Sends a request that changes the run, and shows where it stands when that is done."""
         self.require_stop()
+        self._has_changed = False
         request()
-        self.await_change()
+        self._await_change()
 
-    def await_change(self) -> None:
-        """The run has been changed: it comes back to where it stands, or needs not move at all."""
+    def evaluate(self, expression: str) -> None:
+        """Shows what an expression of the frame gives; one that changes the run, and where that stands then."""
+        frame, self._has_changed = self.frame, False
+        body = self.client.evaluate(expression, frame.id)
+        hint = body.presentation_hint
+        if hint is None or "hasSideEffects" not in (hint.attributes or []):
+            self.show_pending()  # what the expression itself printed
+        if body.result:
+            self.screen.show(body.result)
+        if hint is not None and "hasSideEffects" in (hint.attributes or []):
+            self._await_change()
+
+    def _await_change(self) -> None:
+        """It comes back to where it stands, or needs not move at all."""
         self._is_changing = True
         try:
-            self._settle()
+            if not self._has_changed:
+                self._settle()
         finally:
             self._is_changing = False
 
@@ -267,8 +282,9 @@ class Debugger:
                 self.screen.progress(f"{self._title}: {' '.join(filter(None, [body.message, done]))}")
             case "progressEnd":
                 self.screen.progress(None)
-            case "invalidated" if self._is_changing:
-                self._is_running = False
+            case "invalidated":
+                self._has_changed = True
+                self._is_running &= not self._is_changing
             case "continued":
                 self.frames = []
             case "terminated":
@@ -276,6 +292,7 @@ class Debugger:
 
     def _stop(self, stopped: StoppedEventBody) -> None:
         self.stopped, self._is_running, self.selected = stopped, False, 0
+        self._has_changed = True
         self.screen.progress(None)
         self.fetch_frames()
         self.show_stop()

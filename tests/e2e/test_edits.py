@@ -174,6 +174,70 @@ def test_an_edit_in_the_history_begins_a_branch_there(run: Run) -> None:
     assert client.stop()["text"] == "step 1"
 
 
+def test_a_row_of_the_history_is_changed_where_it_was(run: Run, plain: Plain) -> None:
+    def change(output: Tensor, step: int) -> Tensor:
+        output = output.clone()
+        if step == 1:
+            output[0, 0, 3] = 300.0
+        return output
+
+    with hooked(plain, LAYER, change):
+        (expected,) = plain.texts(FRANCE, **SHORT)
+    client = run("model.layers.3", prompt=FRANCE, generation=SHORT)
+    client.stop()
+    client.move("continue")
+    past = next(frame for frame in client.frames() if frame["name"].startswith(LAYER))
+    row = client.open(client.open(client.scope("Output", past)["output"])["[0]"])["[0]"]
+    client.ask("setVariable", variablesReference=row["variablesReference"], name="[3]", value="300")
+    assert client.stop()["text"] == "before model.layers.3 in step 1", (
+        "it is of this step: the run stands where it stood"
+    )
+    past = next(frame for frame in client.frames() if frame["name"].startswith(LAYER))
+    row = client.open(client.open(client.scope("Output", past)["output"])["[0]"])["[0]"]
+    assert client.open(row)["[3]"]["value"] == "300.0"
+    assert client.evaluate("output[0, 0, 3].item()", context="watch", frameId=past["id"]) == "300.0"
+    assert to_the_end(client) == expected
+
+
+def test_a_text_of_several_tokens_is_forced_one_after_the_other(run: Run) -> None:
+    client = run("step", prompt=FRANCE, generation=SHORT)
+    client.stop()
+    edited(client, "force(' Lyonnais')")
+    assert text_of_edits(client)[:2] == ["the token = ' L', step 0", "the token = 'y', step 1"]
+    assert to_the_end(client).startswith("The capital of France is Lyonnais")
+
+
+def test_frozen_heads_look_where_they_looked(run: Run) -> None:
+    """Frozen where nothing else is changed, the prefill is as it was to the last bit."""
+    client = run(f"after:{LAYER}", prompt=FRANCE, generation=SHORT)
+    client.stop()
+    before = client.evaluate("output.double().sum().item()", context="watch")
+    edited(client, "freeze(1, head=2)")
+    assert text_of_edits(client) == ["freeze attention pattern of model.layers.1.self_attn at heads 2, all steps"]
+    assert float(client.evaluate("output.double().sum().item()", context="watch")) == pytest.approx(
+        float(before), rel=1e-9
+    )
+    edited(client, f"patch(0, prompt={JAPAN!r}, positions=4)")
+    assert client.evaluate("output.double().sum().item()", context="watch") != before
+
+
+def test_values_of_another_branch_are_patched_in(run: Run) -> None:
+    """The branch where the fact was patched in gives it on, by what its last layer said."""
+    client = run(f"after:{LAYER}", prompt=FRANCE, generation=SHORT)
+    client.stop()
+    edited(client, f"patch(1, prompt={JAPAN!r}, positions=4)")
+    tokyo = to_the_end(client)
+    assert " Tokyo." in tokyo
+    client.ask("llm/undoEdit")
+    assert client.stop()["text"] == "step 0"
+    edited(client, "patch(5, branch=1, step=0, positions=-1, steps='this')")
+    assert to_the_end(client).startswith("The capital of France is Tokyo")
+
+
+def text_of_edits(client: RawClient) -> list[str]:
+    return [edit["text"] for edit in client.ask("llm/edits")["edits"]]
+
+
 BAN = {"target": {"kind": "logits"}, "change": {"kind": "ban", "tokens": [" currency", " language"]}}
 ZERO = {"target": {"kind": "module", "path": "*.layers.2.mlp"}, "change": {"kind": "zero"}}
 

@@ -187,6 +187,8 @@ class Evaluator:
         except (SyntaxError, ValueError, MemoryError, RecursionError):
             return names  # compiling it says what is wrong
         names = names | self._locals.at_hand(frame)
+        if frame.kind == "past layer" and "output" in used and "output" not in names:
+            names = names | {"output": self._locals.output(frame)}
         if not any(name not in names and self._locals.has(frame, name) for name in used):
             return names
         found = self._locals.again(frame)

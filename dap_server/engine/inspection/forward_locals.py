@@ -50,6 +50,11 @@ class ForwardLocals:
         """By running the step again; None when the call is not found there."""
         return self._past.locals(frame.stop, frame.step, self._path(frame), frame.activation)
 
+    def output(self, frame: Frame) -> Any:
+        """What the call of a frame of the history gave, by running its step again; None when it is not found there."""
+        call = self._past.call(frame.stop, frame.step, self._path(frame))
+        return None if call is None else call.output
+
     def is_quick(self, frame: Frame) -> bool:
         """Whether that takes no time worth speaking of."""
         if self._parameters is None:

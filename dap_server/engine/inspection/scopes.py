@@ -126,7 +126,8 @@ class Scopes:
 
         def output() -> list[Row]:
             call = self._past.call(frame.stop, frame.step, path)
-            return [] if call is None else [describe("output", call.output, self._past_positions(frame))]
+            name = "output" if frame.kind == "past layer" else None
+            return [] if call is None else [describe("output", call.output, self._past_positions(frame), name)]
 
         if frame.stop.generation.tape is None:
             return []

@@ -17,7 +17,7 @@ from dap_server.engine.analysis.edits.proposal import (
 from dap_server.engine.analysis.patching.sources import Sources
 from dap_server.engine.execution.edits.changes import Change
 from dap_server.engine.execution.edits.checking import require_sense
-from dap_server.engine.execution.edits.edit import Edit, ModuleValue
+from dap_server.engine.execution.edits.edit import Edit, ModuleValue, Steps
 from dap_server.engine.execution.edits.edits import Edits, NoSuchEdit
 from dap_server.engine.execution.edits.outcomes import Outcomes
 from dap_server.engine.execution.edits.selection import CannotEdit
@@ -42,7 +42,8 @@ def propose(session: EngineSession, frame: Frame, proposals: Sequence[Proposal])
     wanted = []
     for proposal in proposals:
         steps = steps_of(proposal.target, proposal.steps, frame.step)
-        steps = replace(steps, first=steps.first + proposal.later, last=steps.last and steps.last + proposal.later)
+        last = None if steps.last is None else steps.last + proposal.later
+        steps = Steps(steps.first + proposal.later, last)
         wanted.append(Edit(proposal.target, proposal.change, steps))
     return add(session, frame, wanted)
 
@@ -145,7 +146,7 @@ def _require_applied(edit: Edit, step: int, outcomes: Outcomes) -> None:
 
 def _place(frame: Frame, edits: Sequence[Edit]) -> Place | None:
     """Where the run stands after an edit in the history: at the value, in its step."""
-    if frame.step == frame.stop.place.step and not frame.is_past:
+    if frame.step == frame.stop.place.step:
         return None
     if len(edits) != 1 or edits[0].steps.first != frame.step:
         return None

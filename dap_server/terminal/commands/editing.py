@@ -57,7 +57,9 @@ def branches(debugger: Debugger, argument: str) -> None:
         case []:
             told = debugger.client.branches()
         case ["delete", number]:
-            told = debugger.client.delete_branch(_number(number))
+            gone = _number(number)
+            debugger.change(lambda: debugger.client.delete_branch(gone))
+            told = debugger.client.branches()
         case ["name", number, name]:
             told = debugger.client.name_branch(_number(number), name)
         case _:

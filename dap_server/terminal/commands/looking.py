@@ -63,13 +63,7 @@ def vars_(debugger: Debugger, argument: str) -> None:
 def print_(debugger: Debugger, argument: str) -> None:
     if not argument:
         raise CommandError("an expression is missing: print inputs['hidden_states'].norm()")
-    body = debugger.client.evaluate(argument, debugger.frame.id)
-    debugger.show_pending()  # what the expression itself printed
-    if body.result:
-        debugger.screen.show(body.result)
-    hint = body.presentation_hint
-    if hint is not None and "hasSideEffects" in (hint.attributes or []):
-        debugger.await_change()
+    debugger.evaluate(argument)
 
 
 @command("where", "w", help="where in the text the model is")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from dap_server.conditions.data_ids import DataId, Index, joined
 from dap_server.engine.analysis.edits.proposal import Proposal, Which, which_by_default
 from dap_server.engine.analysis.watching import Look, constant_index, pointed_at
-from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.anatomy.modules import Anatomy, forward_of
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.edits.changes import Change
 from dap_server.engine.execution.edits.edit import (
@@ -102,7 +103,21 @@ class Pointing:
         if isinstance(node, ast.Name) and (found := self._named(node.id, _one(node.id, indexes))) is not None:
             return found
         data = pointed_at(text, self._frame, self._look, self._anatomy)
-        return None if data is None else _target_of(data)
+        if data is not None:
+            return _target_of(data)
+        return self._part(node.id, indexes) if isinstance(node, ast.Name) else None
+
+    def _part(self, name: str, indexes: list[Index]) -> Target | None:
+        """An argument of a module by its name, or an item of what it returned."""
+        frame = self._frame
+        if frame.path is None or frame.kind not in ("module", "past layer"):
+            return None
+        if name == "output" and indexes and len(indexes[0]) == 1 and isinstance(part := indexes[0][0], int):
+            return ModuleValue(frame.path, "output", max(part, 0), Selection(index=_one(name, indexes[1:])))
+        forward: Any = forward_of(type(self._anatomy.modules[frame.path]))
+        if name not in inspect.signature(forward).parameters:
+            return None
+        return ModuleValue(frame.path, "input", name, Selection(index=_one(name, indexes)))
 
     def _named(self, name: str, index: Index | None) -> Target | None:
         """Names that mean something to edits beyond the values that they have."""

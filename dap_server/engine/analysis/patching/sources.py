@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dap_server.engine.analysis.attention.rows import calls_in
 from dap_server.engine.analysis.norms import first_tensor
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
+from dap_server.engine.execution.branches import Branches
 from dap_server.engine.execution.edits.changes import Change, Source
 from dap_server.engine.execution.edits.checking import modules_of
-from dap_server.engine.execution.edits.edit import ModuleValue, Target
+from dap_server.engine.execution.edits.edit import AttentionValue, ModuleValue, Target
+from dap_server.engine.execution.edits.patterns import pattern_by_position
 from dap_server.engine.execution.edits.selection import CannotEdit, Selection, StepPositions
-from dap_server.engine.execution.generation import Tape
-from dap_server.engine.execution.probes import Captured, LastCallProbe
+from dap_server.engine.execution.generation import Generation, Tape
+from dap_server.engine.execution.probes import Captured, Enough, LastCallProbe
 from dap_server.engine.inspection.frames import Frame
 
 
@@ -32,14 +36,28 @@ class Sources:
         Raises:
             CannotEdit: there are none, or they do not fit.
         """
-        if change.tensor is not None or change.kind not in ("patch", "mean", "resample"):
+        if change.tensor is not None or change.kind not in ("patch", "mean", "resample", "freeze"):
             return [(target, change)]
+        if isinstance(target, AttentionValue) and change.kind == "freeze":
+            return self._patterns(target, change)
         if not isinstance(target, ModuleValue):
             if change.kind == "patch":
                 raise CannotEdit("values of modules can be taken from elsewhere, and no others: give the numbers")
             return [(target, change)]
         several = [replace(target, path=path) for path in modules_of(target.path, self._anatomy)]
         return [(one, replace(change, tensor=self._tensor(one, change))) for one in several]
+
+    def _patterns(self, target: AttentionValue, change: Change) -> list[tuple[Target, Change]]:
+        """Where heads look in the step of the frame, for every call of attention in the modules that are named."""
+        found: list[tuple[Target, Change]] = []
+        for path in modules_of(target.path, self._anatomy):
+            for call in calls_in(self._frame, path, self._anatomy):
+                weights = torch.stack([call.weights(sequence) for sequence in range(call.shape[0])])
+                pattern = pattern_by_position(weights, call.text)
+                found.append((replace(target, path=call.path), replace(change, tensor=pattern, source=None)))
+        if not found:
+            raise CannotEdit(f"'{target.path}' computes no attention that can be heard of, so none can be frozen")
+        return found
 
     def _tensor(self, target: ModuleValue, change: Change) -> Tensor:
         source = change.source or Source(step=0)
@@ -57,18 +75,32 @@ class Sources:
             ids = self._ids(source.prompt)
             self._tape.forward(ids, self._frame.sequence, probe)
             positions = StepPositions(1, 0, ids.shape[1])
+        elif source.branch is not None:
+            positions = self._run_branch(source, probe)
         else:
             generation = self._frame.stop.generation
             step = self._frame.step if source.step is None else source.step
             if step > self._frame.stop.place.step:
                 raise CannotEdit(f"step {step} has not run yet: the run stands at {self._frame.stop.place.step}")
             self._tape.replay(step, probe)
-            count = generation.prompt_length if step == 0 else 1
-            positions = StepPositions(generation.sequences, generation.prompt_length + step - count, count)
+            positions = _positions(generation, step)
         value = None if probe.found is None else _part(probe.found, target)
         if value is None:
             raise CannotEdit(f"'{path}' has no tensor there to take")
         return value, positions
+
+    def _run_branch(self, source: Source, probe: LastCallProbe) -> StepPositions:
+        """Runs a step of another branch, as it was there."""
+        generation = self._frame.stop.generation
+        branch = generation.branches.of(source.branch or 0)
+        step = self._frame.step if source.step is None else source.step
+        if not generation.is_own_loop:
+            raise CannotEdit("this way of decoding knows no branches whose steps could be run again")
+        if step > len(branch.records):
+            raise CannotEdit(f"{branch.name} has run {len(branch.records)} steps, and step {step} is none of them")
+        with contextlib.suppress(Enough):
+            self._tape.follow(range(step, step + 1), Branches(branch), lambda _step: probe, lambda *_: None)
+        return _positions(generation, step)
 
     @property
     def _tape(self) -> Tape:
@@ -94,6 +126,12 @@ class Sources:
         if mask is not None and value.shape[:2] == mask.shape:
             rows = rows[mask.reshape(-1).bool()]
         return rows if selection.neurons is None else rows[:, list(selection.neurons)]
+
+
+def _positions(generation: Generation, step: int) -> StepPositions:
+    """Those of a step that has a cache."""
+    count = generation.prompt_length if step == 0 else 1
+    return StepPositions(generation.sequences, generation.prompt_length + step - count, count)
 
 
 def _part(call: Captured, target: ModuleValue) -> Tensor | None:
