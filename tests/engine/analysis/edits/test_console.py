@@ -100,7 +100,7 @@ def test_what_is_assigned_is_the_change(line: str, expected: dict[str, Any]) -> 
     proposal = _at_a_layer(lambda walk, frame: _pointing(walk, frame).proposal(assignment))
     change: Change = proposal.change
     number = "nan" if change.number is not None and change.number != change.number else change.number
-    told = {"kind": change.kind, "number": number, "tokens": change.tokens or None}
+    told: dict[str, Any] = {"kind": change.kind, "number": number, "tokens": change.tokens or None}
     told["tensor"] = None if change.tensor is None else change.tensor.tolist()
     assert {name: value for name, value in told.items() if value is not None} == expected
     assert proposal.steps == ("onwards" if isinstance(proposal.target, StoredValue | Option) else "this")
