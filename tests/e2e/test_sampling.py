@@ -165,15 +165,20 @@ def test_after_a_weight_is_written_all_looks_agree(run: Run) -> None:
         sampling, lens = (client.ask(f"llm/{name}", frameId=frame) for name in ("sampling", "lens"))
         return [sampling["stages"][0]["top"][0]["score"], lens["columns"][0]["cells"][-1]["top"][0]["logit"]]
 
-    before = logits()
-    weight = client.ask("evaluate", expression="model.model.norm.weight", context="watch")["memoryReference"]
+    def weight_of_the_norm() -> str:
+        row = client.ask("evaluate", expression="model.model.norm.weight", context="watch")
+        return str(row["memoryReference"])
+
+    before, weight = logits(), weight_of_the_norm()
     kept = client.ask("readMemory", memoryReference=weight, count=400)["data"]
     try:
         client.ask("writeMemory", memoryReference=weight, data=base64.b64encode(bytes(400)).decode())
+        client.stop()  # it is an edit, and the run stands where it stood
         changed = logits()
         assert changed[0] == changed[1] != before[0]
     finally:
-        client.ask("writeMemory", memoryReference=weight, data=kept)
+        client.ask("writeMemory", memoryReference=weight_of_the_norm(), data=kept)
+        client.stop()
     assert logits() == before
     client.evaluate("model.model.norm.weight.data *= 2")
     try:

@@ -36,6 +36,9 @@ ROW_BYTES = 2000
 HAS_CHANGED = VariablePresentationHint(attributes=["hasSideEffects"])
 """Of an expression that was an edit."""
 
+READ_ONLY = VariablePresentationHint(attributes=["readOnly"])
+"""Of a row that no edit could be about."""
+
 PAGE = 100
 """Rows of an unpaged request for indexed children: a client that cannot page must not get a whole tensor."""
 
@@ -70,6 +73,7 @@ def _variable(session: EngineSession, row: Row, frame: Frame | None) -> Variable
         type=row.type,
         variables_reference=session.ready.references.add_children(row.children, frame),
         evaluate_name=row.expression,
+        presentation_hint=READ_ONLY if row.expression is None and row.edit is None else None,
         memory_reference=session.ready.references.add_memory(row.memory, row.expression, frame),
         named_variables=named,
         indexed_variables=indexed,
