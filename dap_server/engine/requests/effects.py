@@ -129,6 +129,7 @@ def _effect_body(found: Effect, answers: Answers) -> EffectResponseBody:
         drawn=None if found.drawn is None else _distance(found.drawn),
         chosen_before=None if chosen is None else _token(chosen[0], answers),
         chosen_after=None if chosen is None else _token(chosen[1], answers),
+        position=found.position,
         died_out=None if moved is None or gone is None else moved.paths[gone],
         outliers=[
             messages.EffectOutlier(id=one.edit, where=one.where, factor=finite(one.factor)) for one in found.outliers

@@ -90,6 +90,8 @@ class EffectResponseBody(Struct):
     """The same behind all logits processors; missing in another decoding loop."""
     chosen_before: Token | None = None
     chosen_after: Token | None = None
+    position: SafeUInt | None = None
+    """Of a model that does not generate: whose logits these are, the one where they moved most."""
     died_out: str | None = None
     """The first layer from which on nothing moved by more than rounding; missing where it reached the end, or began
     nowhere."""

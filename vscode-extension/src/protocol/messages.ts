@@ -649,6 +649,8 @@ export interface EffectResponseBody {
   drawn?: Distance;
   chosenBefore?: Token;
   chosenAfter?: Token;
+  /** Of a model that does not generate: whose logits these are, the one where they moved most. */
+  position?: number;
   /**
    * The first layer from which on nothing moved by more than rounding; missing where it reached the end, or began
    * nowhere.

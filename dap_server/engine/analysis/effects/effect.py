@@ -7,6 +7,7 @@ is told by what is drawn from, and by the token.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -22,6 +23,9 @@ from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.edits.edit import Edit, ModuleValue
 from dap_server.engine.execution.edits.edits import Edits
 from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.stage import reporting
+
+TITLE = "Running the step without the edits and with them"
 
 Reach = Literal["nothing", "layers", "choice", "logits"]
 
@@ -47,6 +51,8 @@ class Effect:
         top: the most likely token by the logits, before and after.
         chosen: the token of the step, before and after; None in another loop.
         movement: of the residual stream; None where it cannot be read, for the reason `unread`.
+        position: whose logits these are, the one where they moved most, in a model that does not generate; None where
+            they are of the next token, or of the whole text.
         outliers: edits with values far outside of the range of their place.
         unmet: numbers of edits that had nothing to change in this step.
         problems: by number, why an edit could not be applied.
@@ -61,6 +67,7 @@ class Effect:
     top: tuple[Likely, Likely]
     chosen: tuple[int, int] | None
     movement: Movement | None
+    position: int | None = None
     unread: str = ""
     outliers: list[Outlier] = field(default_factory=list)
     unmet: list[int] = field(default_factory=list)
@@ -92,32 +99,43 @@ def effect_of(
     if first is None or (step is not None and step < first):
         return None
     step = first if step is None else step
-    edits = _difference(old, new)
+    edits, reached = _difference(old, new), reporting(TITLE)
+    reached(0, 2)
     before = run_step(generation, anatomy, old, step, edits)
+    reached(1, 2)
     after = run_step(generation, anatomy, new, step, edits)
-    rows = range(before.logits.shape[0])
-    sequence = max(rows, key=lambda row: _amount(before, after, row)) if sequence is None else sequence
-    sequence = min(sequence, len(rows) - 1)
-    return _between(before, after, step, sequence, edits, padding_before(generation, step, sequence))
+    rows = before.logits.shape[0]
+    beams = max(rows // generation.sequences, 1)  # of a beam search each is a row
+    wanted = range(rows) if sequence is None else range(sequence * beams, min((sequence + 1) * beams, rows))
+    row = max(wanted, key=lambda row: _amount(before, after, row))
+    found = _between(before, after, step, row, edits, padding_before(generation, step, row // beams))
+    return replace(found, sequence=row // beams)
 
 
 def _difference(old: Edits, new: Edits) -> tuple[Edit, ...]:
     """The edits that are not active in the same way on both lists."""
-    theirs = {id(edit) for edit in old.all if edit.is_on}
-    ours = {id(edit) for edit in new.all if edit.is_on}
-    return tuple(
-        {
-            edit.id: edit for edit in (*old.all, *new.all) if edit.is_on and (id(edit) in theirs) != (id(edit) in ours)
-        }.values()
-    )
+    theirs, ours = ([edit for edit in edits.all if edit.is_on] for edits in (old, new))
+    changed = [*(edit for edit in theirs if edit not in ours), *(edit for edit in ours if edit not in theirs)]
+    return tuple({edit.id: edit for edit in changed}.values())
 
 
 def _amount(before: StepRun, after: StepRun, row: int) -> float:
     """By how much a sequence is changed, to find the one that is most."""
     tokens = 0.0 if before.tokens is None or after.tokens is None else float(before.tokens[row] != after.tokens[row])
-    moved = distance(before.logits[row], after.logits[row]).total_variation
+    _, logits = _most_moved(before.logits[row], after.logits[row])
     drawn = _drawn(before, after, row)
-    return tokens + moved + (0.0 if drawn is None else drawn.total_variation)
+    amount = tokens + logits.total_variation + (0.0 if drawn is None else drawn.total_variation)
+    return math.inf if math.isnan(amount) else amount
+
+
+def _most_moved(before: Tensor, after: Tensor) -> tuple[int | None, Distance]:
+    """The distance between logits (V,); of logits (T, V) the position where it is largest, too."""
+    if before.dim() == 1:
+        return None, distance(before, after)
+    moved = [distance(old, new) for old, new in zip(before, after, strict=True)]
+    amounts = [math.inf if math.isnan(one.total_variation) else one.total_variation for one in moved]
+    position = amounts.index(max(amounts))
+    return position, moved[position]
 
 
 def _drawn(before: StepRun, after: StepRun, row: int) -> Distance | None:
@@ -133,7 +151,8 @@ def _between(before: StepRun, after: StepRun, step: int, row: int, edits: tuple[
             moved = movement(before.stream, after.stream, min(row, before.stream.sequences - 1), padding)
         except CannotRead as error:
             unread = str(error)
-    logits, drawn = distance(before.logits[row], after.logits[row]), _drawn(before, after, row)
+    position, logits = _most_moved(before.logits[row], after.logits[row])
+    old, new = (run.logits[row] if position is None else run.logits[row, position] for run in (before, after))
     chosen = None
     if before.tokens is not None and after.tokens is not None:
         chosen = int(before.tokens[row]), int(after.tokens[row])
@@ -143,10 +162,11 @@ def _between(before: StepRun, after: StepRun, step: int, row: int, edits: tuple[
         edits=edits,
         reach="nothing",
         logits=logits,
-        drawn=drawn,
-        top=(_top(before.logits[row]), _top(after.logits[row])),
+        drawn=_drawn(before, after, row),
+        top=(_top(old), _top(new)),
         chosen=chosen,
         movement=moved,
+        position=position,
         unread=unread,
         outliers=outliers(before.sizes, after.sizes),
         unmet=[edit.id for edit in edits if _misses(edit, step, before.met | after.met)],

@@ -27,7 +27,7 @@ class StepRun:
 
     Attributes:
         logits: (B, V) of the next token as the model gives them, before any logits processor. Of a model that does not
-            generate (B, labels), or (B, V) of its last position.
+            generate (B, labels), or (B, T, V).
         scores: (B, V) after the logits processors; None in another loop than ours.
         tokens: (B,) that are chosen; None in another loop.
         stream: its residual stream at all positions; None where it cannot be read, for the reason `unread`.
@@ -49,7 +49,15 @@ class StepRun:
 class StepProbe:
     """Sees the residual stream of a step to its end, its logits, and how large the places of edits are."""
 
-    def __init__(self, anatomy: Anatomy, sizes: SizeProbe | None = None, reads_stream: bool = True) -> None:
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        sizes: SizeProbe | None = None,
+        reads_stream: bool = True,
+        keeps_positions: bool = False,
+    ) -> None:
+        """`keeps_positions`: whether the logits of all positions are wanted."""
+        self._keeps_positions = keeps_positions
         self.logits: Tensor | None = None
         self.unread = "" if reads_stream else "it was not asked for"
         self._stream, self._sizes = StreamProbe(anatomy, None), sizes
@@ -84,7 +92,8 @@ class StepProbe:
         if self._sizes is not None:
             self._sizes.ends(path, output)
         if path == "" and isinstance(logits := getattr(output, "logits", None), Tensor):
-            self.logits = (logits if logits.dim() == 2 else logits[:, -1]).detach().to(torch.float32, copy=True)
+            wanted = logits if logits.dim() == 2 or self._keeps_positions else logits[:, -1]
+            self.logits = wanted.detach().to(torch.float32, copy=True)
         if not self.unread:
             try:
                 self._stream.ends(path, module, output)
@@ -118,7 +127,7 @@ def run_step(
     if (tape := generation.tape) is None:
         raise CannotRead("there is no call of the model here that could run again")
     supposed = generation.branches.supposing(edits)
-    probe = StepProbe(anatomy, SizeProbe(measured, anatomy), reads_stream)
+    probe = StepProbe(anatomy, SizeProbe(measured, anatomy), reads_stream, generation.is_forward)
     chosen: list[Selection] = []
     with torch.no_grad():
         if generation.is_own_loop:
@@ -146,4 +155,4 @@ def run_step(
 def padding_before(generation: Generation, step: int, sequence: int) -> int:
     """How many positions of a step's forward are before the text of a sequence."""
     mask = generation.attention_mask
-    return 0 if step or mask is None else int((mask[sequence] == 0).sum())
+    return 0 if step or mask is None else int((mask[sequence] != 0).int().argmax())

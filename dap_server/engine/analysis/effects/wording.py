@@ -74,6 +74,8 @@ def _top(effect: Effect, answers: Answers) -> str:
     if not math.isfinite(after.probability):
         return f"the logits are not finite any more, and {answers.quoted(before.id)} {before.probability:.1%} is gone"
     line = f"{answers.quoted(before.id)} {before.probability:.1%} → {answers.quoted(after.id)} {after.probability:.1%}"
+    if effect.position is not None:
+        line += f" at position {effect.position}"
     chosen = effect.chosen
     if chosen is not None and chosen[0] != chosen[1] and chosen != (before.id, after.id):
         line += f", chosen {answers.quoted(chosen[0])} → {answers.quoted(chosen[1])}"

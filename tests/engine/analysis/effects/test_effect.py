@@ -12,10 +12,15 @@ from torch import Tensor
 from dap_server.engine.analysis.answers import Answers
 from dap_server.engine.analysis.effects.effect import Effect, effect_of
 from dap_server.engine.analysis.effects.wording import UNASKED_POSITIONS, effect_lines, unasked_lines
+from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.edits.edit import Edit, Logits, ModuleValue, Token
 from dap_server.engine.execution.edits.selection import Selection
+from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stop
+from dap_server.engine.execution.whole_call import WholeCall
+from dap_server.modelmap.places import END
 from tests.engine.execution.edits.sessions import Session, asked, by_hand, edit, output, plain, same_run
+from tests.engine.walk import Walk
 from tests.models.tiny import tiny_model
 
 GREEDY: dict[str, Any] = {"do_sample": False}
@@ -210,6 +215,56 @@ def test_other_architectures_have_effects_and_run_on_as_before(name: str) -> Non
     assert found.reach == "logits"
     assert found.movement is not None
     assert found.movement.first == 1
+
+
+def of_call(
+    model: Any, call: Callable[[], Any], is_forward: bool, ids: Tensor, *edits: Edit
+) -> tuple[Effect, list[str]]:
+    """The same at the end of another loop than ours, or of one forward."""
+    found: list[tuple[Effect, list[str]]] = []
+
+    def look(stop: Stop) -> Motion:
+        if stop.place.path == END:
+            new = generation.edits.plus(generation.branches.numbered(edits))
+            effect = effect_of(generation, walk.anatomy, generation.edits, new)
+            assert effect is not None
+            found.append((effect, effect_lines(effect, Answers(walk.anatomy, walk.vocabulary))))
+        return Motion.RUN
+
+    walk, generation = Walk(Loaded(model, None), look), Generation(input_ids=ids, is_forward=is_forward)
+    try:
+        WholeCall(walk.stepper, generation, model.device, call, lambda _result: walk.stepper.at_end()).run()
+    finally:
+        walk.stepper.end()
+    return found[0]
+
+
+def test_of_another_loop_the_beam_is_told_of_that_is_changed_most(llama: Any) -> None:
+    given = asked(num_beams=2, do_sample=False, output_logits=False)
+    zero = edit(output("model.layers.0", sequences=(3,)), "zero", 1)
+    found, lines = of_call(llama, lambda: llama.generate(**given), False, given["input_ids"], zero)
+    assert (found.step, found.sequence, found.reach) == (1, 1, "logits")
+    assert (found.chosen, found.drawn, found.position) == (None, None, None)
+    assert lines[0].startswith("effect in step 1 of sequence 2: ")
+
+
+def test_of_one_forward_the_position_is_told_of_that_is_changed_most() -> None:
+    model = tiny_model("bert", "masked")
+    ids = asked()["input_ids"]
+    path = "bert.encoder.layer.1"
+    wanted = edit(output(path, positions=(3,), sequences=(0,)), "zero")
+    found, lines = of_call(model, lambda: model(ids), True, ids, wanted)
+    with torch.no_grad():
+        before = model(ids).logits[0, 3].double()
+        with by_hand(
+            model.get_submodule(path),
+            lambda _step, value: torch.cat([value[:, :3], value[:, 3:4] * 0, value[:, 4:]], 1),
+        ):
+            after = model(ids).logits[0, 3].double()
+    p, q = torch.softmax(before, -1), torch.softmax(after, -1)
+    assert (found.sequence, found.position) == (0, 3)
+    assert found.logits.kl == pytest.approx(float((p * (p / q).log()).sum()), rel=1e-6)
+    assert "at position 3" in lines[0]
 
 
 def test_lists_that_are_equal_or_differ_in_the_future_alone_have_no_effect_yet(llama: Any) -> None:
