@@ -27,6 +27,7 @@ NUMBERED_COLUMNS = 10
 """A map with more has shades instead of numbers."""
 STEPS_SHOWN = 20
 LABEL_WIDTH = 10
+HIGHEST = 3
 
 _SHADES = " ·░▒▓█"
 _HEAT = ("", "on grey15", "on dark_blue", "on blue3", "bold on dodger_blue1")
@@ -115,7 +116,22 @@ def sweep_view(body: SweepResponseBody) -> RenderableType:
     else:
         what, cells = "divergence of the next token's distribution from what it is now, KL in nats", body.kl
         top = max((cell for row in values(cells) for cell in row if not math.isnan(cell)), default=0.0)
-    return Group(title, Text(now, HISTORY), Text(), Text(what, HISTORY), heat_map(rows, columns, values(cells), top))
+    numbers = values(cells)
+    parts = [title, Text(now, HISTORY), Text(), Text(what, HISTORY), heat_map(rows, columns, numbers, top)]
+    return Group(*parts, *([_highest(rows, columns, numbers)] if len(columns) > NUMBERED_COLUMNS else []))
+
+
+def _highest(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[float]]) -> Text:
+    """Where a map without numbers is highest, a cell of each of a few columns."""
+    best = {j: max(range(len(rows)), key=lambda i: _rank(cells[i][j])) for j in range(len(columns))}
+    shown = [j for j in sorted(best, key=lambda j: -_rank(cells[best[j]][j])) if cells[best[j]][j] >= 0.005][:HIGHEST]
+    return Text("highest: ", HISTORY) + Text(" · ").join(
+        Text(f"{_cell(cells[best[j]][j])} at {columns[j]}, {rows[best[j]]}") for j in shown
+    )
+
+
+def _rank(cell: float) -> float:
+    return -math.inf if math.isnan(cell) else cell
 
 
 def heat_map(

@@ -68,9 +68,8 @@ def _numbers(text: str) -> list[int]:
     """`3,4`, `0-3`, `-1`."""
     found: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"(-?\d+)(?:-(\d+))?", part.strip())
+        match = re.fullmatch(r"(\d+)-(\d+)|-?\d+", part.strip())
         if match is None:
             raise CommandError(f"'{text}' is no list of numbers: 3,4 or 0-3 or -1")
-        first = int(match[1])
-        found += range(first, int(match[2]) + 1) if match[2] else [first]
+        found += range(int(match[1]), int(match[2]) + 1) if match[2] else [int(part)]
     return found

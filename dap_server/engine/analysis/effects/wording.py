@@ -18,7 +18,7 @@ from dap_server.protocol.errors import Cancelled, RequestError
 SMALL = 1e-4
 """Less than this share of the probability is hardly any."""
 
-UNASKED_POSITIONS = 1024
+UNASKED_POSITIONS = 256
 """Of a forward: the effect of an edit in a larger one is worked out only for who asks."""
 
 

@@ -293,4 +293,4 @@ def test_in_a_long_forward_it_is_told_only_to_who_asks(llama: Any) -> None:
 
     ids = torch.full((1, UNASKED_POSITIONS + 1), 5)
     Session(llama, [look], "sample").run(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=1)
-    assert told == ["effect in step 0: ask for it, since it takes two forwards over 1,025 positions"]
+    assert told == ["effect in step 0: ask for it, since it takes two forwards over 257 positions"]
