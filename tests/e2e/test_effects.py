@@ -1,4 +1,4 @@
-"""Sweeps over the wire, against plain transformers with hooks of the test."""
+"""Effects, branches beside each other and sweeps over the wire, against plain transformers with hooks of the test."""
 
 from __future__ import annotations
 
@@ -47,6 +47,92 @@ def patched(plain: Plain, layer: int, position: int) -> Tensor:
     logits: Tensor = plain.model(**plain.encode(PROMPT)).logits[0, -1]
     handle.remove()
     return logits
+
+
+def spec(kind: str, change: Json, **target: object) -> Json:
+    return {"target": {"kind": kind, **target}, "change": change}
+
+
+@torch.no_grad()
+def step_of(plain: Plain, ids: Tensor, factor: float = 1.0) -> tuple[Tensor, list[Tensor]]:
+    """(V,) logits behind a text (1, T), and the vector that every layer leaves there, with layer 3 scaled."""
+    seen: list[Tensor] = []
+    layers = plain.model.model.layers
+    handles = [
+        layers[3].register_forward_hook(lambda _m, _a, out: out * factor),
+        *(layer.register_forward_hook(lambda _m, _a, out: seen.append(out[0, -1].double())) for layer in layers),
+    ]
+    logits: Tensor = plain.model(ids).logits[0, -1].double()
+    for handle in handles:
+        handle.remove()
+    return logits, seen
+
+
+def test_an_edit_is_answered_with_what_it_did(run: Run, plain: Plain) -> None:
+    client = run("sample", prompt=PROMPT, generation={"max_new_tokens": 2})
+    client.stop()
+    scale = spec("module", {"kind": "scale", "number": -0.5}, path="model.layers.3")
+    client.ask("llm/edit", edits=[scale])
+    client.stop()
+    body = client.ask("llm/editEffect")
+    ids = plain.encode(PROMPT)["input_ids"]
+    (old, before), (new, after) = step_of(plain, ids), step_of(plain, ids, -0.5)
+    p, q = torch.softmax(old, -1), torch.softmax(new, -1)
+    assert (body["ids"], body["step"], body["sequence"], body["reach"]) == ([1], 0, 0, "logits")
+    assert body["logits"]["kl"] == pytest.approx(float((p * (p / q).log()).sum()), rel=1e-4)
+    assert body["logits"]["totalVariation"] == pytest.approx(float((p - q).abs().sum() / 2), rel=1e-5)
+    assert (body["before"]["id"], body["after"]["id"]) == (int(p.argmax()), int(q.argmax()))
+    assert body["before"]["text"] == " Paris"
+    assert [layer["path"] for layer in body["layers"]] == ["", *(f"model.layers.{i}" for i in range(6))]
+    for layer, one, other in zip(body["layers"][1:], before, after, strict=True):
+        assert layer["last"] == pytest.approx(float((other - one).norm() / one.norm()), rel=1e-4, abs=1e-12)
+    assert body["layers"][4]["largest"] == pytest.approx(1.5)
+    assert body["text"][0] in client.output("console")
+
+
+def test_an_edit_that_does_nothing_says_so_in_the_console(run: Run) -> None:
+    client = run("sample", prompt=PROMPT, generation={"max_new_tokens": 1})
+    client.stop()
+    client.ask("llm/edit", edits=[spec("module", {"kind": "scale", "number": 1.0}, path="model.layers.3")])
+    client.stop()
+    assert client.ask("llm/editEffect", ids=[1])["reach"] == "nothing"
+    assert "effect in step 0: none, all that is compared is the same to the last bit" in client.output("console")
+
+
+def test_branches_are_set_beside_each_other(run: Run, plain: Plain) -> None:
+    options = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
+    client = run(prompt=PROMPT, generation=options)
+    client.stop()
+    first = client.ask("llm/generation")["tokens"]
+    step = next(frame for frame in client.frames() if frame["name"].startswith("step 3"))
+    force = spec("token", {"kind": "force", "tokens": [" Rome"]})
+    client.ask("llm/edit", frameId=step["id"], edits=[force])
+    client.stop()
+    client.ask("continue", threadId=1)
+    client.stop()
+    second = client.ask("llm/generation")["tokens"]
+    body = client.ask("llm/compareBranches", a=1, b=2)
+    assert (body["fork"], body["divergence"]) == (3, 3)
+    assert [one["step"] for one in body["steps"]] == [3, 4, 5]
+    texts = [torch.tensor([[token["id"] for token in tokens]]) for tokens in (first, second)]
+    assert body["steps"][0]["logits"]["same"]
+    assert body["steps"][0]["b"]["text"] == " Rome"
+    moved = table(body["movement"])
+    start = len(plain.encode(PROMPT)["input_ids"][0])
+    assert [one["position"] for one in body["positions"]] == [start + 2, start + 3, start + 4]
+    for i, one in enumerate(body["steps"]):
+        end = start + one["step"]
+        (old, before), (new, after) = (step_of(plain, text[:, :end]) for text in texts)
+        p, q = torch.softmax(old, -1), torch.softmax(new, -1)
+        if not one["logits"]["same"]:
+            assert one["logits"]["kl"] == pytest.approx(float((p * (p / q).log()).sum()), rel=2e-3)
+        assert [one["a"]["id"], one["b"]["id"]] == [int(text[0, end]) for text in texts]
+        for layer in range(6):
+            expected = float((after[layer] - before[layer]).norm() / before[layer].norm())
+            assert moved[layer + 1][i] == pytest.approx(expected, rel=1e-3, abs=1e-9)
+        position = body["positions"][i]
+        assert position["differs"] == (texts[0][0, end - 1] != texts[1][0, end - 1])
+    assert client.ask("llm/generation")["tokens"] == second  # nothing has moved
 
 
 def test_a_sweep_shows_where_the_fact_sits(run: Run, plain: Plain) -> None:

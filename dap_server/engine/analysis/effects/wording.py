@@ -73,7 +73,8 @@ def _top(effect: Effect, answers: Answers) -> str:
     before, after = effect.top
     if not math.isfinite(after.probability):
         return f"the logits are not finite any more, and {answers.quoted(before.id)} {before.probability:.1%} is gone"
-    line = f"{answers.quoted(before.id)} {before.probability:.1%} → {answers.quoted(after.id)} {after.probability:.1%}"
+    name = "" if before.id == after.id else f"{answers.quoted(after.id)} "
+    line = f"{answers.quoted(before.id)} {before.probability:.1%} → {name}{after.probability:.1%}"
     if effect.position is not None:
         line += f" at position {effect.position}"
     chosen = effect.chosen
