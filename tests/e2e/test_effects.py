@@ -188,3 +188,18 @@ def test_a_sweep_that_makes_no_sense_says_what_does(run: Run) -> None:
         client.ask("llm/sweep", frameId=frame(client), change="zero", layers=[])
     with pytest.raises(Refused, match="there is no edit in force here"):
         client.ask("llm/editEffect")
+
+
+def test_a_sweep_is_cancelled_and_the_run_goes_on(run: Run, plain: Plain) -> None:
+    prompt = "The capital of France is Paris. " * 12 + PROMPT
+    client = run("sample", prompt=prompt, generation={"max_new_tokens": 3})
+    client.stop()
+    sweep = client.send("llm/sweep", frameId=frame(client), change="zero")
+    client.ask("cancel", requestId=sweep)
+    with pytest.raises(Refused) as error:
+        client.response(sweep)
+    assert error.value.message == "cancelled"
+    client.break_at()
+    client.move("continue")
+    tokens = client.ask("llm/generation")["tokens"]
+    assert [token["id"] for token in tokens] == plain.generate(prompt, max_new_tokens=3)[0].tolist()

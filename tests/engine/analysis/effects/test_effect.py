@@ -13,7 +13,7 @@ from dap_server.engine.analysis.answers import Answers
 from dap_server.engine.analysis.effects.effect import Effect, effect_of
 from dap_server.engine.analysis.effects.wording import UNASKED_POSITIONS, effect_lines, unasked_lines
 from dap_server.engine.anatomy.loading import Loaded
-from dap_server.engine.execution.edits.edit import Edit, Logits, ModuleValue, Token
+from dap_server.engine.execution.edits.edit import Edit, Logits, ModuleValue, StoredValue, Token
 from dap_server.engine.execution.edits.selection import Selection
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stop
@@ -191,6 +191,23 @@ def test_what_is_given_is_measured_too(llama: Any) -> None:
     target = ModuleValue("model.layers.1.mlp", "input", selection=Selection(positions=(4,)))
     found, _ = effects(llama, edit(target, "set", number=1e4), **GREEDY)
     assert [(one.where, one.new.largest) for one in found.outliers] == [("model.layers.1.mlp", 1e4)]
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_weight_is_changed_for_the_look_alone(llama: Any, step: int) -> None:
+    weight = llama.model.layers[0].mlp.up_proj.weight
+    own = weight.detach().clone()
+    stored = StoredValue("parameter", "model.layers.0.mlp.up_proj.weight")
+    found, _ = effects(llama, edit(stored, "scale", step, number=30.0), at=3, sequence=0, **GREEDY)
+    assert torch.equal(weight, own)
+    old = plain(llama, **GREEDY).logits[step][0].double()
+    with by_hand(llama.model.layers[0].mlp.up_proj, lambda now, value: value * 30.0 if now >= step else value):
+        new = plain(llama, **GREEDY).logits[step][0].double()
+    p, q = (torch.softmax(logits, -1) for logits in (old, new))
+    assert found.logits.kl == pytest.approx(float((p * (p / q).log()).sum()), rel=1e-4)
+    (outlier,) = found.outliers
+    assert (outlier.where, outlier.factor) == ("model.layers.0.mlp.up_proj.weight", pytest.approx(30.0))
+    assert outlier.own.largest == pytest.approx(float(own.abs().max()))
 
 
 @pytest.mark.parametrize("options", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
