@@ -226,9 +226,9 @@ export class Editor {
     const widget = this.page.locator(".quick-input-widget").filter({ hasText: title });
     const input = widget.locator("input.input");
     await until(async () => (await input.inputValue()).includes("/"), "the dialog to have read its folder");
-    await input.fill(file);
     await until(async () => {
-      await this.page.keyboard.press("Enter"); // not taken while it looks at what was typed
+      await input.fill(file); // put back while it reads its folder
+      await input.press("Enter"); // not taken while it looks at what was typed
       return widget.waitFor({ state: "hidden", timeout: 1000 }).then(() => true);
     }, "the dialog to take the file");
   }
@@ -600,14 +600,15 @@ export class Editor {
 
   /** Opens a row of the Variables pane by its name, unless it is open, and waits for what is below it. */
   async expand(name) {
-    const row = await this.#variable(name);
-    if ((await row.getAttribute("aria-expanded")) === "false") {
-      await row.locator(".monaco-tl-twistie").click();
-    }
-    await until(
-      async () => (await (await this.#variable(name)).getAttribute("aria-expanded")) === "true",
-      `${name} to open`,
-    );
+    const isOpen = async () => (await (await this.#variable(name)).getAttribute("aria-expanded")) === "true";
+    await until(async () => {
+      if (await isOpen()) {
+        return true;
+      }
+      const twistie = await (await this.#variable(name)).$(".monaco-tl-twistie");
+      await twistie.click({ timeout: 1000 }); // lost where the tree is being read anew
+      return until(isOpen, "it to open", 1500).catch(() => false);
+    }, `${name} to open`);
   }
 
   /** The value of a row that is on the screen, once it has one that `matches` (any, if not given). */
@@ -621,9 +622,8 @@ export class Editor {
   /** Types another value for a row of the Variables pane into VS Code's own input. */
   async setValue(name, text) {
     this.awaited = this.stops + 1;
-    await (await this.#variable(name)).click();
-    await this.page.keyboard.press("F2");
-    const input = this.page.locator(".debug-variables input.input");
+    await this.menuOfVariable(name, "Set Value");
+    const input = this.page.locator(".debug-variables input.input:focus"); // rows that are used again keep theirs
     await input.fill(text);
     await input.press("Enter");
     await input.waitFor({ state: "hidden" });
@@ -631,7 +631,18 @@ export class Editor {
 
   /** Chooses an entry of the context menu of a row of the Variables pane. */
   async menuOfVariable(name, entry) {
-    await (await this.#variable(name)).click({ button: "right" });
+    const item = this.page.locator(".monaco-menu .action-item").filter({ hasText: entry }).first();
+    await until(async () => {
+      await (await this.#variable(name)).click({ button: "right", timeout: 2000 });
+      const isThere = await item.waitFor({ timeout: 1500 }).then(
+        () => true,
+        () => false,
+      );
+      if (!isThere) {
+        await this.page.keyboard.press("Escape"); // the rows have moved as the tree was read anew
+      }
+      return isThere;
+    }, `the menu of ${name} with ${entry}`);
     await this.#menu(entry);
   }
 
@@ -651,13 +662,20 @@ export class Editor {
     }, `the menu entry ${entry}`);
   }
 
+  /** The first row of that name: the element itself, since rows move while the tree is read anew. */
   async #variable(name) {
     return until(async () => {
-      const index = (await this.variables()).findIndex((row) => row.name === name);
-      const handles = await this.page.locator(".debug-variables .monaco-list-row").all();
-      const order = await Promise.all(handles.map((handle) => handle.getAttribute("data-index").then(Number)));
-      const sorted = handles.map((handle, at) => [order[at], handle]).sort((a, b) => a[0] - b[0]);
-      return sorted[index]?.[1];
+      const rows = await this.page.locator(".debug-variables .monaco-list-row").elementHandles();
+      const found = await Promise.all(
+        rows.map(async (row) => {
+          const [index, text] = await row.evaluate((each) => [
+            Number(each.getAttribute("data-index")),
+            each.querySelector(".name")?.textContent ?? each.innerText,
+          ]);
+          return { row, index, name: text.replace(/[:=]\s*$/, "").trim() };
+        }),
+      );
+      return found.sort((a, b) => a.index - b.index).find((each) => each.name === name)?.row;
     }, `a row ${name} among the variables`);
   }
 

@@ -70,6 +70,17 @@ export default async function ({ editor, folder, step, measure }) {
     assert.ok(Math.abs(largest(now) / largest(before) - 2) < 1e-3, `${before} and ${now}`);
   });
 
+  await step("what it did is told where the pointer rests on it", async () => {
+    const edits = await editor.section("Edits");
+    await edits.locator(".monaco-list-row").first().hover();
+    await editor.page
+      .locator(".workbench-hover, .monaco-hover")
+      .getByText(/of the probability moved/)
+      .first()
+      .waitFor();
+    await editor.page.mouse.move(WINDOW.width - 40, 400);
+  });
+
   await step("its box in the list switches it off, and on", async () => {
     const edits = await editor.section("Edits");
     await editor.moving(() => edits.locator(".custom-view-tree-node-item-checkbox").first().click());
@@ -98,6 +109,19 @@ export default async function ({ editor, folder, step, measure }) {
     await editor.stoppedAt(`${LAYER} (after)`);
     await listed();
     await asBefore();
+  });
+
+  await step("VS Code's own Set Value takes an expression for a tensor", async () => {
+    await editor.setValue("output", "output * 3");
+    await editor.stoppedAt(`${LAYER} (after)`);
+    await listed(`output of ${LAYER} = `);
+    await until(async () => {
+      const now = await editor.value("output", / in \[/);
+      return Math.abs(largest(now) / largest(before) - 3) < 1e-3;
+    }, "three times the numbers");
+    await editor.moving(() => editor.menuOfVariable("output", "Undo the Last Edit"));
+    await editor.stoppedAt(`${LAYER} (after)`);
+    await listed();
   });
 
   await step("a head of the scope Attention is ablated", async () => {
@@ -154,10 +178,19 @@ export default async function ({ editor, folder, step, measure }) {
     await token("Tokyo");
   });
 
-  await step("VS Code's own Set Value makes the token another one", async () => {
+  await step("VS Code's own Set Value makes the token another one, and refuses what is none", async () => {
     await editor.setValue("token", "' Rome'");
     await editor.stoppedAt("sample");
     await token("Rome");
     await listed("heads 2, 3", "patch", "' Rome'");
+    await editor.setValue("token", "' Tokyyo'");
+    await editor.page.getByText("' Tokyyo' is no single token").first().waitFor();
+    await editor.page.keyboard.press("Escape");
+    await listed("heads 2, 3", "patch", "' Rome'");
+  });
+
+  await step("stopping ends the session", async () => {
+    await editor.press("stop");
+    await editor.ended();
   });
 }

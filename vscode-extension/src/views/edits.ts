@@ -3,7 +3,7 @@
 import * as vscode from "vscode";
 import { ask } from "../debug/asking";
 import type { Stops } from "../debug/stops";
-import { told } from "../debug/telling";
+import { told, wordsOf } from "../debug/telling";
 import { log } from "../log";
 import type { EditInfo } from "../protocol/messages";
 
@@ -57,7 +57,6 @@ export class EditsView implements vscode.TreeDataProvider<EditInfo>, vscode.Disp
     const item = new vscode.TreeItem(text);
     item.id = String(id);
     item.contextValue = "edit";
-    item.tooltip = problem ? `Edit ${id}: ${text}\n\n${problem}` : `Edit ${id}: ${text}`;
     if (problem) {
       item.description = problem;
       item.iconPath = new vscode.ThemeIcon("warning");
@@ -68,6 +67,25 @@ export class EditsView implements vscode.TreeDataProvider<EditInfo>, vscode.Disp
       tooltip: enabled ? "Switch this edit off" : "Switch this edit on",
       accessibilityInformation: { label: `${text}, ${enabled ? "on" : "off"}` },
     };
+    return item;
+  }
+
+  /** What it did is worked out when the pointer rests on it. */
+  async resolveTreeItem(
+    item: vscode.TreeItem,
+    edit: EditInfo,
+    token: vscode.CancellationToken,
+  ): Promise<vscode.TreeItem> {
+    const stop = this.stops.stop;
+    let effect: string[] = [];
+    if (stop && edit.enabled && edit.problem === undefined) {
+      try {
+        effect = (await ask(stop.session, "llm/editEffect", { ids: [edit.id] }, token)).text;
+      } catch (error) {
+        effect = token.isCancellationRequested ? [] : [wordsOf(error)];
+      }
+    }
+    item.tooltip = [`Edit ${edit.id}: ${edit.text}`, ...(edit.problem ? [edit.problem] : []), ...effect].join("\n\n");
     return item;
   }
 

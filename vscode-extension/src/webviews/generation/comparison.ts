@@ -53,16 +53,13 @@ export function movementPatch(
   if (movement === undefined || layers.length === 0 || positions.length === 0) {
     return undefined;
   }
+  const [down = 1, across = 1] = movement.blocks ?? [];
+  const columns = positions.map(({ position, differs }) =>
+    JSON.stringify(`${differs ? "≠" : ""}${textAt(position) ?? position}`),
+  );
   return {
-    rows: { start: 0, end: layers.length, block: 1, labels: layers.map(layerLabel) },
-    columns: {
-      start: 0,
-      end: positions.length,
-      block: 1,
-      labels: positions.map(({ position, differs }) =>
-        JSON.stringify(`${differs ? "≠" : ""}${textAt(position) ?? position}`),
-      ),
-    },
+    rows: { start: 0, end: layers.length, block: down, labels: down === 1 ? layers.map(layerLabel) : [] },
+    columns: { start: 0, end: positions.length, block: across, labels: across === 1 ? columns : [] },
     values: tileValues(movement),
   };
 }
