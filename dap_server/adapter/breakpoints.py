@@ -86,11 +86,14 @@ class Breakpoints:
         return PlaceBreakpointsArguments(breakpoints=[wanted.to_place(id) for id, wanted in possible])
 
     def settle(self, placed: list[Breakpoint]) -> None:
-        """Takes the engine's answer to `to_place`."""
-        wanted = dict(self._all())
+        """Takes the engine's answer to `to_place`, and what it tells of one later.
+
+        What it tells of one that the client has replaced meanwhile by what no model could have does not count.
+        """
+        possible = {id: wanted for id, wanted in self._all() if wanted.problem is None}
         for b in placed:
-            if b.id in wanted:
-                self._states[b.id] = wanted[b.id].state(b.id, b.verified, b.message)
+            if b.id in possible:
+                self._states[b.id] = possible[b.id].state(b.id, b.verified, b.message)
 
     def unsettle(self, are_off: bool) -> None:
         """Another model will come; `are_off` says whether it runs without debugging."""
