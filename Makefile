@@ -21,7 +21,8 @@ help: ## Say what there is
 demo: $(VENV)/.installed ## Debug the example model: type at its prompt, or look on when there is no terminal
 	@$(VENV)/bin/llm-dap demo $(ARGS)
 
-test: lint types test-extension coverage ## Lint, types, the extension's unit tests, tests with coverage
+test: lint types test-extension ## Lint, types, the extension's unit tests, and the tests
+	$(RUN) pytest $(PARALLEL) $(ARGS)
 
 test-sweep: $(VENV)/.installed-dev ## The tests over all architectures and options, minutes more
 	$(RUN) pytest $(PARALLEL) -m sweep $(ARGS)
