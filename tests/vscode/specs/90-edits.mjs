@@ -141,12 +141,16 @@ export default async function ({ editor, folder, step, measure }) {
   await step("values of another prompt take the place of this one's at a token", async () => {
     await editor.menuOfVariable("output", "Patch from Another Prompt…");
     await box.filter({ hasText: "Positions to patch" }).waitFor();
-    await box
-      .locator(".monaco-list-row")
-      .filter({ hasText: '" France"' })
-      .locator(".monaco-checkbox, input")
-      .first()
-      .click();
+    const isChosen = async () => (await box.locator(".quick-input-count").innerText()).startsWith("1");
+    await until(async () => {
+      await box
+        .locator(".monaco-list-row")
+        .filter({ hasText: '" France"' })
+        .locator(".monaco-icon-label")
+        .first()
+        .click();
+      return until(isChosen, "its box", 1500).catch(() => false);
+    }, "the position to be chosen");
     await editor.page.keyboard.press("Enter");
     await editor.answer("The capital of Japan is", { title: "from another prompt" });
     await editor.stoppedAt(`${LAYER} (after)`);
