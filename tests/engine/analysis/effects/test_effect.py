@@ -39,9 +39,6 @@ def effects(
     found: list[tuple[Effect, list[str]]] = []
 
     def look(session: Session, stop: Stop) -> Motion:
-        if stop.place.step < at:
-            session._answers.insert(0, look)
-            return Motion.RUN
         generation = stop.generation
         new = generation.edits.plus(generation.branches.numbered(edits))
         effect = effect_of(generation, session.anatomy, generation.edits, new, of, sequence)
@@ -49,7 +46,7 @@ def effects(
         found.append((effect, effect_lines(effect, Answers(session.anatomy, session.vocabulary))))
         return Motion.RUN
 
-    session = Session(model, [look], "sample")
+    session = Session(model, [look], "sample", step=at)
     assert same_run(session.run(**options), plain(model, **options))
     assert not session.finished_with or not session.finished_with.edits
     return found[0]

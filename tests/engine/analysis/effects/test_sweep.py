@@ -32,13 +32,10 @@ def swept(model: Any, question: Question, sequence: int = 1, step: int = 0, **op
     found: list[Sweep] = []
 
     def look(session: Session, stop: Stop) -> Motion:
-        if stop.place.step < step:
-            session._answers.insert(0, look)
-            return Motion.RUN
         found.append(Sweeper(stop.generation, step, sequence, session.anatomy, question).sweep())
         return Motion.RUN
 
-    session = Session(model, [look], "sample")
+    session = Session(model, [look], "sample", step=step)
     assert same_run(session.run(**GREEDY, **options), plain(model, **GREEDY, **options))
     return found[0]
 

@@ -28,8 +28,9 @@ Answer = Callable[["Session", Stop], Motion | None]
 class Session(Walk):
     """Stops at the end of a run too. When no answers are left it runs on."""
 
-    def __init__(self, model: Any, answers: list[Answer], *breakpoints: str) -> None:
-        self._answers = list(answers)
+    def __init__(self, model: Any, answers: list[Answer], *breakpoints: str, step: int = 0) -> None:
+        """`step`: the first one in which stops are answered."""
+        self._answers, self._step = list(answers), step
         super().__init__(Loaded(model, None), self._answer, breakpoints)
 
     def run(self, **options: Any) -> Any:
@@ -53,7 +54,11 @@ class Session(Walk):
         self.stepper.at_end()
 
     def _answer(self, stop: Stop) -> Motion | None:
-        return self._answers.pop(0)(self, stop) if self._answers else Motion.RUN
+        is_early = stop.place.step < self._step
+        if is_early or not self._answers:
+            return Motion.RUN
+        self._step = 0  # the run may go back from now on
+        return self._answers.pop(0)(self, stop)
 
 
 def asked(**options: Any) -> dict[str, Any]:
@@ -115,3 +120,8 @@ def same_run(ours: Any, theirs: Any) -> bool:
 
 def go_on(_session: Session, _stop: Stop) -> Motion:
     return Motion.RUN
+
+
+def editing(*edits: Edit) -> Answer:
+    """Answers a stop with edits."""
+    return lambda session, stop: session.edit(stop, *edits)

@@ -14,7 +14,7 @@ from dap_server.engine.analysis.attention.weights import EditedCall
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.edits.edit import AttentionValue, Edit, Expert
 from dap_server.engine.execution.stepping import Motion, Stop
-from tests.engine.execution.edits.sessions import Session, by_hand, edit, output, plain, same_run
+from tests.engine.execution.edits.sessions import Session, by_hand, edit, editing, output, plain, same_run
 from tests.models.tiny import tiny_model
 
 SAMPLED: dict[str, Any] = {"do_sample": True, "temperature": 1.3}
@@ -22,15 +22,7 @@ SAMPLED: dict[str, Any] = {"do_sample": True, "temperature": 1.3}
 
 def edited(model: Any, at: str, step: int, *edits: Edit, then: Any = None) -> Any:
     """A sampled run that is edited where it first stops in a step, and looked at where it stands again."""
-
-    def edit_there(session: Session, stop: Stop) -> Motion | None:
-        if stop.place.step < step:
-            session._answers.insert(0, edit_there)
-            return Motion.RUN
-        session.edit(stop, *edits)
-        return None
-
-    return Session(model, [edit_there, *([then] if then else [])], at).run(**SAMPLED)
+    return Session(model, [editing(*edits), *([then] if then else [])], at, step=step).run(**SAMPLED)
 
 
 @pytest.mark.parametrize(("name", "path", "join"), [

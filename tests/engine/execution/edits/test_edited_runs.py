@@ -13,7 +13,7 @@ from dap_server.engine.execution.edits.edit import Logits, ModuleValue, Token
 from dap_server.engine.execution.edits.selection import Selection
 from dap_server.engine.execution.stepping import Motion, Stop
 from tests.engine.execution.capturing import CaptureProbe
-from tests.engine.execution.edits.sessions import Session, by_hand, edit, go_on, output, plain, same_run
+from tests.engine.execution.edits.sessions import Session, by_hand, edit, editing, go_on, output, plain, same_run
 from tests.engine.execution.straight import same
 from tests.models.tiny import tiny_model
 
@@ -28,15 +28,7 @@ def llama() -> Any:
 
 def edited(model: Any, at: str, *edits: Any, step: int = 0, **options: Any) -> tuple[Session, Any]:
     """A run that is edited where it first stops in a step."""
-
-    def edit_there(session: Session, stop: Stop) -> Motion | None:
-        if stop.place.step < step:
-            session._answers.insert(0, edit_there)
-            return Motion.RUN
-        session.edit(stop, *edits)
-        return None
-
-    session = Session(model, [edit_there], at)
+    session = Session(model, [editing(*edits)], at, step=step)
     return session, session.run(**options)
 
 
