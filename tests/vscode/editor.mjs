@@ -301,6 +301,15 @@ export class Editor {
     await this.page.locator(".quick-input-widget").waitFor({ state: "hidden" });
   }
 
+  /** Goes to the line of an open file until it is seen with `part`: a stop that has just come may reveal another line. */
+  async showLine(file, line, part) {
+    const isSeen = () => this.#line(file, part, 2000).catch(() => undefined);
+    await until(async () => {
+      await this.goToLine(line);
+      return isSeen();
+    }, `line ${line} of ${file}, with ${part}`);
+  }
+
   /** What is written on the first line of a file on the screen that has `part`, with what is shown behind it. */
   async lineText(file, part) {
     return plain(await (await this.#line(file, part)).evaluate(withBeside));
@@ -318,7 +327,7 @@ export class Editor {
     return { screenshot: (options) => this.page.screenshot({ ...options, clip }) };
   }
 
-  async #line(file, part) {
+  async #line(file, part, milliseconds) {
     const lines = this.page.locator(`.monaco-editor[data-uri$="/${file}"] .view-line`);
     return until(async () => {
       for (const line of await lines.all()) {
@@ -327,7 +336,7 @@ export class Editor {
         }
       }
       return undefined;
-    }, `a line with ${part}`);
+    }, `a line with ${part}`, milliseconds);
   }
 
   /** What the debugger shows of `part` of a line when the pointer rests on it. */

@@ -131,7 +131,7 @@ export default async function ({ editor, folder, step, measure, python }) {
     await until(async () => (await editor.filters())[0] === `${FILTER} nans > 1000`, "the condition beside the filter");
     await editor.press("continue");
     await editor.frame("end");
-    await editor.goToLine(line);
+    await editor.showLine(MAP, line, `${WHERE} `);
     assert.doesNotMatch(await editor.lineText(MAP, `${WHERE} `), /⚠/);
   });
 
