@@ -83,7 +83,7 @@ class StatusResponseBody(Struct):
     """The answer to `llm/status`."""
 
     model: str
-    """Class of the model."""
+    """Class of the model; empty before a program has called one."""
     device: str
     dtype: str
     parameters: SafeUInt
@@ -93,6 +93,10 @@ class StatusResponseBody(Struct):
     """That choosing them took; stops do not count."""
     memory: SafeUInt | None = None
     """Bytes in use: of the model's process, or on the device where it has memory of its own."""
+    program: str | None = None
+    """File name of the program that calls the model, or its module (`-m name`); none where a prompt is run."""
+    is_outside: bool = False
+    """Whether the run stands in Python code around which no model is called: what is told is of the last call."""
 
 
 class InlineValuesArguments(Struct):

@@ -1449,7 +1449,7 @@ export interface StatusArguments {
 
 /** The answer to `llm/status`. */
 export interface StatusResponseBody {
-  /** Class of the model. */
+  /** Class of the model; empty before a program has called one. */
   model: string;
   device: string;
   dtype: string;
@@ -1460,6 +1460,13 @@ export interface StatusResponseBody {
   seconds: number;
   /** Bytes in use: of the model's process, or on the device where it has memory of its own. */
   memory?: number;
+  /** File name of the program that calls the model, or its module (`-m name`); none where a prompt is run. */
+  program?: string;
+  /**
+   * Whether the run stands in Python code around which no model is called: what is told is of the last call. Default:
+   * false.
+   */
+  isOutside?: boolean;
 }
 
 /** Who is to step back, and how far. */
