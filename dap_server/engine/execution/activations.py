@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -37,9 +37,14 @@ class Activation(NamedTuple):
 
 def live_activations(frame: FrameType | None = None) -> list[Activation]:
     """The running module calls of this thread, innermost first."""
+    return activations_in(_frames(frame or sys._getframe(1)))
+
+
+def activations_in(frames: Iterable[FrameType]) -> list[Activation]:
+    """The module calls among frames, which come innermost first: of a live stack, or of a traceback."""
     found: list[Activation] = []
     python: list[FrameType] = []
-    for current in _frames(frame or sys._getframe(1)):
+    for current in frames:
         if current.f_code is not _CALL:
             python.append(current)
             continue

@@ -448,7 +448,7 @@ class Stepper:
         self._sight.stops()
         self.stop = Stop(
             place, reason, hits, activations, self.generation, output, self._returned, operation,
-            verdict.sequence, failure, verdict.anomaly, error, self._plan.about,
+            verdict.sequence, failure, verdict.anomaly, error, self._plan.about, threading.get_ident(),
         )  # fmt: skip
         self._plan, self._returned = Plan(), None
         parked_at = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dap_server.engine.execution.activations import Activation
@@ -43,6 +44,13 @@ class Anomaly(NamedTuple):
     candidate: Candidate
 
 
+class Uncaught(NamedTuple):
+    """An exception that nobody has caught. Its frames are over; the traceback still has them."""
+
+    error: BaseException
+    traceback: TracebackType | None
+
+
 @dataclass
 class Stop:
     """A stopped run.
@@ -60,6 +68,10 @@ class Stop:
         anomaly: the place as a filter found it, and that filter's breakpoint.
         about: what has brought the run here, for people, where the reason does not tell.
         error: what the module of the place has raised; its call is over, and its frames are those of the traceback.
+        thread: identifier of the thread that stands; 0 where it is the one that is asked.
+        python: the Python frame that stands at a line, of a stop by lines. The place is that of the innermost module
+            call around it; outside of all calls of a model the generation is an empty one.
+        uncaught: what has ended the program or a thread of it, for a look post mortem.
     """
 
     place: Place
@@ -75,6 +87,9 @@ class Stop:
     anomaly: Anomaly | None = None
     error: Exception | None = None
     about: str = ""
+    thread: int = 0
+    python: FrameType | None = None
+    uncaught: Uncaught | None = None
 
     @property
     def ordinal(self) -> int:

@@ -30,7 +30,17 @@ from dap_server.modelmap.places import END, SAMPLE, STEP
 from dap_server.protocol.errors import RequestError
 
 Kind = Literal[
-    "operation", "module", "forward", "selection", "call", "step", "label", "past layer", "past step", "prompt"
+    "operation",
+    "module",
+    "forward",
+    "python",
+    "selection",
+    "call",
+    "step",
+    "label",
+    "past layer",
+    "past step",
+    "prompt",
 ]
 
 
@@ -44,9 +54,10 @@ class Frame:
         step: that the frame belongs to.
         sequence: index in the batch that the frame is shown for.
         processor: the logits processor, for frames of one.
-        running: the Python frame of its `__call__`, when it has called the model.
+        running: the Python frame of its `__call__`, when it has called the model; of a `python` frame, that itself.
         address: of the operation, or of the beginning or end of a module, that it stands at; 0 outside of the model.
         point: where it stands in the model map; None for Python frames, and without a map.
+        is_library: whether a Python frame runs code that is not the user's own.
     """
 
     kind: Kind
@@ -61,6 +72,7 @@ class Frame:
     running: FrameType | None = None
     address: int = 0
     point: MapPoint | None = None
+    is_library: bool = False
 
     @property
     def is_top(self) -> bool:
