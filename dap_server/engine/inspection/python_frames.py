@@ -7,12 +7,12 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import NamedTuple
 
 from torch import nn
 
-import dap_server
 from dap_server.engine.anatomy.modules import SourceLine
 
 _CALL = nn.Module._call_impl.__code__
@@ -23,7 +23,7 @@ _MACHINERY = {
 }
 """How torch calls a `forward`: the module that is called is a frame of its own."""
 
-_OURS = (os.path.dirname(os.path.abspath(dap_server.__file__)) + os.sep,)
+_OURS = str(Path(__file__).parents[2]) + os.sep
 _DEBUGGERS = tuple(f"{os.sep}{name}" for name in (f"debugpy{os.sep}", "pydevd", "_pydev"))
 
 
