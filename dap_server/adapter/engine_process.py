@@ -23,6 +23,10 @@ from dap_server.wire.loopback import accept, listen, new_token
 from dap_server.wire.streams import Streams
 
 TOKEN_VARIABLE = "LLM_DAP_ENGINE_TOKEN"
+PATH_VARIABLE = "LLM_DAP_PYTHONPATH"
+"""Tells the engine what PYTHONPATH was before we stood in front of it: a program and its children get that."""
+HERE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+"""Where the same interpreter finds this very package, also from another directory."""
 PIPE_GRACE_SECONDS = 1.0
 """How long the output of an ended process is waited for; a child of it may hold the pipe for ever."""
 
@@ -75,18 +79,15 @@ class Rendezvous:
 def command_line(launch: LaunchArguments, rendezvous: Rendezvous) -> CommandLine:
     """How to start the engine for a launch configuration."""
     python = launch.python or sys.executable
-    env: dict[str, str | None] = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", **launch.env}
+    env: dict[str, str | None] = {**launch.env}
+    if not launch.is_program:
+        env = {"TOKENIZERS_PARALLELISM": "false", **env}
     if python == sys.executable:
-        env["PYTHONPATH"] = _with_ourselves(env.get("PYTHONPATH") or os.environ.get("PYTHONPATH"))
+        path = (env["PYTHONPATH"] if "PYTHONPATH" in env else os.environ.get("PYTHONPATH")) or ""
+        env[PATH_VARIABLE], env["PYTHONPATH"] = path, os.pathsep.join([HERE, path] if path else [HERE])
     env[TOKEN_VARIABLE] = rendezvous.token
-    args = [python, "-m", "dap_server", "engine", "--port", str(rendezvous.port)]
+    args = [python, "-u", "-m", "dap_server", "engine", "--port", str(rendezvous.port)]
     return CommandLine(args, launch.cwd, env)
-
-
-def _with_ourselves(path: str | None) -> str:
-    """A search path on which the same interpreter finds this very package, also from another directory."""
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return os.pathsep.join([here, path] if path else [here])
 
 
 class EngineProcess:

@@ -45,7 +45,7 @@ class Loading:
                 "progressStart",
                 ProgressStartEventBody(
                     progress_id=self.progress_id,
-                    title=f"Loading {launch.model}",
+                    title=f"{'Starting' if launch.is_program else 'Loading'} {launch.subject}",
                     message="starting Python",
                     percentage=0,
                     cancellable=True,
@@ -57,7 +57,7 @@ class Loading:
         self._session.client.event(
             "process",
             ProcessEventBody(
-                name=str(self._launch.model),
+                name=self._launch.subject,
                 system_process_id=backend.pid,
                 is_local_process=True,
                 start_method="launch",

@@ -205,7 +205,7 @@ class AdapterSession:
     def use_map(self, backend: Backend, launch: LaunchArguments) -> None:
         """Has the engine decide which map the stack points into; nothing waits for it, and nothing fails by it."""
         candidates = self.breakpoints.maps
-        backend.request("llm/useMap", UseMapArguments(model=launch.model or "", map=launch.map, candidates=candidates))
+        backend.request("llm/useMap", UseMapArguments(model=launch.subject, map=launch.map, candidates=candidates))
 
     def place_breakpoints(self) -> Reply[None]:
         """Has the engine find the breakpoints in its model; settles when their states are known."""

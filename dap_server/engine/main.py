@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from dap_server.engine.importing import without_collecting
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.events import ExitedEventBody
 from dap_server.wire.loopback import connect
+
+if TYPE_CHECKING:
+    from dap_server.engine.program.script import Script
 
 TOKEN_VARIABLE = "LLM_DAP_ENGINE_TOKEN"
 
@@ -27,6 +30,11 @@ def main(port: int) -> NoReturn:
         from dap_server.engine.requests import requests
 
     session.serve(requests)
+    while session.script is None and (session.debuggee is None or session.debuggee.run is None):
+        session.commands.get()()
+    session.configured.wait()
+    if session.script is not None:
+        _run_program(session, session.script)
     code = _run(session)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -35,12 +43,11 @@ def main(port: int) -> NoReturn:
 
 
 def _run(session: EngineSession) -> int:
-    """Loads when told to, runs, and runs again after a restart. Returns the exit status."""
+    """Runs, and runs again after a restart. Returns the exit status."""
     from dap_server.engine.requests.session import Ended, Restarted
 
-    while session.debuggee is None or session.debuggee.run is None:
-        session.commands.get()()
-    session.configured.wait()
+    assert session.debuggee is not None
+    assert session.debuggee.run is not None
     while True:
         try:
             session.debuggee.run.run()
@@ -53,3 +60,16 @@ def _run(session: EngineSession) -> int:
             traceback.print_exc()
             session.output(f"the model raised {type(error).__name__}: {error}\n", "important")
             return 1
+
+
+def _run_program(session: EngineSession, script: Script) -> NoReturn:
+    """Debugs the models that a program calls. The process ends with the interpreter."""
+    from dap_server.engine.program import surroundings
+    from dap_server.engine.program.running import run_program
+
+    surroundings.restore()
+    run_program(
+        script,
+        ends=lambda code: session.connection.event("exited", ExitedEventBody(exit_code=code)),
+        say=lambda text: session.output(text, "console"),
+    )

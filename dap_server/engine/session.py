@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dap_server.engine.debuggee import Debuggee
     from dap_server.engine.execution.breakpoints import Breakpoint as PlacedBreakpoint
     from dap_server.engine.execution.stepping import Stop
+    from dap_server.engine.program.script import Script
 
 T = TypeVar("T")
 
@@ -65,6 +66,8 @@ class EngineSession:
         self.connection = Connection(streams, self._received, self._closed, name="llm-dap engine")
         self.requests: RequestTable[EngineSession] = RequestTable()
         self.debuggee: Debuggee | None = None
+        self.script: Script | None = None
+        """The program that is run, if it is one."""
         self.is_detached = False
         """Whether the model runs on without an adapter."""
         self.commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

@@ -15,7 +15,7 @@ Dtype = Literal["auto", "float32", "float16", "bfloat16", "float64"]
 
 
 class LaunchArguments(Struct):
-    """What a session debugs and how. Paths are resolved by the engine, from `cwd`."""
+    """What a session debugs and how: a model with a prompt, or a program. Paths are resolved from `cwd`."""
 
     model: Annotated[
         str | None,
@@ -67,6 +67,17 @@ class LaunchArguments(Struct):
         Meta(description="Stop once more after the last token. By default yes when debugging, no with noDebug."),
     ] = None
     no_debug: Annotated[bool, Meta(description="Run without breakpoints and stops.")] = False
+    program: Annotated[
+        str | None, Meta(description="Python file that is run unchanged: its models are debugged when it calls them.")
+    ] = None
+    module: Annotated[str | None, Meta(description="The same for a module, as `python -m` runs it.")] = None
+    args: Annotated[list[str], Meta(description="Arguments of the program or module.")] = []
+    python_debugger: Annotated[
+        bool, Meta(description="Whether debugpy may be used in the process, for breakpoints on lines of Python.")
+    ] = True
+    just_my_code: Annotated[
+        bool, Meta(description="Whether stepping by lines passes over libraries, whose frames are shown greyed out.")
+    ] = True
     python: Annotated[
         str | None,
         Meta(description="Python interpreter that runs the model; it needs llm-dap and torch. Default: the adapter's."),
@@ -83,8 +94,17 @@ class LaunchArguments(Struct):
     )
 
     @property
+    def is_program(self) -> bool:
+        return self.program is not None or self.module is not None
+
+    @property
+    def subject(self) -> str:
+        """What is debugged, as the person named it."""
+        return self.program or self.module or self.model or ""
+
+    @property
     def stops_at_end(self) -> bool:
-        return not self.no_debug if self.stop_at_end is None else self.stop_at_end
+        return not (self.no_debug or self.is_program) if self.stop_at_end is None else self.stop_at_end
 
     @property
     def model_identity(self) -> tuple[object, ...]:
@@ -103,6 +123,7 @@ class LaunchArguments(Struct):
                 "cwd",
                 "env",
                 "console",
+                "python_debugger",
             )
         )
 
@@ -169,9 +190,39 @@ def _check_names(given: dict[str, Any]) -> None:
             raise LaunchError(f"launch configuration: unknown option '{name}'{hint}")
 
 
+OF_PROMPTS = (
+    "revision", "prompt", "prompts", "messages", "generation", "seed", "dtype", "device", "device_map",
+    "attn_implementation", "trust_remote_code",
+)  # fmt: skip
+"""Options that say what a program says for itself."""
+
+
 def _check_choice(launch: LaunchArguments) -> None:
-    if not launch.model:
-        raise LaunchError("launch configuration: 'model' is missing: give a model folder or a hub id")
+    subjects = {"model": launch.model, "program": launch.program, "module": launch.module}
+    if len(given := [name for name, value in subjects.items() if value]) > 1:
+        found = " and ".join(given)
+        raise LaunchError(f"launch configuration: give one of 'model', 'program' and 'module'; found {found}")
+    if not given:
+        choices = "give a model folder or a hub id, or a 'program' or 'module' to run"
+        raise LaunchError(f"launch configuration: 'model' is missing: {choices}")
+    if launch.is_program:
+        _check_program(launch)
+    else:
+        _check_prompt(launch)
+
+
+def _check_program(launch: LaunchArguments) -> None:
+    for field in msgspec.structs.fields(LaunchArguments):
+        if field.name in OF_PROMPTS and getattr(launch, field.name) not in (field.default, {}):
+            name, kind = field.encode_name, "program" if launch.program is not None else "module"
+            raise LaunchError(
+                f"launch configuration: '{name}' goes with a 'model', not with a '{kind}', which says so itself"
+            )
+
+
+def _check_prompt(launch: LaunchArguments) -> None:
+    if launch.args:
+        raise LaunchError("launch configuration: 'args' goes with a 'program' or a 'module', not with a 'model'")
     inputs = {"prompt": launch.prompt, "prompts": launch.prompts, "messages": launch.messages}
     given = [name for name, value in inputs.items() if value is not None]
     if len(given) != 1:

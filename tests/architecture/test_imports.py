@@ -5,9 +5,9 @@
     2  adapter   engine   language   terminal      each knows layers 0 and 1, none knows another
     3  __main__                                    imports one of layer 2, in the branch that was chosen
 
-Inside engine: anatomy → execution → inspection → analysis → requests, each knows itself and what stands before it. The
-modules directly in engine/ (the session, the process's entry) put these together: they may import all of them, and only
-requests/ and they themselves may import them.
+Inside engine: anatomy → execution → inspection → analysis → program → requests, each knows itself and what stands
+before it. The modules directly in engine/ (the session, the process's entry) put these together: they may import all of them,
+and only program/, requests/ and they themselves may import them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ THIRD_PARTY: dict[str, set[str]] = {
 BEFORE_DEFERRED = {"conditions.deferred", "conditions.names"}
 """What of the conditions their deferred part may import."""
 
-ENGINE_ORDER = ["anatomy", "execution", "inspection", "analysis", "requests"]
+ENGINE_ORDER = ["anatomy", "execution", "inspection", "analysis", "program", "requests"]
 
 TENSORS = "engine.inspection.tensors"
 
@@ -209,7 +209,7 @@ def _keeps_engine_order(i: Import) -> bool:
     if not importer:
         return True
     if not target:
-        return importer == "requests"
+        return importer in ("program", "requests")
     return ENGINE_ORDER.index(target) <= ENGINE_ORDER.index(importer)
 
 

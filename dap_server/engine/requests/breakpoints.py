@@ -10,6 +10,8 @@ from dap_server.protocol.llm.costs import BreakpointCost, BreakpointCostsArgumen
 from dap_server.protocol.requests import SetFunctionBreakpointsResponseBody
 from dap_server.protocol.types import Breakpoint
 
+NO_MODEL = "the program has not called a model yet"
+
 
 @requests.request(command="llm/placeBreakpoints")
 def place_breakpoints(session: EngineSession, args: PlaceBreakpointsArguments) -> SetFunctionBreakpointsResponseBody:
@@ -18,6 +20,9 @@ def place_breakpoints(session: EngineSession, args: PlaceBreakpointsArguments) -
         Wanted(b.id, b.name, b.kind, b.phase, b.class_name, b.condition, b.hit_condition, b.log_message)
         for b in args.breakpoints
     ]
+    if session.debuggee is None and session.script is not None:
+        waiting = [Breakpoint(verified=False, id=b.id, message=NO_MODEL, reason="pending") for b in wanted]
+        return SetFunctionBreakpointsResponseBody(breakpoints=waiting)
     placed = session.ready.set_breakpoints(wanted)
     return SetFunctionBreakpointsResponseBody(
         breakpoints=[

@@ -11,6 +11,7 @@ from dap_server.engine.anatomy.loading import load
 from dap_server.engine.debuggee import Debuggee
 from dap_server.engine.execution.prompting import Run
 from dap_server.engine.execution.stepping import Interruption
+from dap_server.engine.program.script import Script
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InternalError, RequestError
@@ -37,8 +38,12 @@ class Ended(Interruption):
 
 
 @requests.request()
-def launch(session: EngineSession, args: LaunchArguments) -> Reply[None]:
-    """Loads the model on the main thread; the run waits for `configurationDone`."""
+def launch(session: EngineSession, args: LaunchArguments) -> Reply[None] | None:
+    """Loads the model on the main thread; the run, like that of a program, waits for `configurationDone`."""
+    if args.is_program:
+        session.script = Script(args)
+        session.commands.put(lambda: None)  # wakes the main thread
+        return None
     reply: Reply[None] = Reply()
 
     def work() -> None:
@@ -72,6 +77,8 @@ def _load(session: EngineSession, args: LaunchArguments) -> None:
 @requests.request(command="llm/useMap")
 def use_map(session: EngineSession, args: UseMapArguments) -> None:
     """Decides which map frames point into. Never fails: without one they point at Python."""
+    if session.script is not None:
+        return
     if not session.configured.is_set():
         session.progress("making the map", 95)
     session.ready.use_map(args.map, args.candidates, args.model)

@@ -1,0 +1,128 @@
+"""A file or a module that is run as Python itself would run it, as `__main__`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from types import CodeType, ModuleType, TracebackType
+
+from dap_server.protocol.errors import RequestError
+from dap_server.protocol.launch import LaunchArguments
+
+OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+"""Where the debugger lies, whose frames are none of the program."""
+
+
+class ProgramError(RequestError):
+    """The program cannot be started; the text says what is wrong with it."""
+
+    id = 23
+
+
+class Script:
+    """What `program` or `module` of a launch configuration names."""
+
+    def __init__(self, launch: LaunchArguments) -> None:
+        """Looks at it, so that what is wrong with it is known before anything of it runs.
+
+        Raises:
+            ProgramError: there is no such file or module, or it is no Python.
+        """
+        self.name = launch.subject
+        self._module = launch.module
+        self._arguments = launch.args
+        if launch.program is not None:
+            self._path = os.path.abspath(launch.program)
+            self._code = _compiled(self._path)
+        elif launch.module is not None:
+            _check_module(launch.module)
+
+    def run(self) -> None:
+        """Runs it on this thread to its end. Raises what it raises; `own_traceback` knows which frames are its own."""
+        main = ModuleType("__main__")
+        main.__dict__.update(__builtins__=__builtins__, __annotations__={}, __cached__=None)
+        sys.modules["__main__"] = main
+        sys.argv = [self.name, *self._arguments]
+        code = self._begin_module(main, self._module) if self._module is not None else self._begin_file(main)
+        exec(code, main.__dict__)
+
+    def _begin_file(self, main: ModuleType) -> CodeType:
+        _search_first(os.path.dirname(os.path.realpath(self._path)))
+        main.__file__, main.__loader__ = self._path, SourceFileLoader("__main__", self._path)
+        return self._code
+
+    def _begin_module(self, main: ModuleType, name: str) -> CodeType:
+        _search_first(os.getcwd())
+        try:
+            spec, code = _spec_and_code(name)
+        except ProgramError as error:
+            raise SystemExit(f"{sys.executable}: {error}") from None
+        main.__file__, main.__loader__, main.__spec__ = spec.origin, spec.loader, spec
+        main.__package__ = spec.parent
+        sys.argv[0] = spec.origin or name
+        return code
+
+
+def own_traceback(error: BaseException) -> TracebackType | None:
+    """That of an exception which has left `Script.run`, from the program's first frame on."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(OURS):
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _search_first(folder: str) -> None:
+    if not sys.flags.safe_path:
+        sys.path.insert(0, folder)
+
+
+def _compiled(path: str) -> CodeType:
+    """Raises ProgramError."""
+    if os.path.isdir(path):
+        raise ProgramError(f"'program': '{path}' is a folder: name a Python file in it")
+    try:
+        with open(path, "rb") as file:
+            return compile(file.read(), path, "exec", dont_inherit=True)
+    except OSError as error:
+        raise ProgramError(f"'program': '{path}' cannot be read: {error.strerror}") from None
+    except (SyntaxError, ValueError) as error:  # a ValueError is of null bytes, in older versions
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        what = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ProgramError(f"'program': '{path}'{where} is no Python: {what}") from None
+
+
+def _check_module(name: str) -> None:
+    """As far as that needs no import, which is for the program to do. Raises ProgramError."""
+    package = name.partition(".")[0]
+    try:
+        is_there = importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        is_there = False
+    if not is_there:
+        raise ProgramError(f"'module': {_missing(name)}")
+
+
+def _missing(name: str) -> str:
+    hint = ": name a file as 'program'" if name.endswith(".py") or "/" in name else ""
+    return f"there is no module '{name}' for {sys.executable} in {os.getcwd()}{hint}"
+
+
+def _spec_and_code(name: str) -> tuple[ModuleSpec, CodeType]:
+    """What `python -m` would run. Raises ProgramError."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError as error:
+        raise ProgramError(f"No module named {error.name}") from None
+    if spec is not None and spec.submodule_search_locations is not None:
+        if name.endswith(".__main__"):
+            raise ProgramError(f"Cannot use package '{name}' as __main__ module")
+        try:
+            return _spec_and_code(f"{name}.__main__")
+        except ProgramError as error:
+            raise ProgramError(f"{error}; '{name}' is a package and cannot be directly executed") from None
+    code = getattr(spec.loader, "get_code", lambda _name: None)(spec.name) if spec is not None else None
+    if spec is None or code is None:
+        raise ProgramError(f"No module named {name}" if spec is None else f"No code object available for {name}")
+    return spec, code
