@@ -6,8 +6,8 @@
     3  __main__                                    imports one of layer 2, in the branch that was chosen
 
 Inside engine: anatomy → execution → inspection → analysis → program → requests, each knows itself and what stands
-before it. The modules directly in engine/ (the session, the process's entry) put these together: they may import all of them,
-and only program/, requests/ and they themselves may import them.
+before it. The modules directly in engine/ (the session, the process's entry) put these together: they may import all of
+them, and only program/, requests/ and they themselves may import them.
 """
 
 from __future__ import annotations

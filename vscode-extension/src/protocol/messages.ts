@@ -894,7 +894,7 @@ export interface InvalidatedEventBody {
   stackFrameId?: number;
 }
 
-/** What a session debugs and how. Paths are resolved by the engine, from `cwd`. */
+/** What a session debugs and how: a model with a prompt, or a program. Paths are resolved from `cwd`. */
 export interface LaunchArguments {
   /** Folder of a model in transformers' format, or its id on the Hugging Face hub. */
   model?: string;
@@ -931,6 +931,16 @@ export interface LaunchArguments {
   stopAtEnd?: boolean;
   /** Run without breakpoints and stops. Default: false. */
   noDebug?: boolean;
+  /** Python file that is run unchanged: its models are debugged when it calls them. */
+  program?: string;
+  /** The same for a module, as `python -m` runs it. */
+  module?: string;
+  /** Arguments of the program or module. */
+  args?: string[];
+  /** Whether debugpy may be used in the process, for breakpoints on lines of Python. Default: true. */
+  pythonDebugger?: boolean;
+  /** Whether stepping by lines passes over libraries, whose frames are shown greyed out. Default: true. */
+  justMyCode?: boolean;
   /** Python interpreter that runs the model; it needs llm-dap and torch. Default: the adapter's. */
   python?: string;
   /** Working directory of the model's process. */
