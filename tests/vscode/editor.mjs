@@ -2,6 +2,7 @@
 //
 // Nothing here sleeps. What takes time is waited for: `until(…)`, or a locator of playwright, which waits by itself.
 
+import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -184,25 +185,27 @@ export class Editor {
     await this.#choose("F1", `>${title}`, title);
   }
 
+  /** From the beginning until it is taken: a dialog that gives the focus back, or a panel that takes it, closes the input. */
   async #choose(key, text, row) {
     const widget = this.page.locator(".quick-input-widget");
     const input = widget.locator("input.input");
+    const focused = widget.locator(".monaco-list-row.focused");
     await until(async () => {
-      await this.page.keyboard.press(key); // lost while a dialog or a notification gives the focus back
-      await input.waitFor({ timeout: 1000 });
-      return true;
-    }, "the quick input");
-    await input.fill(text);
-    await widget.locator(".monaco-list-row").filter({ hasText: row }).first().waitFor();
-    // By keys: what is hovered over may lie above the rows.
-    await until(async () => {
-      if ((await widget.locator(".monaco-list-row.focused").innerText()).includes(row)) {
-        return true;
+      if (!(await input.isVisible())) {
+        await this.page.keyboard.press(key);
+        await input.waitFor({ timeout: 1000 });
       }
-      await this.page.keyboard.press("ArrowDown");
-      return false;
-    }, `the row ${row}`);
-    await this.page.keyboard.press("Enter");
+      await input.fill(text, { timeout: 1000 });
+      await widget.locator(".monaco-list-row").filter({ hasText: row }).first().waitFor({ timeout: 3000 });
+      // By keys: what is hovered over may lie above the rows.
+      const isThere = async () => (await focused.count()) > 0 && (await focused.first().innerText()).includes(row);
+      for (let at = 0; !(await isThere()); at++) {
+        assert.ok(at < 50, `the row ${row}`);
+        await input.press("ArrowDown", { timeout: 1000 });
+      }
+      await input.press("Enter", { timeout: 1000 });
+      return true;
+    }, `${row} to be chosen`);
     await until(
       async () => !(await input.isVisible()) || (await input.inputValue()) !== text,
       "the choice to be taken",
@@ -295,10 +298,17 @@ export class Editor {
   }
 
   async goToLine(line) {
-    await this.page.keyboard.press("Control+G");
-    await this.page.locator(".quick-input-widget input.input").fill(`:${line}`);
-    await this.page.keyboard.press("Enter");
-    await this.page.locator(".quick-input-widget").waitFor({ state: "hidden" });
+    const widget = this.page.locator(".quick-input-widget");
+    const input = widget.locator("input.input");
+    await until(async () => {
+      if (!(await input.isVisible())) {
+        await this.page.keyboard.press("Control+G");
+      }
+      await input.fill(`:${line}`, { timeout: 1000 });
+      await input.press("Enter", { timeout: 1000 });
+      await widget.waitFor({ state: "hidden", timeout: 3000 });
+      return true;
+    }, `to stand on line ${line}`);
   }
 
   /** Goes to the line of an open file until it is seen with `part`: a stop that has just come may reveal another line. */
@@ -329,14 +339,18 @@ export class Editor {
 
   async #line(file, part, milliseconds) {
     const lines = this.page.locator(`.monaco-editor[data-uri$="/${file}"] .view-line`);
-    return until(async () => {
-      for (const line of await lines.all()) {
-        if (plain(await line.innerText()).includes(part)) {
-          return line;
+    return until(
+      async () => {
+        for (const line of await lines.all()) {
+          if (plain(await line.innerText()).includes(part)) {
+            return line;
+          }
         }
-      }
-      return undefined;
-    }, `a line with ${part}`, milliseconds);
+        return undefined;
+      },
+      `a line with ${part}`,
+      milliseconds,
+    );
   }
 
   /** What the debugger shows of `part` of a line when the pointer rests on it. */
