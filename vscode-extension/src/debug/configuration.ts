@@ -5,6 +5,16 @@ import * as vscode from "vscode";
 import { mapHeader } from "../language/header";
 import { locate } from "./models";
 import { askPrompt, pickModel } from "./picking";
+import {
+  attachConfiguration,
+  kindOf,
+  programConfiguration,
+  programPath,
+  readConnect,
+  USUAL_PORT,
+  workingFolder,
+} from "./programConfiguration";
+import { offeredPrograms, openProgram, saveProgram } from "./programs";
 import { readyPython } from "./python";
 
 export const OUR_TYPE = "llm";
@@ -21,7 +31,8 @@ const FIRST: vscode.DebugConfiguration = {
 
 export class LaunchProvider implements vscode.DebugConfigurationProvider {
   provideDebugConfigurations(): vscode.DebugConfiguration[] {
-    return [FIRST];
+    const address = { host: "127.0.0.1", port: USUAL_PORT };
+    return [FIRST, programConfiguration("${file}"), attachConfiguration(address)];
   }
 
   /** Runs before `${…}` is replaced; an F5 without any launch.json gives an empty configuration. */
@@ -32,26 +43,59 @@ export class LaunchProvider implements vscode.DebugConfigurationProvider {
     if (!isTrusted()) {
       return undefined;
     }
-    const config = given.type || given.request || given.name ? given : { ...given, ...FIRST, model: modelOfOpenMap() };
-    if (config.request !== "launch") {
-      return config;
+    const config = given.type || given.request || given.name ? given : { ...given, ...whatIsOpen() };
+    switch (kindOf(config)) {
+      case "model": {
+        const model = config.model || "${command:llm.pickModel}";
+        const hasInput = ["prompt", "prompts", "messages"].some((name) => config[name] !== undefined);
+        return { ...config, model, ...(hasInput ? {} : { prompt: FIRST.prompt }) };
+      }
+      case "attach":
+        return { ...config, connect: config.connect ?? "${command:llm.askAddress}" };
+      default:
+        return config;
     }
-    const model = config.model || "${command:llm.pickModel}";
-    const hasInput = ["prompt", "prompts", "messages"].some((name) => config[name] !== undefined);
-    return { ...config, model, ...(hasInput ? {} : { prompt: FIRST.prompt }) };
   }
 
   async resolveDebugConfigurationWithSubstitutedVariables(
     folder: vscode.WorkspaceFolder | undefined,
-    config: vscode.DebugConfiguration,
+    given: vscode.DebugConfiguration,
   ): Promise<vscode.DebugConfiguration | undefined> {
-    const python = await readyPython(folder, config.python);
-    if (python === undefined) {
-      return undefined;
-    }
-    const cwd = config.cwd ?? folder?.uri.fsPath;
-    return { ...config, ...(cwd !== undefined && { cwd }), [PYTHON_KEY]: python };
+    const config = await checked(folder, given);
+    const needsTorch = given.request !== "attach"; // the models are in the program that is attached to
+    const python = config === undefined ? undefined : await readyPython(folder, given.python, needsTorch);
+    return python === undefined ? undefined : { ...config, [PYTHON_KEY]: python };
   }
+}
+
+/** With what may be left out, a program saved and by its whole path; undefined when a person was told what is wrong. */
+async function checked(
+  folder: vscode.WorkspaceFolder | undefined,
+  config: vscode.DebugConfiguration,
+): Promise<vscode.DebugConfiguration | undefined> {
+  const where = workingFolder(config, folder?.uri.fsPath);
+  if ("problem" in where) {
+    return refused(where.problem);
+  }
+  switch (kindOf(config)) {
+    case "attach":
+      return { ...config, ...where, connect: readConnect(config.connect) };
+    case "program": {
+      const found = programPath(config.program, where.cwd);
+      if ("problem" in found) {
+        return refused(found.problem);
+      }
+      return (await saveProgram(found.path))
+        ? { ...config, ...where, program: found.path }
+        : refused(`${found.path} was not saved, so it is not started.`);
+    }
+    default:
+      return { ...config, ...where };
+  }
+}
+
+function refused(problem: string): undefined {
+  void vscode.window.showErrorMessage(problem);
 }
 
 /** VS Code asks for trust by itself before it starts a session; this holds where it would not. */
@@ -59,8 +103,13 @@ function isTrusted(): boolean {
   if (vscode.workspace.isTrusted) {
     return true;
   }
-  void vscode.window.showErrorMessage("Debugging a model runs code of this workspace: trust the workspace first.");
+  void vscode.window.showErrorMessage("Debugging runs code of this workspace: trust the workspace first.");
   return false;
+}
+
+/** What an F5 without a launch.json starts: the Python file that is looked at, else a model. */
+function whatIsOpen(): vscode.DebugConfiguration {
+  return openProgram() ? programConfiguration("${file}") : { ...FIRST, model: modelOfOpenMap() };
 }
 
 /** A map that is looked at when F5 is pressed tells which model is meant, by a path from the workspace or from its folder. */
@@ -85,10 +134,11 @@ async function debugModel(): Promise<void> {
 
 export function registerConfiguration(context: vscode.ExtensionContext): void {
   const provider = new LaunchProvider();
+  const offered = { provideDebugConfigurations: () => [FIRST, ...offeredPrograms()] };
   const { Initial, Dynamic } = vscode.DebugConfigurationProviderTriggerKind;
   context.subscriptions.push(
     vscode.debug.registerDebugConfigurationProvider(OUR_TYPE, provider, Initial),
-    vscode.debug.registerDebugConfigurationProvider(OUR_TYPE, provider, Dynamic),
+    vscode.debug.registerDebugConfigurationProvider(OUR_TYPE, offered, Dynamic),
     vscode.commands.registerCommand("llm.debugModel", debugModel),
   );
 }

@@ -15,10 +15,11 @@ const known = new Map<string, Verdict>();
 export async function readyPython(
   folder: vscode.WorkspaceFolder | undefined,
   named?: string,
+  needsTorch = true,
 ): Promise<string | undefined> {
   for (;;) {
     const verdict = await findPython(folder, named);
-    if (verdict?.kind === "ready") {
+    if (verdict?.kind === "ready" || (verdict?.kind === "no torch" && !needsTorch)) {
       return verdict.python;
     }
     const { message, install } = advice(verdict);

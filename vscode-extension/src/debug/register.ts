@@ -10,7 +10,9 @@ import { registerFilters } from "./filters";
 import { registerFrames } from "./frames";
 import { registerMoving } from "./moving";
 import { registerPicking } from "./picking";
+import { registerPrograms } from "./programs";
 import { choosePython } from "./python";
+import { registerPythonStops } from "./pythonStops";
 import { Stops } from "./stops";
 
 export function registerDebugging(context: vscode.ExtensionContext): Stops {
@@ -21,8 +23,10 @@ export function registerDebugging(context: vscode.ExtensionContext): Stops {
   registerFilters(context);
   registerFrames(context);
   registerPicking(context);
+  registerPrograms(context);
   const stops = new Stops();
   registerMoving(context, stops);
+  registerPythonStops(context, stops);
   context.subscriptions.push(
     stops,
     vscode.commands.registerCommand("llm.choosePython", () => choosePython(vscode.workspace.workspaceFolders?.[0])),

@@ -12,11 +12,13 @@ import { PATH_UNDER_POINTER } from "./hovers";
 import { InlineValues } from "./inlineValues";
 import { registerMapCommands } from "./mapCommands";
 import { openMap } from "./openMap";
+import { registerPythonValues } from "./pythonValues";
 import { showTensorHere } from "./tensors";
 
 export function registerEditor(context: vscode.ExtensionContext, stops: Stops, anomalies: Anomalies): void {
   registerBreakpoints(context);
   registerMapCommands(context);
+  registerPythonValues(context);
   context.subscriptions.push(
     new InlineValues(stops, anomalies),
     new AnomalyLine(anomalies, stops),
