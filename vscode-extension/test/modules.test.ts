@@ -46,6 +46,8 @@ test("the status bar says model, device, tokens, speed and memory, and nothing t
   const later = { ...status, steps: 3, seconds: 0.5, memory: 700 * 2 ** 20 };
   assert.equal(statusText(later, { step: 2, path: "sample" }), "Llama · cpu · token 2 · 6.0 tokens/s · 700 MiB");
   assert.equal(statusText(status, { step: 3, path: "end" }), "Llama · cpu · end");
+  assert.equal(statusText(status, { step: 3, path: "end" }, "a.py"), "a.py · Llama · cpu · end");
+  assert.equal(statusText({ ...status, memory: 700 * 2 ** 20 }, undefined, "a.py"), "a.py · Python · 700 MiB");
 });
 
 test("a frame is known by its number, and by the name that the editor gives it", () => {

@@ -62,8 +62,11 @@ export class LaunchProvider implements vscode.DebugConfigurationProvider {
     given: vscode.DebugConfiguration,
   ): Promise<vscode.DebugConfiguration | undefined> {
     const config = await checked(folder, given);
-    const needsTorch = given.request !== "attach"; // the models are in the program that is attached to
-    const python = config === undefined ? undefined : await readyPython(folder, given.python, needsTorch);
+    if (config === undefined) {
+      return undefined;
+    }
+    const needsTorch = config.request !== "attach"; // the models are in the program that is attached to
+    const python = await readyPython(folder, config.python, needsTorch);
     return python === undefined ? undefined : { ...config, [PYTHON_KEY]: python };
   }
 }

@@ -4,6 +4,7 @@ import * as vscode from "vscode";
 import { ask } from "./asking";
 import { type FrameContext, frameOfMenu } from "./frames";
 import { destination, type Move } from "./places";
+import { isOutside, OUTSIDE } from "./pythonStops";
 import type { Stops } from "./stops";
 import { told } from "./telling";
 
@@ -17,6 +18,9 @@ async function move(stops: Stops, way: Move): Promise<string | undefined> {
   const stop = stops.stop;
   if (stop === undefined) {
     return NOT_STOPPED;
+  }
+  if (await isOutside(stop)) {
+    return OUTSIDE;
   }
   const standing = await ask(stop.session, "llm/generation", { threadId: stop.threadId, count: 0 });
   const there = destination(way, standing);

@@ -95,6 +95,11 @@ export function writtenAddress({ host, port }: Partial<Address>): string {
   return `${name.includes(":") ? `[${name}]` : name}:${port ?? "?"}`;
 }
 
+/** Where the program of a session listens, as it is written; undefined of a session that has started its own. */
+export function addressOf(config: Record<string, unknown>): string | undefined {
+  return kindOf(config) === "attach" ? writtenAddress((config.connect ?? {}) as Partial<Address>) : undefined;
+}
+
 /** What `connect` says, where a port may be a text that came from `${env:…}` or an input. */
 export function readConnect(connect: unknown): unknown {
   if (typeof connect === "string" || typeof connect === "number") {

@@ -7,7 +7,8 @@ import { frameOf } from "./frames";
 import { isProgram } from "./programConfiguration";
 import type { Stop, Stops } from "./stops";
 
-export const OUTSIDE = "The program stands in Python code, and no model is being called. At the next stop in a model there is more.";
+export const OUTSIDE =
+  "The program stands in Python code, and no model is being called. At the next stop in a model there is more.";
 
 const asked = new WeakMap<Stop, Promise<boolean>>();
 

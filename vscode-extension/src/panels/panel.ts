@@ -3,6 +3,7 @@
 import * as vscode from "vscode";
 import type { Anomalies } from "../debug/anomalies";
 import { ask } from "../debug/asking";
+import { isOutside, OUTSIDE } from "../debug/pythonStops";
 import type { Standing, Stop, Stops } from "../debug/stops";
 import { log } from "../log";
 import type { Requests } from "../protocol/messages";
@@ -25,6 +26,8 @@ export interface PanelKind {
   asks: readonly (keyof Requests)[];
   /** Whether its page may have the run go to another place. Nothing that resumes the run belongs into `asks`. */
   travels?: true;
+  /** Whether it has something to show where a program stands outside of every call of a model. */
+  inPython?: true;
   /** How its page may change the run. */
   changes?: readonly Change[];
 }
@@ -120,11 +123,21 @@ export class Panel {
 
   #follow(standing: Standing): void {
     if (standing.kind === "stopped") {
-      const { session, threadId, frameId } = standing.stop;
-      this.#tell({ kind: "stopped", threadId, frameId, session: session.id });
+      void this.#showStop(standing);
     } else {
       this.#cancelAll();
       this.#tell({ kind: standing.kind });
+    }
+  }
+
+  async #showStop(standing: Standing & { kind: "stopped" }): Promise<void> {
+    const { session, threadId, frameId } = standing.stop;
+    const outside = this.kind.inPython ? false : isOutside(standing.stop);
+    if ((typeof outside === "boolean" ? outside : await outside) && standing === this.stops.standing) {
+      this.#cancelAll();
+      this.#tell({ kind: "outside", message: OUTSIDE });
+    } else if (standing === this.stops.standing) {
+      this.#tell({ kind: "stopped", threadId, frameId, session: session.id });
     }
   }
 

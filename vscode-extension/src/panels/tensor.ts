@@ -6,4 +6,5 @@ export const tensor: PanelKind = {
   title: "Tensor",
   command: "llm.showTensor",
   asks: ["llm/tensor", "scopes", "variables"],
+  inPython: true,
 };

@@ -11,6 +11,8 @@ export type ToPanel =
   | { kind: "stopped"; frameId: number; threadId: number; session: string }
   | { kind: "running" }
   | { kind: "ended" }
+  /** The run stands where no model is called, so there is nothing of one to show; why, in words. */
+  | { kind: "outside"; message: string }
   /** The run stands at an anomaly, or does not any more. Comes after `stopped`. */
   | { kind: "anomaly"; anomaly: Anomaly | undefined }
   /** What the person asked to be shown, such as a variable; a panel says in its own file what it may be. */

@@ -4,12 +4,14 @@ import * as vscode from "vscode";
 import { ask } from "../debug/asking";
 import { OUR_TYPE } from "../debug/configuration";
 import { frameOf } from "../debug/frames";
+import { isProgram } from "../debug/programConfiguration";
 import type { Stops } from "../debug/stops";
 import { log } from "../log";
 import type { ModelModule } from "../protocol/messages";
 import { described, type ModuleNode, ModuleTree } from "./moduleTree";
 
 const PAGE = 500;
+const NO_MODEL = "The program has not called a model yet.";
 
 /** The modules of one session. */
 interface Loaded {
@@ -55,9 +57,12 @@ export class ModulesView implements vscode.TreeDataProvider<ModuleNode>, vscode.
     } catch (error) {
       log().debug("modules:", error); // such as while the model is being loaded: `llm/running` comes behind it
       this.#loaded = undefined;
-      return [];
     }
-    return loaded?.tree.root ? [loaded.tree.root] : [];
+    const root = loaded?.tree.root;
+    if (this.#view) {
+      this.#view.message = loaded && !root && isProgram(loaded.session.configuration) ? NO_MODEL : "";
+    }
+    return root ? [root] : [];
   }
 
   getParent(node: ModuleNode): ModuleNode | undefined {
@@ -91,12 +96,28 @@ export class ModulesView implements vscode.TreeDataProvider<ModuleNode>, vscode.
     return this.#loaded;
   }
 
+  /** A program may have called another model since. */
+  async #renew(): Promise<void> {
+    const { session, tree } = this.#loaded ?? {};
+    if (session === undefined || !isProgram(session.configuration)) {
+      return;
+    }
+    const { modules } = await ask(session, "modules", { startModule: 0, moduleCount: 1 }).catch(() => ({
+      modules: [],
+    }));
+    if (JSON.stringify(modules[0]) !== JSON.stringify(tree?.root?.module) && session === this.#loaded?.session) {
+      this.#loaded = undefined;
+      this.#changed.fire(undefined);
+    }
+  }
+
   /** Marks and shows the module of the frame that is looked at. */
   async #follow(): Promise<void> {
     const stop = this.stops.stop;
     if (!this.#view?.visible || (stop === undefined && this.stops.standing.kind === "running")) {
       return; // on the way from stop to stop the mark stays
     }
+    await this.#renew();
     const loaded = this.#load();
     await loaded?.whole.catch(() => undefined);
     const path = stop && frameOf(stop.session, stop.frameId)?.moduleId;

@@ -2,6 +2,7 @@
 
 import * as vscode from "vscode";
 import { ask } from "../debug/asking";
+import { addressOf } from "../debug/programConfiguration";
 import type { Standing, Stops } from "../debug/stops";
 import { log } from "../log";
 import { totalCost } from "./costText";
@@ -26,13 +27,16 @@ export class StatusItem implements vscode.Disposable {
     try {
       const { session, threadId } = standing.stop;
       const status = await ask(session, "llm/status", {}, source.token);
-      const where = await ask(session, "llm/generation", { threadId, count: 0 }, source.token);
+      const where = status.isOutside
+        ? undefined
+        : await ask(session, "llm/generation", { threadId, count: 0 }, source.token);
       const costs = totalCost(await ask(session, "llm/breakpointCosts", {}, source.token));
       if (!source.token.isCancellationRequested) {
         const item = this.#made();
-        item.text = `$(debug-alt) ${statusText(status, where)}`;
+        const address = addressOf(session.configuration);
+        item.text = `$(debug-alt) ${statusText(status, where, address ?? status.program)}`;
         item.tooltip = new vscode.MarkdownString(
-          [...statusRows(status, where), ...(costs ? [["breakpoints", costs]] : [])]
+          [...statusRows(status, where, address), ...(costs ? [["breakpoints", costs]] : [])]
             .map(([name, value]) => `- ${name}: ${value}`)
             .join("\n"),
         );

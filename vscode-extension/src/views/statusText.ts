@@ -8,18 +8,26 @@ const KIB = 1024;
 /** Where the run stands, as `llm/generation` tells it. */
 export type Where = Pick<GenerationResponseBody, "step" | "path">;
 
-export function statusText(status: StatusResponseBody, where: Where): string {
-  return [status.model, status.device, place(where), speed(status), memory(status.memory)].filter(Boolean).join(" · ");
+/** `target` is the program that is debugged, or where it listens; outside of every call of a model there is no `where`. */
+export function statusText(status: StatusResponseBody, where: Where | undefined, target?: string): string {
+  const { model, device } = status;
+  const words = where ? [target, model, device, place(where), speed(status)] : [target, "Python"];
+  return [...words, memory(status.memory)].filter(Boolean).join(" · ");
 }
 
 /** The same and more, as rows of a name and a value. */
-export function statusRows(status: StatusResponseBody, where: Where): [string, string][] {
-  const rows: [string, string | undefined][] = [
-    ["model", status.model],
+export function statusRows(status: StatusResponseBody, where: Where | undefined, address?: string): [string, string][] {
+  const model: [string, string | undefined][] = [
+    [where ? "model" : "model of the last call", status.model],
     ["parameters", `${count(status.parameters)}, ${status.dtype}`],
     ["device", status.device],
-    ["place", place(where)],
     ["speed, stops not counted", speed(status)],
+  ];
+  const rows: [string, string | undefined][] = [
+    ["program", status.program],
+    ["attached to", address],
+    ["place", where ? place(where) : "Python code; no model is being called"],
+    ...(status.model ? model : []),
     ["memory in use", memory(status.memory)],
   ];
   return rows.filter((row): row is [string, string] => row[1] !== undefined);

@@ -47,9 +47,7 @@ let work = new AbortController();
 let detail = new AbortController();
 
 page.say("Stop the model to see where its heads look.");
-follow({ stopped, running: () => page.outdated(true), ended: () => page.outdated(true) }, (message) =>
-  page.say(message, "error"),
-);
+follow({ stopped, running: () => page.outdated(true), ended: () => page.outdated(true) }, page.say);
 onThemeChange(() => view.repaint());
 
 async function stopped(stop: Stop): Promise<void> {

@@ -103,9 +103,7 @@ const EMPTY: LensTable = { layers: [], columns: [] };
 view.say(
   "Start a model (F5) and stop it, at a breakpoint or with Pause: what every layer would say next is shown here.",
 );
-follow({ stopped, running: () => view.outdated(true), ended: () => view.outdated(true) }, (message) =>
-  view.say(message, "error"),
-);
+follow({ stopped, running: () => view.outdated(true), ended: () => view.outdated(true) }, view.say);
 onThemeChange(() => paint());
 
 async function stopped(at: Stop): Promise<void> {

@@ -13,9 +13,7 @@ const view = frame("How the token is chosen");
 let shown: SamplingResponseBody | undefined;
 
 view.say("Stop the model to see how its token is chosen.");
-follow({ stopped, running: () => view.outdated(true), ended: () => view.outdated(true) }, (message) =>
-  view.say(message, "error"),
-);
+follow({ stopped, running: () => view.outdated(true), ended: () => view.outdated(true) }, view.say);
 
 async function stopped(stop: Stop): Promise<void> {
   shown = await ask("llm/sampling", { frameId: stop.frameId, top: 30 }, stop.signal);

@@ -110,8 +110,8 @@ export function onAnomaly(listener: AnomalyListener): void {
   anomalyListeners.push(listener);
 }
 
-/** Begins to follow the stops. Errors of `stopped` are shown in the page; cancelled ones are not. */
-export function follow(panel: Panel, complain: (message: string) => void): void {
+/** Begins to follow the stops. Errors of `stopped` are said in the page, and why there is nothing; cancelled ones are not. */
+export function follow(panel: Panel, say: (message: string, kind: "info" | "error") => void): void {
   let current = new AbortController();
   const next = (): AbortSignal => {
     current.abort();
@@ -125,7 +125,7 @@ export function follow(panel: Panel, complain: (message: string) => void): void 
       painted(performance.now() - begun);
     } catch (error) {
       if (!(error instanceof Cancelled) && !stop.signal.aborted) {
-        complain(error instanceof Error ? error.message : String(error));
+        say(error instanceof Error ? error.message : String(error), "error");
       }
     }
   };
@@ -142,6 +142,12 @@ export function follow(panel: Panel, complain: (message: string) => void): void 
       case "ended":
         next();
         panel.ended?.();
+        break;
+      case "outside":
+        next();
+        (panel.running ?? panel.ended)?.();
+        say(data.message, "info");
+        painted(0);
         break;
       case "anomaly":
         for (const listener of anomalyListeners) {

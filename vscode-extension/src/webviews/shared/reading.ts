@@ -71,7 +71,7 @@ export class Reading {
       this.#traveller.ended();
       left();
     };
-    follow({ stopped: (stop) => this.#stopped(stop), running, ended }, (message) => view.say(message, "error"));
+    follow({ stopped: (stop) => this.#stopped(stop), running, ended }, view.say);
   }
 
   /** Travels, if there is a place to travel to. */

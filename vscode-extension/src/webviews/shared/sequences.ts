@@ -2,6 +2,7 @@
 
 import { fill, h } from "./dom";
 import { ask, type Stop } from "./host";
+import { sequencesOf } from "./threads";
 
 export class Sequences {
   /** Empty while there is only one. */
@@ -14,8 +15,9 @@ export class Sequences {
   constructor(private readonly changed: () => void) {}
 
   async stopped(stop: Stop): Promise<void> {
-    const { threads } = await ask("threads", undefined, stop.signal);
-    this.count = threads.length;
+    const { threads: all } = await ask("threads", undefined, stop.signal);
+    const threads = sequencesOf(all, stop.threadId);
+    this.count = Math.max(1, threads.length);
     if (stop.threadId !== this.#focused || !threads.some(({ id }) => id === this.threadId)) {
       this.threadId = stop.threadId;
       this.#focused = stop.threadId;

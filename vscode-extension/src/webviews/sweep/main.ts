@@ -123,7 +123,7 @@ let work = new AbortController();
 let sweeps = 0;
 
 view.say("Start a model (F5) and stop it: then the same change is made at every layer and position, one at a time.");
-follow({ stopped, running: left, ended: left }, (message) => view.say(message, "error"));
+follow({ stopped, running: left, ended: left }, view.say);
 onThemeChange(() => paint());
 choose({});
 
