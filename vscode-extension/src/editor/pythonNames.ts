@@ -19,7 +19,7 @@ export function namesBefore(lines: readonly string[], at: number, from = 0): Nam
   const found: NameOnLine[] = [];
   for (let line = begin; line <= Math.min(at, lines.length - 1); line++) {
     const seen = new Set<string>();
-    for (const { 0: name, index } of blanked(lines[line] ?? "").matchAll(/(?<![\w.])[^\W\d]\w*(?!\s*\()/gu)) {
+    for (const { 0: name, index } of blanked(lines[line] ?? "").matchAll(/(?<![\w.])[^\W\d]\w*\b(?!\s*\()/gu)) {
       if (!WORDS.has(name) && !seen.has(name)) {
         seen.add(name);
         found.push({ name, line, start: index });
@@ -50,5 +50,7 @@ function indentOf(line: string): number {
 
 /** Without texts and comments, as long as it was; texts of several lines are not known here. */
 function blanked(line: string): string {
-  return line.replace(/("""|''').*?(\1|$)|"(\\.|[^"\\])*"|'(\\.|[^'\\])*'|#.*/g, (text) => " ".repeat(text.length));
+  return line.replace(/(?:\b[rbfu]{1,2})?(?:("""|''').*?(?:\1|$)|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|#.*/gi, (text) =>
+    " ".repeat(text.length),
+  );
 }
