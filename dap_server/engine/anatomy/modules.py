@@ -34,6 +34,11 @@ class Anatomy:
         self.layer_paths: list[str] = [path for stack in self.stacks for path in stack]
         self._layer_index = {path: i for stack in self.stacks for i, path in enumerate(stack)}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no model: it stands for one before a program has called any."""
+        return type(self.model) is nn.Module
+
     def path_of(self, module: nn.Module) -> str | None:
         """The path of a module of this model, None for a stranger. A shared module has the first of its paths."""
         return self.paths.get(module)
