@@ -273,10 +273,7 @@ def test_assignments_reach_the_frame() -> None:
             nonlocal shared
             count, items, tensor = 5, [0], torch.zeros(2, 2)
             lines.here()
-            seen.extend([count, items, tensor[0, 1].isnan().item(), late])  # noqa: F821  # assigned at the stop
-
-            late = 0
-            del late
+            seen.extend([count, items, tensor[0, 1].isnan().item()])
 
         inside()
         seen.extend([shared, argument])
