@@ -15,8 +15,8 @@ from dap_server.engine.analysis.attribution.direct import attribution
 from dap_server.engine.analysis.lens.reader import LensReader, Question
 from dap_server.engine.anatomy.loading import Loaded, load
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.attaching import own_decoding
 from dap_server.engine.execution.breakpoints import resolve
+from dap_server.engine.execution.calls.decoding import own_decoding
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from dap_server.modelmap.places import SAMPLE

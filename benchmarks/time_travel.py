@@ -14,7 +14,7 @@ from benchmarks import ATLAS
 from benchmarks.measure import Row, judged, ms
 from dap_server.engine.anatomy.loading import Loaded, load
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.attaching import own_decoding
+from dap_server.engine.execution.calls.decoding import own_decoding
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from dap_server.modelmap.places import SAMPLE, Place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from dap_server.engine.analysis.anomalies.explaining import Explainer
 from dap_server.engine.analysis.conditions.at_stops import StopNames
@@ -69,6 +70,8 @@ class Debuggee:
         self._prepared: Run | None = None  # the one that breakpoints are placed for: it may not have begun
         self.map: MapInUse | None = None
         self._maps = MapChoice(self.anatomy, lambda name: map_of(loaded.model, name, loaded.task), say)
+        self.stopping: Callable[[], None] = lambda: None
+        """Called on the model thread when it is parked, before anybody is told."""
         self.goto_targets: list[Place] = []
         """What `gotoTargets` has offered at this stop, by number."""
         self._tell, self._write, self._say = stopped, write, say
@@ -80,7 +83,8 @@ class Debuggee:
 
     def prepare(self, launch: LaunchArguments) -> Run:
         """A run of a launch configuration. Raises ConfigurationError."""
-        kind = PromptRun if self.loaded.task.generates else ForwardRun
+        task = self.loaded.task
+        kind = PromptRun if task is not None and task.generates else ForwardRun
         self._prepared = kind(self.loaded, launch, self.stepper, self._write)
         return self._prepared
 
@@ -113,6 +117,12 @@ class Debuggee:
         """Decides which map frames point into, and makes one if there is none."""
         self.map = self._maps.choose(given, candidates, name)
 
+    def adopt_tokenizer(self, tokenizer: Any) -> None:
+        """One that was found later."""
+        self.loaded.tokenizer = tokenizer
+        self.vocabulary.adopt(tokenizer)
+        self.evaluator.adopt(tokenizer)
+
     def _log(self, text: str, candidate: Candidate) -> None:
         if self.run is not None:
             self.run.flush()
@@ -126,6 +136,7 @@ class Debuggee:
             self.run.flush()
         self.references.forget()
         self.goto_targets = []
+        self.stopping()
         if self.map is not None:
             self.map.refresh()
         self._warn_of_divergence(stop.generation)

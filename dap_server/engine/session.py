@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dap_server.engine.debuggee import Debuggee
     from dap_server.engine.execution.breakpoints import Breakpoint as PlacedBreakpoint
     from dap_server.engine.execution.stepping import Stop
+    from dap_server.engine.program.models import Models, Placed
     from dap_server.engine.program.script import Script
 
 T = TypeVar("T")
@@ -68,6 +69,8 @@ class EngineSession:
         self.debuggee: Debuggee | None = None
         self.script: Script | None = None
         """The program that is run, if it is one."""
+        self.models: Models | None = None
+        """Those of a program: the debuggee is the one whose call runs or stands, or was the last to."""
         self.is_detached = False
         """Whether the model runs on without an adapter."""
         self.commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -135,7 +138,7 @@ class EngineSession:
             body.source, body.line = Source(name=os.path.basename(source.path), path=source.path), source.line
         self.connection.event("output", body)
 
-    def breakpoint_changed(self, breakpoint: PlacedBreakpoint) -> None:
+    def breakpoint_changed(self, breakpoint: PlacedBreakpoint | Placed) -> None:
         """One is no longer in force, as its condition has raised or another run begins; or it is again."""
         state = Breakpoint(verified=breakpoint.is_verified, id=breakpoint.id, message=breakpoint.message)
         self.connection.event("breakpoint", BreakpointEventBody(reason="changed", breakpoint=state))

@@ -13,8 +13,8 @@ from dap_server.engine.analysis.conditions.judge import ConditionJudge
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tokens import Vocabulary
-from dap_server.engine.execution.attaching import own_decoding
 from dap_server.engine.execution.breakpoints import Breakpoint, Wanted, place
+from dap_server.engine.execution.calls.decoding import own_decoding
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from dap_server.engine.execution.travel import Destination

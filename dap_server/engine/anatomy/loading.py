@@ -25,11 +25,11 @@ class LoadError(RequestError):
 
 @dataclass
 class Loaded:
-    """A model ready to run, in evaluation mode, and its tokenizer (None when it has none)."""
+    """A model ready to run, its tokenizer (None when it has none), and its task (None when nobody knows)."""
 
     model: Any
     tokenizer: Any
-    task: Task = Task.CAUSAL
+    task: Task | None = Task.CAUSAL
 
 
 def load(launch: LaunchArguments, progress: Progress) -> Loaded:

@@ -32,12 +32,13 @@ class Anatomy:
         self.paths: dict[nn.Module, str] = {module: path for path, module in self.modules.items()}
         self.stacks = layer_stacks(self.modules)
         self.layer_paths: list[str] = [path for stack in self.stacks for path in stack]
+        self._trees = [(m._modules, tuple(m._modules.values())) for m in self.modules.values() if m._modules]
         self._layer_index = {path: i for stack in self.stacks for i, path in enumerate(stack)}
 
     @property
-    def is_empty(self) -> bool:
-        """Whether there is no model: it stands for one before a program has called any."""
-        return type(self.model) is nn.Module
+    def is_current(self) -> bool:
+        """Whether the model has the modules that it had: adapters are put in the place of some."""
+        return all(tuple(children.values()) == had for children, had in self._trees)
 
     def path_of(self, module: nn.Module) -> str | None:
         """The path of a module of this model, None for a stranger. A shared module has the first of its paths."""

@@ -33,6 +33,12 @@ class Vocabulary:
         self.tokenizer: Any = tokenizer
         self._texts: dict[int, str] = {}
 
+    def adopt(self, tokenizer: Any) -> None:
+        """A tokenizer that was found later."""
+        self.tokenizer = tokenizer
+        self._texts.clear()
+        self.__dict__.pop("_special", None)
+
     def text(self, token: int) -> str:
         """The text that a token adds, special tokens by their name; `<12>` without a tokenizer."""
         if token not in self._texts:

@@ -86,6 +86,10 @@ class BreakpointSet:
         """Those that stop where a forward raises."""
         return [b.id for b in self.by_id.values() if b.is_filter("forwardError")]
 
+    def of(self, id: int) -> Breakpoint | None:
+        """By its number, whether it can be hit or not."""
+        return next((b for b in self.all if b.id == id), None)
+
     def replace(self, breakpoints: list[Breakpoint], anatomy: Anatomy) -> None:
         """One that is as it was before goes on counting its hits and watching, and stays off if it was."""
         before = {b.id: b for b in self.all if b.wanted is not None}

@@ -152,6 +152,9 @@ class SamplingLoop(DecodeStep):
     def cache_began_with(self, step: int) -> list[int | None]:
         return caches.seen_at(self.timeline.steps[step].cache, self.cache)
 
+    def require_again(self) -> None:
+        """Every step of it can."""
+
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """Nobody sees what runs here, and it leaves the suspended run as it is."""

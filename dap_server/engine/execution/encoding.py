@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +17,8 @@ from dap_server.engine.execution.stepping import Stepper
 
 _NAMES = ("_prepare_text_encoder_decoder_kwargs_for_generation", "_prepare_encoder_decoder_kwargs_for_generation")
 """What transformers calls the method of `generate` that runs the encoder; newest first."""
+ENCODES = next((name for name in _NAMES if hasattr(GenerationMixin, name)), None)
+"""The one that there is."""
 
 
 class EncoderCall:
@@ -59,29 +60,9 @@ class EncoderCall:
             self._call()
 
 
-@contextlib.contextmanager
-def encoder_calls(stepper: Stepper, report: Callable[[EncoderCall], None]) -> Iterator[None]:
-    """While this is open, every run of the encoder of the debugged model by `generate` is reported before it begins."""
-    name = next((name for name in _NAMES if hasattr(GenerationMixin, name)), None)
-    if name is None:
-        yield
-        return
-    original = getattr(GenerationMixin, name)
-
-    @functools.wraps(original)
-    def encode(self: Any, inputs_tensor: Any, model_kwargs: dict[str, Any], *rest: Any, **options: Any) -> Any:
-        if self is stepper.anatomy.model:
-            given = dict(model_kwargs)  # it gets the encoder's output
-            again = functools.partial(_run, original, self, inputs_tensor, given, rest, options)
-            report(EncoderCall(stepper, self, inputs_tensor, again))
-        return original(self, inputs_tensor, model_kwargs, *rest, **options)
-
-    setattr(GenerationMixin, name, encode)
-    try:
-        yield
-    finally:
-        setattr(GenerationMixin, name, original)
-
-
-def _run(encode: Any, model: Any, ids: Any, given: dict[str, Any], rest: tuple[Any, ...], options: Any) -> None:
-    encode(model, ids, dict(given), *rest, **options)
+def encoded_again(
+    encode: Any, model: Any, ids: Any, given: dict[str, Any], rest: tuple[Any, ...], options: dict[str, Any]
+) -> Callable[[], Any]:
+    """What runs an encoder once more as it is about to run: `given` gets its output, so a copy is kept."""
+    kept = dict(given)
+    return lambda: encode(model, ids, dict(kept), *rest, **options)

@@ -131,6 +131,10 @@ class Tape(Protocol):
         """(B,) tokens drawn from scores (B, V)."""
         ...
 
+    def require_again(self) -> None:
+        """Raises CannotRunAgain: what it was given has changed since, and cannot be put back."""
+        ...
+
     def replay(self, step: int, probe: Probe | None = None, supposing: Branches | None = None) -> Selection | None:
         """Runs a past step again beside the suspended one, which notices nothing.
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dap_server.engine.execution.values import held_tensors
+from dap_server.engine.execution.values import held_tensors, version
 
 _OWN = frozenset(vars(nn.Module()))
 """Attributes that every module has: hooks, training flag, the dictionaries of parameters and submodules."""
@@ -41,7 +41,7 @@ class _Kept(NamedTuple):
 
     @property
     def is_as_it_was(self) -> bool:
-        return self.version >= 0 and _version(self.tensor) == self.version
+        return self.version >= 0 and version(self.tensor) == self.version
 
 
 class _Fingerprint(NamedTuple):
@@ -101,6 +101,10 @@ class Holders:
         self._copy_held()
         self._seen = self._fingerprint()
         self._has_moved = False
+
+    def begin(self) -> None:
+        """A call of the model begins: what was written to its parameters until now is not of this run."""
+        self._versions = self._parameter_versions()
 
     @property
     def change_every_step(self) -> bool:
@@ -165,7 +169,7 @@ class Holders:
             self._seen, self._has_moved = self._fingerprint(), changed
 
     def _parameter_versions(self) -> list[int]:
-        return [_version(parameter) for parameter in self._parameters]
+        return [version(parameter) for parameter in self._parameters]
 
     def _copy_held(self) -> list[dict[str, Any]]:
         known, self._kept, self._containers = self._kept, {}, {}
@@ -183,7 +187,7 @@ class Holders:
             objects = [value for held, read in self._readers for value in read(held)]
         for container in self._containers.values():
             objects += container.values() if isinstance(container, dict) else container
-        counts = [*sizes, *map(len, self._containers.values()), *(_version(k.tensor) for k in self._kept.values())]
+        counts = [*sizes, *map(len, self._containers.values()), *(version(k.tensor) for k in self._kept.values())]
         return _Fingerprint(objects, counts)
 
     def _keep(self, value: Any, known: dict[int, _Kept], memo: dict[int, Any]) -> Any:
@@ -199,7 +203,7 @@ class Holders:
         if isinstance(value, Tensor):
             kept = known.get(id(value))
             if kept is None or kept.tensor is not value or not kept.is_as_it_was:
-                kept = _Kept(value, _version(value), value.detach().clone())
+                kept = _Kept(value, version(value), value.detach().clone())
             self._kept[id(value)] = kept
         elif type(value) is dict:
             kept = {k: self._keep(v, known, memo) for k, v in value.items()}
@@ -256,11 +260,6 @@ def _put(held: dict[str, Any], values: dict[str, Any]) -> None:
     for name in [k for k in held if k not in _OWN and k not in values]:
         del held[name]
     held.update(values)
-
-
-def _version(tensor: Tensor) -> int:
-    """Rises with every write; -1 where torch does not count them."""
-    return -1 if tensor.is_inference() else tensor._version
 
 
 def _is_tool(value: object) -> bool:

@@ -16,7 +16,7 @@ from transformers.generation.configuration_utils import GenerationMode
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.tokens import TextStream, Vocabulary
-from dap_server.engine.execution.attaching import own_decoding
+from dap_server.engine.execution.calls.decoding import own_decoding
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Stepper
 from dap_server.engine.execution.whole_call import WholeCall

@@ -23,7 +23,12 @@ LOOK = "Running earlier steps again"
 
 
 _here = threading.local()
-"""The stage whose jobs run on this thread."""
+"""The stage whose jobs run on this thread, and how many are parked on it."""
+
+
+def is_parked_here() -> bool:
+    """Whether what runs on this thread is a job at a stop."""
+    return bool(getattr(_here, "parked", 0))
 
 
 def reporting(title: str) -> Callable[[int, int], None]:
@@ -90,6 +95,13 @@ class Stage:
         _here.stage = self
         with self._lock:
             self._parked = True
+        _here.parked = getattr(_here, "parked", 0) + 1
+        try:
+            self._work_off(parked)
+        finally:
+            _here.parked -= 1
+
+    def _work_off(self, parked: Callable[[], None]) -> None:
         parked()
         while (job := self._work.get()) is not None:
             if not job.is_cancelled:

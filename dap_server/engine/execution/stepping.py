@@ -97,6 +97,11 @@ class Stepper:
         self._is_in_call = False
         self._from = 0  # the step that a move to a place began at
 
+    @property
+    def is_stepping(self) -> bool:
+        """Whether a step has begun, and has not come to its end."""
+        return self._plan.motion not in (Motion.RUN, Motion.PAUSE, Motion.TO)
+
     # --- called by any thread but the model's
 
     def set_breakpoints(self, breakpoints: list[Breakpoint]) -> None:
@@ -259,6 +264,7 @@ class Stepper:
         self.late.end()
         self._sight.arm()
         self._update_watching()
+        self._hooks.thread = None
 
     def step_begins(self) -> None:
         """A step of the decode loop begins."""

@@ -40,6 +40,11 @@ def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
     return leaf(value)
 
 
+def version(tensor: Tensor) -> int:
+    """Rises with every write; -1 where torch does not count them."""
+    return -1 if tensor.is_inference() else tensor._version
+
+
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """The tensors in plain containers; what else holds some, such as a cache, is left alone."""
     if isinstance(value, Tensor):

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from dap_server.engine.execution import randomness
+from dap_server.engine.execution.beginnings import Beginnings
 from dap_server.engine.execution.branches import Branches
 from dap_server.engine.execution.edits.applying import ModuleEdits
 from dap_server.engine.execution.edits.edit import Edit
 from dap_server.engine.execution.edits.stored import StoredParameters
 from dap_server.engine.execution.generation import Generation
-from dap_server.engine.execution.holders import Holders
+from dap_server.engine.execution.given import CannotRunAgain, Given
 from dap_server.engine.execution.probes import Enough, Probe, TraceProbe, instrumented
 from dap_server.engine.execution.stepping import Rewind, Stepper
 
@@ -37,20 +37,26 @@ class WholeCall(Generic[T]):
         stepper: Stepper,
         generation: Generation,
         device: torch.device,
-        call: Callable[[], T],
+        call: Callable[[], T] | Given[T],
         finish: Callable[[T], None] = lambda _result: None,
         counts: bool = True,
+        beginnings: Beginnings | None = None,
     ) -> None:
-        """`finish` gets the result of `call` while one can still go back. `counts`: a call of the model is a step."""
-        self._stepper, self._generation, self._device = stepper, generation, device
-        self._call, self._finish, self._counts = call, finish, counts
-        self._holders = Holders(stepper.anatomy.model, [])
-        self._configurations = _configurations(stepper.anatomy.model)
+        """One call.
+
+        Args:
+            call: a `Given` where what it is given may change while it runs.
+            finish: gets the result of `call` while one can still go back.
+            counts: whether a call of the model is a step.
+            beginnings: of the model, where they are kept from call to call.
+        """
+        self._stepper, self._generation = stepper, generation
+        self._finish, self._counts = finish, counts
+        self._given: Given[T] = call if isinstance(call, Given) else Given(call)
         self._edits = ModuleEdits(stepper.anatomy)
         self._parameters = StoredParameters(stepper.anatomy)
-        self._random = randomness.capture(device)
-        self._attributes = self._holders.copy()
-        self._settings = [dict(settings) for settings in self._configurations]
+        self._beginnings = beginnings or Beginnings(stepper.anatomy.model, device)
+        self._beginning = self._beginnings.now()
 
     def run(self) -> T:
         """Runs it; again from the start whenever somebody goes back."""
@@ -80,7 +86,7 @@ class WholeCall(Generic[T]):
     def _call_reported(self) -> T:
         try:
             with self._edited(self._is_called, lambda: self._generation.step):
-                return self._call()
+                return self._given()
         except Exception as error:
             self._stepper.late.raised(self._generation.step, error)
             raise
@@ -118,18 +124,14 @@ class WholeCall(Generic[T]):
         ]
 
     def back_to_start(self) -> None:
-        self._holders.restore(self._attributes)
-        self._set(self._settings)
-        randomness.restore(self._random, self._device)
+        self._given.restore()
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._beginnings.restore(self._beginning)
         self._generation.step = self._generation.calls = 0
         self._generation.is_over = False
         self._stepper.call_ends()
-
-    def _set(self, values: list[dict[str, Any]]) -> None:
-        """Some loops change a configuration for a while, and leave it so when they are unwound."""
-        for settings, value in zip(self._configurations, values, strict=True):
-            settings.clear()
-            settings.update(value)
 
     @property
     def is_sampled(self) -> bool:
@@ -153,6 +155,10 @@ class WholeCall(Generic[T]):
     def choose(self, scores: Tensor) -> Tensor:
         raise NotImplementedError("another loop chooses")
 
+    def require_again(self) -> None:
+        if (why := self._given.why_not_again()) is not None:
+            raise CannotRunAgain(f"this call cannot run again from its beginning: {why}")
+
     def forward(self, ids: Tensor, sequence: int, probe: Probe | None = None, encodes: bool = False) -> Any:
         raise NotImplementedError("the text of another loop is not known")
 
@@ -162,24 +168,24 @@ class WholeCall(Generic[T]):
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         kept = self._parameters.kept()
-        with self._stepper.undisturbed(), randomness.kept(self._device), self._holders.kept(), kept:
+        with self._stepper.undisturbed(), self._beginnings.kept(), kept:
             yield
 
     def replay(self, step: int, probe: Probe | None = None, supposing: Branches | None = None) -> None:
         """Runs the call again beside the suspended one, as far as the end of one of its steps."""
+        self.require_again()
         generation = self._generation
         now = generation.step, generation.calls, generation.is_over
         branches = generation.branches
-        settings = [dict(settings) for settings in self._configurations]
         if isinstance(probe, TraceProbe):
             probe.generation = generation
-        with self.aside():
+        with self.aside(), self._given.aside() as again:
             try:
-                self.back_to_start()
+                self._start_over()
                 generation.branches = supposing or branches
                 one_step = _OneStep(step, probe, self._stepper.stage.progress.reached)
                 with self._edited(one_step.called, lambda: one_step.now), instrumented(self._stepper.anatomy, one_step):
-                    self._call()
+                    again()
             except Enough:
                 return
             except Exception as error:
@@ -188,14 +194,6 @@ class WholeCall(Generic[T]):
             finally:
                 generation.step, generation.calls, generation.is_over = now
                 generation.branches = branches
-                self._set(settings)
-
-
-def _configurations(model: Any) -> list[dict[str, Any]]:
-    """What the configurations of a model and its parts hold, its generation configuration too."""
-    found = {id(c): c for module in model.modules() if (c := getattr(module, "config", None)) is not None}
-    generation = getattr(model, "generation_config", None)
-    return [vars(c) for c in (*found.values(), generation) if hasattr(c, "__dict__")]
 
 
 class _OneStep:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dap_server.engine.execution.breakpoints import Wanted
+from dap_server.engine.requests.programs import told
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.llm.control import PlaceBreakpointsArguments
@@ -20,6 +21,9 @@ def place_breakpoints(session: EngineSession, args: PlaceBreakpointsArguments) -
         Wanted(b.id, b.name, b.kind, b.phase, b.class_name, b.condition, b.hit_condition, b.log_message)
         for b in args.breakpoints
     ]
+    if session.models is not None:
+        placed_in_all = session.models.set_breakpoints(wanted)
+        return SetFunctionBreakpointsResponseBody(breakpoints=[told(one) for one in placed_in_all])
     if session.debuggee is None and session.script is not None:
         waiting = [Breakpoint(verified=False, id=b.id, message=NO_MODEL, reason="pending") for b in wanted]
         return SetFunctionBreakpointsResponseBody(breakpoints=waiting)

@@ -84,7 +84,7 @@ def step_in_targets(session: EngineSession, args: StepInTargetsArguments) -> Ste
 @requests.request()
 def pause(session: EngineSession, _args: PauseArguments) -> None:
     """Stops at the next module call."""
-    session.afterwards(session.ready.stepper.pause)
+    session.afterwards(session.ready.stepper.pause if session.models is None else session.models.pause)
 
 
 def _resume(session: EngineSession, motion: Motion, target: nn.Module | None = None) -> None:

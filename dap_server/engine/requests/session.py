@@ -8,10 +8,10 @@ import sys
 import traceback
 
 from dap_server.engine.anatomy.loading import load
-from dap_server.engine.debuggee import Debuggee
 from dap_server.engine.execution.prompting import Run
 from dap_server.engine.execution.stepping import Interruption
 from dap_server.engine.program.script import Script
+from dap_server.engine.requests.programs import models_of, wired
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InternalError, RequestError
@@ -42,6 +42,9 @@ def launch(session: EngineSession, args: LaunchArguments) -> Reply[None] | None:
     """Loads the model on the main thread; the run, like that of a program, waits for `configurationDone`."""
     if args.is_program:
         session.script = Script(args)
+        if not args.no_debug:
+            session.models = models_of(session)
+            session.models.attach()
         session.commands.put(lambda: None)  # wakes the main thread
         return None
     reply: Reply[None] = Reply()
@@ -63,10 +66,7 @@ def launch(session: EngineSession, args: LaunchArguments) -> Reply[None] | None:
 
 def _load(session: EngineSession, args: LaunchArguments) -> None:
     loaded = load(args, session.progress)
-    debuggee = Debuggee(loaded, session.stopped, session.output, say=lambda text: session.output(text, "console"))
-    debuggee.logged = session.logged
-    debuggee.stepper.judging.switched_off = debuggee.changed = session.breakpoint_changed
-    debuggee.stepper.stage.progress.tell = session.replaying
+    debuggee = wired(session, loaded)
     debuggee.run = debuggee.prepare(args)
     session.debuggee = debuggee
     if args.no_debug:
@@ -77,6 +77,9 @@ def _load(session: EngineSession, args: LaunchArguments) -> None:
 @requests.request(command="llm/useMap")
 def use_map(session: EngineSession, args: UseMapArguments) -> None:
     """Decides which map frames point into. Never fails: without one they point at Python."""
+    if session.models is not None:
+        session.models.use_map(args.map, args.candidates)
+        return
     if session.script is not None:
         return
     if not session.configured.is_set():

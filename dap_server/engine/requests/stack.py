@@ -96,8 +96,7 @@ def _stack_frame(session: EngineSession, frame: Frame) -> StackFrame:
         source=_source(frame) if line else None,
         module_id=_module_id(frame),
         instruction_pointer_reference=address_text(frame.address) if frame.address else None,
-        can_restart=False if frame.kind == "python" else None,
-        presentation_hint="label" if frame.kind == "label" else "subtle" if frame.is_subtle else None,
+        presentation_hint="label" if frame.kind == "label" else "subtle" if frame.is_past else None,
     )
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from transformers import set_seed
 
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.attaching import own_decoding
 from dap_server.engine.execution.breakpoints import Breakpoint
+from dap_server.engine.execution.calls.decoding import own_decoding
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from dap_server.engine.execution.travel import NoWay, Traveller

@@ -217,7 +217,7 @@ def test_in_a_bare_forward_and_in_beam_search() -> None:
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_in_an_encoder_and_in_the_decoder_behind_it(part: str) -> None:
-    from dap_server.engine.execution.attaching import own_decoding
+    from dap_server.engine.execution.calls.decoding import own_decoding
 
     model: Any = tiny_model("bart")
     layer = getattr(model.model, part).layers[0]

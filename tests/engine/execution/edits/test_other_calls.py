@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dap_server.engine.execution.attaching import own_decoding
+from dap_server.engine.execution.calls.decoding import own_decoding
 from dap_server.engine.execution.edits.edit import Logits, ModuleValue, StoredValue, Token
 from dap_server.engine.execution.edits.selection import CannotEdit, Selection
 from dap_server.engine.execution.generation import Generation

@@ -1,0 +1,209 @@
+"""The calls of models that a program makes: each is taken at the seam, and run by the stepper of its model.
+
+Threads: any thread may call a model; `install` and `remove` belong to whoever attaches an editor.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from dap_server.engine.execution.beginnings import Beginnings
+from dap_server.engine.execution.calls.compiled import Eagerly
+from dap_server.engine.execution.calls.decoding import loops
+from dap_server.engine.execution.calls.generating import Generating, is_ours
+from dap_server.engine.execution.calls.modes import Modes
+from dap_server.engine.execution.calls.recognising import MASK, TEXT, device_of, ids_of, is_model, mask_of
+from dap_server.engine.execution.calls.seam import Seam, bound
+from dap_server.engine.execution.calls.turns import Turns
+from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.given import Given
+from dap_server.engine.execution.stage import is_parked_here
+from dap_server.engine.execution.stepping import Stepper
+from dap_server.engine.execution.whole_call import WholeCall
+
+T = TypeVar("T")
+
+
+class Owner(Protocol):
+    """Knows the models of a program, and hears of their calls. Called on the thread that calls the model."""
+
+    def called(self, model: nn.Module) -> Stepper | None:
+        """A call of a model is about to begin, and no other is under way. None: it is left alone."""
+        ...
+
+    def returned(self, stepper: Stepper) -> None:
+        """That call is over, in whatever way."""
+        ...
+
+    def token(self, stepper: Stepper, tokens: Tensor) -> None:
+        """Our own loop chose tokens (B,)."""
+        ...
+
+    def finished(self, stepper: Stepper, generation: Generation) -> None:
+        """What a call returns is known; one can still go back."""
+        ...
+
+
+class Calls:
+    """The seam, and what happens to the calls that come to it."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._seam = Seam(self)
+        self._turns = Turns()
+        self._eagerly = Eagerly()
+        self._beginnings: weakref.WeakKeyDictionary[Stepper, Beginnings] = weakref.WeakKeyDictionary()
+        self._present: Stepper | None = None
+        self._is_installed = False
+
+    @property
+    def thread(self) -> int | None:
+        """The thread in which a call is under way."""
+        return self._turns.holder
+
+    def install(self) -> None:
+        """From now on calls are taken; those that are under way go on as they began."""
+        self._is_installed = True
+        loops.install()
+        self._seam.install()
+
+    def remove(self) -> None:
+        """Nothing of ours is left in the process but the call that is under way, which is let go elsewhere."""
+        self._is_installed = False
+        self._seam.remove()
+        loops.remove()
+        self._eagerly.undo()
+        self._turns.wake()
+
+    @contextmanager
+    def left_alone(self) -> Iterator[None]:
+        """What this thread calls meanwhile is not taken: it is the debugger's own."""
+        outer, self._seam.here.is_inside = self._seam.here.is_inside, True
+        try:
+            yield
+        finally:
+            self._seam.here.is_inside = outer
+
+    # --- the seam
+
+    def forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A module is called from outside of any model."""
+        if not is_model(module) or self._is_of_others(module):
+            return _call(module, *args, **kwargs)
+        with self._taken(module) as stepper:
+            if stepper is None:
+                return _call(module, *args, **kwargs)
+            ids = ids_of(args, kwargs)
+            generation = self._generation(ids, mask_of(ids, kwargs))
+            generation.is_forward = True
+            modes = Modes()
+
+            def again(*args: Any, **kwargs: Any) -> Any:
+                with modes.again() if stepper.is_replaying else nullcontext():
+                    return _call(module, *args, **kwargs)
+
+            def finish(_result: Any) -> None:
+                generation.is_over = True
+                self._owner.finished(stepper, generation)
+
+            call = Given(again, *args, **kwargs)
+            beginnings = self._beginnings_of(stepper)
+            return WholeCall(stepper, generation, device_of(module), call, finish, beginnings=beginnings).run()
+
+    def generate(self, generate: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`generate` is called from outside of any model."""
+        if self._is_of_others(model):
+            return generate(model, *args, **kwargs)
+        with self._taken(model) as stepper:
+            if stepper is None:
+                return generate(model, *args, **kwargs)
+            asked = bound(generate, args, kwargs)
+            ids = ids_of(args[:1], {TEXT: asked.get(TEXT, asked.get("inputs"))})
+            generation = self._generation(ids, mask_of(ids, {MASK: asked.get(MASK)}))
+            told = _Told(self._owner, stepper)
+            own = is_ours(model, asked)
+            generating = Generating(stepper, told, own, told.finished, self._beginnings_of(stepper))
+            stepper.begin(generation)
+            return generating.run(generation, Given(generate, model, *args, **kwargs))
+
+    # --- one call
+
+    @contextmanager
+    def _taken(self, model: nn.Module) -> Iterator[Stepper | None]:
+        """The turn of this thread, with the stepper of the model; None where the call is left alone."""
+        is_ours = self._turns.take(lambda: self._is_installed, self._is_stopped)
+        with self.left_alone():
+            stepper = None
+            try:
+                if is_ours:
+                    self._eagerly.begin()
+                    stepper = self._present = self._owner.called(model)
+                yield stepper
+            finally:
+                if is_ours:
+                    self._leave(stepper)
+
+    def _leave(self, stepper: Stepper | None) -> None:
+        try:
+            if stepper is not None:
+                stepper.end()
+                self._owner.returned(stepper)
+        finally:
+            self._present = None
+            self._turns.give()
+
+    def _is_stopped(self) -> bool:
+        return self._present is not None and self._present.stage.is_parked
+
+    def _is_of_others(self, module: nn.Module) -> bool:
+        """Whether it is the debugger's own call, part of a backward pass, or of a call under way in another thread."""
+        if is_parked_here() or torch._C._current_graph_task_id() != -1:
+            return True
+        present = self._present
+        return present is not None and self._turns.holder != threading.get_ident() and _is_part(module, present)
+
+    def _beginnings_of(self, stepper: Stepper) -> Beginnings:
+        found = self._beginnings.get(stepper)
+        if found is None:
+            model = stepper.anatomy.model
+            found = self._beginnings[stepper] = Beginnings(model, device_of(model))
+        return found
+
+    @staticmethod
+    def _generation(ids: Tensor | None, mask: Tensor | None) -> Generation:
+        length = 0 if ids is None else ids.shape[1]
+        return Generation(input_ids=ids, attention_mask=mask, prompt_length=length)
+
+
+class _Told:
+    """Hears our loop, for the owner of the models."""
+
+    def __init__(self, owner: Owner, stepper: Stepper) -> None:
+        self._owner, self._stepper = owner, stepper
+
+    def token(self, tokens: Tensor) -> None:
+        self._owner.token(self._stepper, tokens)
+
+    def finished(self, generation: Generation) -> None:
+        generation.is_over = True
+        self._owner.finished(self._stepper, generation)
+
+
+def _is_part(module: nn.Module, stepper: Stepper) -> bool:
+    """Whether a model is called by parts in several threads, or as replicas."""
+    is_replica = getattr(module, "_is_replica", False)
+    return is_replica or (module is not stepper.anatomy.model and stepper.anatomy.path_of(module) is not None)
+
+
+def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """As torch calls it."""
+    if module._compiled_call_impl is not None:
+        return module._compiled_call_impl(*args, **kwargs)
+    return module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]  # torch's own

@@ -1,0 +1,44 @@
+"""Models that are compiled: under the debugger they run eagerly, since nothing can be seen in a compiled one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+
+from dap_server.engine.execution.calls.replacing import Replacements
+
+
+class Eagerly:
+    """Has everything that is compiled run as it is written, in the whole process, until it is undone."""
+
+    def __init__(self) -> None:
+        self._stance: Any = None
+        self._replaced = Replacements()
+
+    def begin(self) -> None:
+        """At the beginning of a call: never within one, whose code may be compiled. Cheap when it is so already."""
+        if self._stance is None and "torch._dynamo" in sys.modules:
+            self._stance = torch.compiler.set_stance("force_eager")
+            self._replaced.put(torch._dynamo.OptimizedModule, "__call__", _call_original)
+
+    def undo(self) -> None:
+        if self._stance is not None:
+            self._stance.__exit__(None, None, None)
+            self._stance = None
+            self._replaced.undo()
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether it or a part of it is."""
+    return any(
+        getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+        for module in model.modules()
+    )
+
+
+def _call_original(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Of what `torch.compile` makes of a module: it would warn of our hooks, and they would see it twice."""
+    return self._orig_mod(*args, **kwargs)

@@ -1,0 +1,46 @@
+"""The models of a program, put together with the session that debugs them."""
+
+from __future__ import annotations
+
+from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.debuggee import Debuggee
+from dap_server.engine.program.models import Models, Placed
+from dap_server.engine.session import EngineSession
+from dap_server.protocol.types import Breakpoint
+
+
+def models_of(session: EngineSession) -> Models:
+    """Finds the models of this process for a session, whose current one is the session's. Nothing is attached yet."""
+
+    def make(loaded: Loaded) -> Debuggee:
+        debuggee = wired(session, loaded)
+        debuggee.stepper.judging.switched_off = debuggee.changed = lambda one: models.breakpoint_changed(one)
+        return debuggee
+
+    def current(debuggee: Debuggee) -> None:
+        session.debuggee = debuggee
+
+    models = Models(
+        make,
+        current,
+        changed=lambda placed: session.breakpoint_changed(placed),
+        say=lambda text: session.output(text, "console"),
+    )
+    return models
+
+
+def wired(session: EngineSession, loaded: Loaded) -> Debuggee:
+    """A model that tells a session what happens to it."""
+    debuggee = Debuggee(loaded, session.stopped, session.output, say=lambda text: session.output(text, "console"))
+    debuggee.logged = session.logged
+    debuggee.stepper.judging.switched_off = debuggee.changed = session.breakpoint_changed
+    debuggee.stepper.stage.progress.tell = session.replaying
+    return debuggee
+
+
+def told(placed: Placed) -> Breakpoint:
+    """As a client is told of it."""
+    made = Breakpoint(verified=placed.is_verified, id=placed.id, message=placed.message)
+    if not placed.is_verified:
+        made.reason = "pending" if placed.is_pending else "failed"
+    return made
