@@ -480,6 +480,11 @@ export class Editor {
     }
   }
 
+  /** Presses a button above an editor, by its title. */
+  async pressAbove(title) {
+    await this.moving(() => this.page.locator(`.editor-actions .action-label[aria-label^="${title}"]`).first().click());
+  }
+
   /** Waits for a stop whose first frame shows `label` (text or a regular expression), a new one after `press`. Returns the frame. */
   async stoppedAt(label, patience = PATIENCE) {
     await this.show("Run and Debug");

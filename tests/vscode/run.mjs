@@ -68,7 +68,7 @@ async function runSpec(browser, name, attempt) {
   const spec = await import(`./specs/${name}`);
   say(`\n${name}: ${spec.title}`);
   const server = await serverFor(spec.server ?? {});
-  const folder = await makeWorkspace(join(home, `${name.replace(".mjs", "")}-${attempt}`), map, spec.configurations);
+  const folder = await makeWorkspace(join(home, `${name.replace(".mjs", "")}-${attempt}`), map, spec);
   const context = await browser.newContext({ viewport: WINDOW, permissions: ["clipboard-read", "clipboard-write"] });
   const editor = new Editor(await context.newPage(), server, options.pictures);
   const step = async (sentence, action) => {

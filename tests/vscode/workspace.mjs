@@ -1,7 +1,7 @@
 // The folders that are opened in the editor.
 
 import { execFile } from "node:child_process";
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
@@ -26,14 +26,24 @@ export async function makeMap(file, python) {
   return file;
 }
 
-/** A folder with a map, and a launch.json unless there are no configurations. */
-export async function makeWorkspace(folder, map, configurations = [SESSION]) {
+/**
+ * A folder with a map, and a launch.json unless there are no configurations. `programs` of the fixtures are copied, beside a
+ * link to the models, which they find from where they lie.
+ */
+export async function makeWorkspace(folder, map, { configurations = [SESSION], programs = [] } = {}) {
   await mkdir(join(folder, ".vscode"), { recursive: true });
   if (configurations.length > 0) {
     const launch = { version: "0.2.0", configurations };
     await writeFile(join(folder, ".vscode", "launch.json"), JSON.stringify(launch, null, 2));
   }
   await copyFile(map, join(folder, "atlas.llmmap"));
+  if (programs.length > 0) {
+    await mkdir(join(folder, "programs"));
+    await symlink(join(ROOT, "fixtures", "models"), join(folder, "models"));
+  }
+  for (const name of programs) {
+    await copyFile(join(ROOT, "fixtures", "programs", name), join(folder, "programs", name));
+  }
   return folder;
 }
 
