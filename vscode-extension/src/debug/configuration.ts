@@ -76,25 +76,24 @@ async function checked(
   folder: vscode.WorkspaceFolder | undefined,
   config: vscode.DebugConfiguration,
 ): Promise<vscode.DebugConfiguration | undefined> {
+  const kind = kindOf(config);
+  if (kind === "attach") {
+    return { ...config, connect: readConnect(config.connect) };
+  }
   const where = workingFolder(config, folder?.uri.fsPath);
   if ("problem" in where) {
     return refused(where.problem);
   }
-  switch (kindOf(config)) {
-    case "attach":
-      return { ...config, ...where, connect: readConnect(config.connect) };
-    case "program": {
-      const found = programPath(config.program, where.cwd);
-      if ("problem" in found) {
-        return refused(found.problem);
-      }
-      return (await saveProgram(found.path))
-        ? { ...config, ...where, program: found.path }
-        : refused(`${found.path} was not saved, so it is not started.`);
-    }
-    default:
-      return { ...config, ...where };
+  if (kind !== "program") {
+    return { ...config, ...where };
   }
+  const found = programPath(config.program, where.cwd);
+  if ("problem" in found) {
+    return refused(found.problem);
+  }
+  return (await saveProgram(found.path))
+    ? { ...config, ...where, program: found.path }
+    : refused(`${found.path} was not saved, so it is not started.`);
 }
 
 function refused(problem: string): undefined {
