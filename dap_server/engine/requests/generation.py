@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
+from torch import nn
 
 from dap_server.engine.analysis.inline_values import Value
 from dap_server.engine.execution.memory import used_bytes
 from dap_server.engine.inspection.generated import TextToken, length_of, text_tokens, with_choices
+from dap_server.engine.inspection.python_frames import in_call
 from dap_server.engine.requests.numbers import finite
 from dap_server.engine.requests.stack import sequence_of
 from dap_server.engine.requests.table import requests
@@ -85,13 +89,15 @@ def status(session: EngineSession, _args: StatusArguments) -> StatusResponseBody
     parameters = list(model.parameters())
     device = parameters[0].device if parameters else torch.device("cpu")
     return StatusResponseBody(
-        model=type(model).__name__,
+        model="" if type(model) is nn.Module else type(model).__name__,
         device=str(device),
         dtype=str(parameters[0].dtype).removeprefix("torch.") if parameters else "",
         parameters=sum(p.numel() for p in parameters),
         steps=len(present.records),
         seconds=present.seconds,
         memory=used_bytes(device),
+        program=os.path.basename(session.script.name) if session.script else None,
+        is_outside=not in_call(session.stop),
     )
 
 

@@ -94,7 +94,7 @@ class StatusResponseBody(Struct):
     memory: SafeUInt | None = None
     """Bytes in use: of the model's process, or on the device where it has memory of its own."""
     program: str | None = None
-    """File name of the program that calls the model, or its module (`-m name`); none where a prompt is run."""
+    """File name of the program that was started, or the name of its module; none of a prompt, or after an attach."""
     is_outside: bool = False
     """Whether the run stands in Python code around which no model is called: what is told is of the last call."""
 

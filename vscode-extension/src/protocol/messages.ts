@@ -1470,7 +1470,7 @@ export interface StatusResponseBody {
   seconds: number;
   /** Bytes in use: of the model's process, or on the device where it has memory of its own. */
   memory?: number;
-  /** File name of the program that calls the model, or its module (`-m name`); none where a prompt is run. */
+  /** File name of the program that was started, or the name of its module; none of a prompt, or after an attach. */
   program?: string;
   /**
    * Whether the run stands in Python code around which no model is called: what is told is of the last call. Default:
