@@ -62,6 +62,8 @@ class Debuggee:
             lambda frame: StopNames(frame, self.anatomy, self.vocabulary),
             lambda frame: Interventions(frame, self.anatomy, self.vocabulary).names(),
         )
+        self.just_my_code = True
+        """Whether Python frames of libraries stand back behind the user's."""
         self.explainer = Explainer(self.anatomy, self.vocabulary)
         self.references = References()
         self.disassembler = Disassembler(self.anatomy, self.stepper.regions)
@@ -111,7 +113,7 @@ class Debuggee:
         return self.map.why_never(breakpoint.paths) if self.map is not None else None
 
     def call_stack(self, stop: Stop, sequence: int) -> CallStack:
-        return CallStack(stop, self.stepper, self.vocabulary, sequence, self.map)
+        return CallStack(stop, self.stepper, self.vocabulary, sequence, self.map, self.just_my_code)
 
     def use_map(self, given: str | None, candidates: list[str], name: str) -> None:
         """Decides which map frames point into, and makes one if there is none."""

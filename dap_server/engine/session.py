@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from dap_server.engine.execution.reasons import DATA_HIT
+from dap_server.engine.inspection.threads import joined
 from dap_server.modelmap.places import END
 from dap_server.protocol.control_requests import CancelArguments
 from dap_server.protocol.errors import Cancelled, InternalError, NotStopped, RequestError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from dap_server.engine.debuggee import Debuggee
     from dap_server.engine.execution.breakpoints import Breakpoint as PlacedBreakpoint
     from dap_server.engine.execution.stepping import Stop
+    from dap_server.engine.inspection.threads import Threads
     from dap_server.engine.program.models import Models, Placed
     from dap_server.engine.program.script import Script
 
@@ -69,6 +71,10 @@ class EngineSession:
         self.debuggee: Debuggee | None = None
         self.script: Script | None = None
         """The program that is run, if it is one."""
+        self.threads: Threads | None = None
+        """Those of a program; a prompt that is run has its sequences."""
+        self.just_my_code = True
+        """Whether Python frames of libraries stand back behind the user's."""
         self.models: Models | None = None
         """Those of a program: the debuggee is the one whose call runs or stands, or was the last to."""
         self.is_detached = False
@@ -118,6 +124,11 @@ class EngineSession:
         """Runs a job on the stopped model thread. Raises NotStopped, Cancelled, and what the job raises."""
         return self.ready.stepper.stage.run(job, lambda: self._now in self._cancelled)
 
+    def thread_number(self, stop: Stop) -> int:
+        """The thread that a stop is about, as clients know it."""
+        sequence = stop.sequence if stop.generation.sequences <= MAX_THREADS else 0
+        return sequence + 1 if self.threads is None else joined(self.threads.of(stop.thread).number, sequence)
+
     def afterwards(self, action: Callable[[], None]) -> None:
         """Does something once the present request is answered: no event may overtake the answer it follows from."""
         self._afterwards.append(action)
@@ -160,7 +171,7 @@ class EngineSession:
 
     def stopped(self, stop: Stop) -> None:
         """The model thread is parked."""
-        failure, sequences = stop.failure, stop.generation.sequences
+        failure = stop.failure
         at_end = stop.reason == "pause" and stop.generation.is_over
         what = "forward pass" if stop.generation.is_forward else "generation"
         text = f"end of the {what}" if stop.place.path == END else str(stop.place)
@@ -174,7 +185,7 @@ class EngineSession:
                 reason=stop.reason,
                 description=description if failure is None else f"the condition '{failure.condition}' raised, {text}",
                 text=text if failure is None else failure.text,
-                thread_id=stop.sequence + 1 if sequences <= MAX_THREADS else 1,
+                thread_id=self.thread_number(stop),
                 all_threads_stopped=True,
                 hit_breakpoint_ids=stop.hits or None,
             ),

@@ -31,8 +31,8 @@ ANALYSES: list[Analysis] = [
 
 
 def analysis_scopes(frame: Frame, anatomy: Anatomy, vocabulary: Vocabulary) -> list[Scope]:
-    """Of a frame, in their order; an operation has only what it is given."""
-    if frame.kind == "operation":
+    """Of a frame, in their order; an operation has only what it is given, a Python frame its names."""
+    if frame.kind in ("operation", "python"):
         return []
     made = (analysis(frame, anatomy, vocabulary) for analysis in ANALYSES)
     return [scope for scope in made if scope is not None]

@@ -36,6 +36,11 @@ class Anatomy:
         self._layer_index = {path: i for stack in self.stacks for i, path in enumerate(stack)}
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is no model: it stands for one before a program has called any."""
+        return type(self.model) is nn.Module
+
+    @property
     def is_current(self) -> bool:
         """Whether the model has the modules that it had: adapters are put in the place of some."""
         return all(tuple(children.values()) == had for children, had in self._trees)

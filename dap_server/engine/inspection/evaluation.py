@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -18,7 +19,10 @@ from dap_server.engine.inspection.arguments import bound_arguments
 from dap_server.engine.inspection.forward_locals import ForwardLocals, frame_locals
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.hovering import EvaluationError, look
+from dap_server.engine.inspection.python_frames import in_call
+from dap_server.engine.inspection.python_names import assign, has, names_of, python_of
 from dap_server.engine.inspection.scopes import processor_locals
+from dap_server.engine.inspection.variables import describe
 from dap_server.modelmap.patterns import WHOLE_MODEL
 from dap_server.protocol.errors import RequestError, did_you_mean
 
@@ -68,12 +72,23 @@ class Evaluator:
         self._tokenizer = tokenizer
 
     def names(self, frame: Frame | None) -> dict[str, Any]:
-        """Everything that an expression may use in a frame."""
-        names = {**_LIBRARIES, "model": self._anatomy.model, "tokenizer": self._tokenizer, **self._console}
+        """Everything that an expression may use in a frame. In a Python frame its own names hide all of ours."""
+        names = {**_LIBRARIES, **self._console}
+        if not self._anatomy.is_empty:
+            names = {**_LIBRARIES, "model": self._anatomy.model, "tokenizer": self._tokenizer, **self._console}
         if frame is None:
             return names
         if self._functions is not None:
             names = {**self._functions(frame), **names}
+        if in_call(frame.stop):
+            names |= self._names_of_call(frame)
+        if (python := python_of(frame)) is not None:
+            ours = {name: value for name, value in names.items() if not hasattr(builtins, name)}
+            return ours | names_of(python)
+        return names | processor_locals(frame) if frame.kind == "call" else names
+
+    def _names_of_call(self, frame: Frame) -> dict[str, Any]:
+        names: dict[str, Any] = {}
         names |= {"step": frame.step, "sequence": frame.sequence, "input_ids": frame.stop.generation.input_ids}
         if (tape := frame.stop.generation.tape) is not None and tape.cache is not None:
             names |= {"cache": tape.cache}
@@ -83,7 +98,7 @@ class Evaluator:
             names |= self._module_names(frame)
         if frame.processor is not None:
             names |= {"processor": frame.processor}
-        return names | processor_locals(frame) if frame.kind == "call" else names
+        return names
 
     def evaluate(self, expression: str, frame: Frame | None) -> Any:
         """The value of an expression, NO_VALUE for a statement.
@@ -93,18 +108,18 @@ class Evaluator:
         """
         if not expression.strip():
             raise EvaluationError("an expression is missing")
-        if (module := self._module_at(expression)) is not None:
+        if (module := self._module_at(expression, frame)) is not None:
             return module
         names = self.names(frame)
         if frame is not None and self._locals.is_over(frame):
             names = self._with_final_locals(expression, names, frame)
-        if frame is not None and self._worked_out is not None:
-            names = _Names(names, self._worked_out(frame))
+        if (more := self._more(frame)) is not None:
+            names = _Names(names, more)
         with randomness.kept(self._device):
             try:
                 return eval(compile(expression.strip(), "<debug console>", "eval"), names)
             except SyntaxError:
-                return self._execute(expression, names)
+                return self._execute(expression, names, frame)
             except RequestError:
                 raise
             except _RAISED as error:
@@ -119,7 +134,7 @@ class Evaluator:
         Raises:
             EvaluationError: anything else, and what has no value.
         """
-        if (module := self._module_at(expression)) is not None:
+        if (module := self._module_at(expression, frame)) is not None:
             return module
         names = self.names(frame) if frame is None else self.names(frame) | self._locals.at_hand(frame)
 
@@ -128,7 +143,7 @@ class Evaluator:
                 return names[text]
             if frame is not None and self._locals.has(frame, text):
                 return self._local(text, frame)
-            if frame is not None and self._worked_out is not None and text in (more := self._worked_out(frame)):
+            if (more := self._more(frame)) is not None and text in more:
                 return _value(more, text)
             found = {} if frame is None else self._locals.globals_of(frame)
             if text not in found:
@@ -148,11 +163,23 @@ class Evaluator:
             raise EvaluationError(f"'{name}' had no value when forward returned")
         return found.names[name]
 
-    def as_python(self, expression: str) -> str:
+    def as_python(self, expression: str, frame: Frame | None = None) -> str:
         """The expression itself, or what Python calls a module path."""
-        if self._module_at(expression) is None:
+        if self._module_at(expression, frame) is None:
             return expression
         return f"model.get_submodule({expression.strip()!r})"
+
+    def assign(self, target: str, value: str, frame: Frame) -> str:
+        """Gives what an expression names another value, as Python does, and says which it has then.
+
+        Raises:
+            EvaluationError: that is nothing that can be assigned to, or it raised.
+        """
+        text = f"float({value.strip()!r})" if value.strip() in ("nan", "inf", "-inf") else value  # as rows show them
+        self.evaluate(text, frame)  # alone it has to be an expression
+        if self.evaluate(f"{target} = ({text})", frame) is not NO_VALUE:
+            raise EvaluationError(f"'{target}' cannot be assigned to")
+        return describe("result", self.evaluate(target, frame)).value
 
     def has_assigned(self, name: str) -> bool:
         """Whether it is a name of the console's own."""
@@ -181,7 +208,7 @@ class Evaluator:
                 return []
             return sorted(name for name in _attribute_names(value) if name.startswith(start))
         start = _last_name(start)
-        offered = [] if frame is None or self._worked_out is None else self._worked_out(frame).offered
+        offered = [] if (more := self._more(frame)) is None else more.offered
         return sorted(name for name in {*self.names(frame), *offered} if name.startswith(start))
 
     def _with_final_locals(self, text: str, names: dict[str, Any], frame: Frame) -> dict[str, Any]:
@@ -220,11 +247,26 @@ class Evaluator:
                 arguments["result"] = stop.operation.result
         return names | arguments
 
-    def _module_at(self, expression: str) -> nn.Module | None:
-        """A module path such as `model.layers.3.mlp` is no Python, but a name here."""
-        return self._anatomy.modules.get(expression.strip()) if "." in expression else None
+    def _more(self, frame: Frame | None) -> WorkedOut | None:
+        """What is worked out where a model runs."""
+        if frame is None or self._worked_out is None or not in_call(frame.stop):
+            return None
+        return self._worked_out(frame)
 
-    def _execute(self, text: str, names: dict[str, Any]) -> Any:
+    def _module_at(self, expression: str, frame: Frame | None) -> nn.Module | None:
+        """A module path such as `model.layers.3.mlp` is no Python, but a name here.
+
+        One that is Python too, as `model.norm` is, means in a Python frame what it means to Python.
+        """
+        path = expression.strip()
+        if "." not in path or path not in self._anatomy.modules:
+            return None
+        python = python_of(frame)
+        if python is not None and not any(map(str.isdigit, path.split("."))) and has(python, path.partition(".")[0]):
+            return None
+        return self._anatomy.modules[path]
+
+    def _execute(self, text: str, names: dict[str, Any], frame: Frame | None) -> Any:
         try:
             code = compile(text, "<debug console>", "exec")
         except SyntaxError as error:
@@ -236,7 +278,10 @@ class Evaluator:
         except _RAISED as error:
             raise EvaluationError(_explain(error, names)) from error
         finally:
-            self._console |= {n: v for n, v in names.items() if n != "__builtins__" and before.get(n) is not v}
+            changed = {n: v for n, v in names.items() if n != "__builtins__" and before.get(n) is not v}
+            if frame is not None and python_of(frame) is not None:
+                changed = assign(frame, changed)
+            self._console |= changed
         return NO_VALUE
 
 

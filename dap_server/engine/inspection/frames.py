@@ -1,13 +1,15 @@
 """The call stack of a stopped model, top down, in pages.
 
+    the Python frame that holds the stop, when it is one by lines
     an operation, when the stop is at one
-    modules by nesting, each followed by its Python `forward`
+    modules by nesting, each followed by its Python `forward`; what the user's code calls between them stands above
     a place of token selection; a logits processor is followed by its Python `__call__`
     the generation step
+    the user's Python frames, down to the one that began
     ── history ──                 a label; everything below has happened
     earlier layers of this step, earlier steps, the prompt
 
-Describing a frame never runs the model.
+Outside of the calls of a model there are Python frames only. Describing a frame never runs the model.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from dap_server.engine.execution.judging import Candidate
 from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.stepping import Stepper, Stop
 from dap_server.engine.inspection.disassembly import caller_source
+from dap_server.engine.inspection.python_frames import PythonFrame, PythonFrames, in_call, is_by_line
 from dap_server.modelmap.places import END, SAMPLE, STEP
 from dap_server.protocol.errors import RequestError
 
@@ -58,6 +61,7 @@ class Frame:
         address: of the operation, or of the beginning or end of a module, that it stands at; 0 outside of the model.
         point: where it stands in the model map; None for Python frames, and without a map.
         is_library: whether a Python frame runs code that is not the user's own.
+        is_elsewhere: whether it is one of a thread that runs just now.
     """
 
     kind: Kind
@@ -73,6 +77,7 @@ class Frame:
     address: int = 0
     point: MapPoint | None = None
     is_library: bool = False
+    is_elsewhere: bool = False
 
     @property
     def is_top(self) -> bool:
@@ -86,6 +91,11 @@ class Frame:
     @property
     def is_past(self) -> bool:
         return self.kind in ("past layer", "past step", "prompt")
+
+    @property
+    def is_subtle(self) -> bool:
+        """Whether it stands back behind the others."""
+        return self.is_past or self.is_library
 
 
 class NoSuchStep(RequestError):
@@ -115,11 +125,19 @@ class CallStack:
     """All frames of one sequence at one stop."""
 
     def __init__(
-        self, stop: Stop, stepper: Stepper, vocabulary: Vocabulary, sequence: int, map: MapInUse | None = None
+        self,
+        stop: Stop,
+        stepper: Stepper,
+        vocabulary: Vocabulary,
+        sequence: int,
+        map: MapInUse | None = None,
+        just_my_code: bool = True,
     ) -> None:
+        """`just_my_code`: Python frames of libraries step back behind the user's."""
         self._stop, self._anatomy, self._vocabulary, self._sequence = stop, stepper.anatomy, vocabulary, sequence
         self._regions = stepper.regions
         self._map = map
+        self._python = PythonFrames(stop, just_my_code)
 
     def page(self, start: int, count: int | None) -> list[Frame]:
         """Frames `start` … `start + count - 1`; all the rest when `count` is None."""
@@ -149,6 +167,8 @@ class CallStack:
         return None
 
     def __len__(self) -> int:
+        if not in_call(self._stop):
+            return len(self._running)
         has_prompt = self._stop.generation.input_ids is not None
         return len(self._running) + 1 + len(self._past_layers) + self._past_steps + has_prompt
 
@@ -159,19 +179,36 @@ class CallStack:
         address = self._address
         if stop.operation is not None:
             frames.append(self._operation_frame(stop.operation))
-        for activation in stop.activations:
+        for activation, helpers in zip(stop.activations, self._python.helpers, strict=True):
+            frames.extend(self._python_frame(one) for one in helpers)
             path = self._anatomy.path_of(activation.module)
             if path is None:
                 continue
-            frames.append(self._module_frame(path, activation))
-            if activation.forward is not None or activation is stop.activations[0]:
-                frames.append(self._forward_frame(activation))
+            frames.extend(self._called(path, activation))
             for frame in frames:
                 frame.address = frame.address or address
             address = self._regions.address(path, "before")  # what called it stands at the call
-        frames.extend(self._selection_frames(stop))
-        frames.append(self._make("step", self._step_name(stop), self._model_source))
-        return frames
+        frames.extend(self._python_frame(one) for one in self._python.on_top)
+        if in_call(stop):
+            frames.extend(self._selection_frames(stop))
+            frames.append(self._make("step", self._step_name(stop), self._model_source))
+        frames.extend(self._python_frame(one) for one in self._python.below)
+        return frames or [self._make("label", "no Python frame", None)]
+
+    def _called(self, path: str, activation: Activation) -> list[Frame]:
+        """A running module and its `forward`, which comes first where it is what holds the stop."""
+        module = self._module_frame(path, activation)
+        forward, is_top = activation.forward, activation is self._stop.activations[0]
+        if forward is None and (not is_top or is_by_line(self._stop)):
+            return [module]
+        frame = self._forward_frame(activation)
+        holds = forward is not None and self._python.holds(forward)
+        return [frame, module] if holds else [module, frame]
+
+    def _python_frame(self, one: PythonFrame) -> Frame:
+        frame = self._make("python", one.name, one.source)
+        frame.running, frame.is_library = one.frame, self._python.is_library(one)
+        return frame
 
     def _selection_frames(self, stop: Stop) -> list[Frame]:
         """Where in the choice of a token it is, also when a logits processor calls the model."""
@@ -251,8 +288,9 @@ class CallStack:
 
     def _module_frame(self, path: str, activation: Activation) -> Frame:
         source = source_of_class(type(activation.module))
-        is_there = activation is self._stop.activations[0] and self._stop.operation is None
-        where = "raised" if self._stop.error is not None else self._stop.place.phase
+        stop = self._stop
+        is_there = activation is stop.activations[0] and stop.operation is None and stop.python is None
+        where = stop.place.phase if stop.error is None and stop.uncaught is None else "raised"
         phase = f" ({where})" if is_there else ""
         return self._make("module", f"{self._anatomy.name_of(path)}{phase}", source, path=path, activation=activation)
 
@@ -263,7 +301,8 @@ class CallStack:
         """
         source = source_of_class(type(activation.module))
         if activation.forward is not None:
-            source = SourceLine(activation.forward.f_code.co_filename, activation.forward.f_lineno)
+            line = self._python.line_of(activation.forward)
+            source = SourceLine(activation.forward.f_code.co_filename, line)
         elif source is not None and self._stop.place.phase == "after" and (code := code_of(activation.module)):
             source = SourceLine(source.path, return_line(code) or source.line)
         name = f"{type(activation.module).__name__}.forward"

@@ -1,4 +1,4 @@
-"""The Python frames of a thread: which are shown, whose code they run, and around which module calls they stand."""
+"""The Python frames of a thread: which are shown, whose code they run, and in which module calls they stand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from torch import nn
 
 from dap_server.engine.anatomy.modules import SourceLine
+from dap_server.engine.execution.stops import Stop
 
 _CALL = nn.Module._call_impl.__code__
 _MACHINERY = {
@@ -65,9 +67,96 @@ def of_traceback(traceback: TracebackType | None) -> list[PythonFrame]:
     return found[::-1]
 
 
-def shown(frames: Iterable[PythonFrame]) -> list[PythonFrame]:
-    """Those of somebody's code: without ours, those of a Python debugger, and torch's around a `forward`."""
-    return [one for one in frames if one.frame.f_code not in _MACHINERY and not is_ours(one.frame.f_code.co_filename)]
+class PythonFrames:
+    """Those of a stop that are shown, by where they stand among the frames of its model.
+
+    Frames of ours, those of a Python debugger and torch's around a `forward` are left out. Of libraries' those are left
+    out too that stand within a call of the model, or that nobody's code has called, except the one that holds the stop.
+    """
+
+    def __init__(self, stop: Stop, just_my_code: bool) -> None:
+        """Without `just_my_code` nothing is a library."""
+        self._stop, self._just_my_code = stop, just_my_code
+        frames = list(_frames_of(stop))
+        self._lines = {one.frame: one.line for one in frames}
+        self._holder = frames[0].frame if frames and is_by_line(stop) else None
+        inside: list[list[PythonFrame]] = [[] for _ in stop.activations]
+        outside: list[PythonFrame] = []
+        calls = [activation.frame for activation in stop.activations]
+        for one in frames:
+            depth = len(inside) - len(calls)
+            if calls and one.frame is calls[0]:
+                calls.pop(0)
+            else:
+                (inside[depth] if calls else outside).append(one)
+        forwards = {activation.forward for activation in stop.activations}
+        self.helpers = [[one for one in self._shown(part) if one.frame not in forwards] for part in inside]
+        """Within each call of a module, in the order of the stop's activations, without its `forward`."""
+        start = next((i for i, one in enumerate(outside) if is_ours(one.frame.f_code.co_filename)), len(outside))
+        start = start if not stop.activations and in_call(stop) else 0
+        self.on_top = self._shown(outside[:start])
+        """Called by the loop that decodes, as a logits processor is: around no call of a module."""
+        self.below = self._called(outside[start:])
+        """Around the call of the model, or all of them where none runs."""
+
+    def holds(self, frame: FrameType) -> bool:
+        """Whether it is where the stop stands: at its line, or where it has raised, in code of the user's."""
+        return frame is self._holder and not self.is_library(PythonFrame(frame, 0))
+
+    def line_of(self, frame: FrameType) -> int:
+        """The line that a frame of this stop is on."""
+        return self._lines.get(frame) or frame.f_lineno
+
+    def is_library(self, one: PythonFrame) -> bool:
+        """Whether a frame is none of the user's, and not where a thread stands at a line."""
+        is_at_line = self._stop.python is not None and one.frame is self._holder
+        return self._just_my_code and not is_at_line and one.is_library
+
+    def _shown(self, frames: list[PythonFrame]) -> list[PythonFrame]:
+        return [
+            one
+            for one in frames
+            if one.frame is self._holder or (is_shown(one) and not (self._just_my_code and one.is_library))
+        ]
+
+    def _called(self, frames: list[PythonFrame]) -> list[PythonFrame]:
+        is_whole = is_by_line(self._stop) and not in_call(self._stop)
+        return called(frames, self._just_my_code, or_all=is_whole)
+
+
+def called(frames: list[PythonFrame], just_my_code: bool, or_all: bool) -> list[PythonFrame]:
+    """Frames of somebody's code, as far down as the last of the user's; `or_all` where none is the user's."""
+    found = [one for one in frames if is_shown(one)]
+    last = max((i for i, one in enumerate(found) if not (just_my_code and one.is_library)), default=-1)
+    return found if last < 0 and or_all else found[: last + 1]
+
+
+def _frames_of(stop: Stop) -> Iterator[PythonFrame]:
+    """The frames of the thread of a stop, from the innermost one on that can be shown."""
+    if stop.uncaught is not None:
+        return iter(of_traceback(stop.uncaught.traceback))
+    if stop.python is not None:
+        return live(stop.python)
+    if stop.operation is not None:
+        return live(stop.operation.caller)
+    if stop.activations:
+        return live(stop.activations[0].frame)
+    return live(sys._current_frames().get(stop.thread or threading.get_ident()))
+
+
+def is_by_line(stop: Stop) -> bool:
+    """Whether it is a Python frame where a stop stands, and no place of a model."""
+    return stop.python is not None or stop.uncaught is not None
+
+
+def in_call(stop: Stop) -> bool:
+    """Whether a stop stands within a call of a model."""
+    return not is_by_line(stop) or bool(stop.activations) or stop.generation.tape is not None
+
+
+def is_shown(one: PythonFrame) -> bool:
+    """Whether it runs somebody's code: none of a debugger's, and not torch's around a `forward`."""
+    return one.frame.f_code not in _MACHINERY and not is_ours(one.frame.f_code.co_filename)
 
 
 def below_debugger(frame: FrameType | None) -> FrameType | None:

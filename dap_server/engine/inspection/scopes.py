@@ -21,6 +21,7 @@ from dap_server.engine.inspection.choices import Choices
 from dap_server.engine.inspection.forward_locals import ForwardLocals
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.past import Past
+from dap_server.engine.inspection.python_names import global_rows, local_rows, python_of
 from dap_server.engine.inspection.selection_rows import choice_rows, processor_rows
 from dap_server.engine.inspection.variables import Children, ModuleChildren, Positions, Row, Rows, describe
 
@@ -62,7 +63,7 @@ class Scopes:
             case "module":
                 return [*self._module(frame), self._tokens(frame)]
             case "forward":
-                return self._locals(frame)
+                return self._python(frame) or self._locals(frame)
             case "step" if frame.stop.generation.answers and frame.stop.generation.is_over:
                 said = frame.stop.generation.answers[frame.sequence]
                 result = Scope("Result", Rows(lambda: answer_rows(said)), "returnValue")
@@ -71,6 +72,8 @@ class Scopes:
                 return [*self._selection(frame), *self._returned(frame.stop), self._tokens(frame)]
             case "call":
                 return self._call_locals(frame)
+            case "python":
+                return self._python(frame)
             case "past layer":
                 path = frame.path or ""
                 return [
@@ -172,6 +175,17 @@ class Scopes:
             rows = Rows(lambda: choice_rows(choices.choice(frame), vocabulary, sequence))
             scopes.append(Scope("Sampling", rows, expensive=not is_present))
         return scopes
+
+    def _python(self, frame: Frame) -> list[Scope]:
+        """Of a Python frame that stands at a line, or around one."""
+        python = python_of(frame)
+        if python is None:
+            return []
+        positions = self._positions(frame.stop)
+        return [
+            Scope("Locals", Rows(lambda: local_rows(python, positions)), "locals"),
+            Scope("Globals", Rows(lambda: global_rows(python)), "globals"),
+        ]
 
     def _call_locals(self, frame: Frame) -> list[Scope]:
         """Of the `__call__` of a logits processor: its local names, or what it is called with."""

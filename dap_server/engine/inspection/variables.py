@@ -6,7 +6,9 @@ A value that raises when it is touched becomes a row with the error; it never fa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+import itertools
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +25,11 @@ from dap_server.protocol.errors import RequestError
 __all__ = ["Children", "ModuleChildren", "Positions", "Row", "Rows", "describe", "short_repr"]
 
 MAX_REPR = 200
+MANY = 200
+"""Items of what has no order of its own that are listed at once; more of them come in pages."""
+
+
+_COLLECTIONS = (set, frozenset, deque)
 
 
 @dataclass(frozen=True)
@@ -88,10 +95,13 @@ def _describe(name: str, value: object, expression: str | None, origin: _Origin)
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes, torch.dtype, torch.device)):
         return Row(name, short_repr(value), kind)
     if isinstance(value, Mapping):
-        return Row(name, f"{kind} of {len(value)}", kind, MappingChildren(value, expression, origin))
+        children = MappingChildren if len(value) <= MANY else LongMappingChildren
+        return Row(name, f"{kind} of {len(value)}", kind, children(value, expression, origin))
     if isinstance(value, (list, tuple)) or type(value).__name__ == "Size":
         items: Any = value
         return Row(name, _sequence_line(items), kind, SequenceChildren(items, expression, origin))
+    if isinstance(value, _COLLECTIONS):
+        return Row(name, f"{kind} of {len(value)}", kind, CollectionChildren(value, origin))
     if isinstance(value, Cache):
         return Row(name, cache_line(value), kind, ObjectChildren(value, expression, origin))
     if inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value):
@@ -108,6 +118,8 @@ def _axes(tensor: Tensor, origin: _Origin) -> Axes:
 
 
 def short_repr(value: object) -> str:
+    if type(value) in (str, bytes) and len(value) > MAX_REPR:  # type: ignore[arg-type]  # which have a length
+        value = value[:MAX_REPR]  # type: ignore[index]
     text = repr(value)
     return text if len(text) <= MAX_REPR else f"{text[: MAX_REPR - 1]}…"
 
@@ -169,6 +181,48 @@ class MappingChildren(Rows):
 
     def _at(self, key: object) -> str | None:
         return member(self._expression, f"[{key!r}]") if isinstance(key, (str, int, float)) else None
+
+
+class LongMappingChildren(MappingChildren):
+    """A dict with many keys, in pages of rows that are named by these."""
+
+    named = 0
+
+    def __init__(self, items: Mapping[Any, Any], expression: str | None, origin: _Origin) -> None:
+        super().__init__(items, expression, origin)
+        self.indexed = len(items)
+
+    def named_rows(self) -> list[Row]:
+        return []
+
+    def indexed_rows(self, start: int, count: int) -> list[Row]:
+        return guarded(lambda: self._page(start, count))
+
+    def _page(self, start: int, count: int) -> list[Row]:
+        page = itertools.islice(self._items.items(), start, start + count)
+        return [self._origin.part(str(key), value, self._at(key)) for key, value in page]
+
+
+class CollectionChildren:
+    """What can be counted and gone through, such as a set: members have numbers, and no expression of their own."""
+
+    named = 0
+
+    def __init__(self, items: Collection[Any], origin: _Origin) -> None:
+        self._items, self._origin = items, origin
+        self.indexed = len(items)
+
+    def named_rows(self) -> list[Row]:
+        return []
+
+    def indexed_rows(self, start: int, count: int) -> list[Row]:
+        return guarded(lambda: self._page(start, count))
+
+    def _page(self, start: int, count: int) -> list[Row]:
+        page = itertools.islice(self._items, start, start + count)
+        return [
+            self._origin.part(f"[{i}]", item, None, self._origin.meaning) for i, item in enumerate(page, start=start)
+        ]
 
 
 class ModuleChildren(Rows):

@@ -20,6 +20,7 @@ from dap_server.engine.requests import (
     session,
     stack,
     tensors,
+    threads,
     travel,
     values,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "session",
     "stack",
     "tensors",
+    "threads",
     "travel",
     "values",
 ]

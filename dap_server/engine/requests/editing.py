@@ -23,6 +23,7 @@ from dap_server.engine.execution.edits.outcomes import Outcomes
 from dap_server.engine.execution.edits.selection import CannotEdit
 from dap_server.engine.execution.stepping import Stop
 from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.python_names import python_of
 from dap_server.engine.inspection.tensors.raw_bytes import Memory
 from dap_server.engine.requests.edit_specs import EditSpecs
 from dap_server.engine.requests.effects import tell_effect
@@ -171,6 +172,8 @@ def pointing(session: EngineSession, frame: Frame) -> Pointing:
 
 def from_console(session: EngineSession, frame: Frame, text: str) -> str | None:
     """What a line of the console changes, done, and told in lines; None for one that is Python and nothing else."""
+    if python_of(frame) is not None:
+        return None
     assignment = read_assignment(text)
     if assignment is None or (not assignment.operator and session.ready.evaluator.has_assigned(assignment.target)):
         return None
@@ -214,6 +217,8 @@ def listing(edits: Sequence[EditInfo]) -> str:
 
 def assign(session: EngineSession, frame: Frame, target: str, value: str) -> str:
     """Gives what an expression names another value, and says which. Raises CannotEdit: it is nothing of the run's."""
+    if python_of(frame) is not None:
+        return session.on_model_thread(lambda: session.ready.evaluator.assign(target, value, frame))
     where = pointing(session, frame)
 
     def job() -> Proposal:
@@ -232,7 +237,7 @@ def write(session: EngineSession, reference: str, first: int, data: bytes) -> bo
     """Bytes of a tensor as an edit; False where it is none that can be edited."""
     memory = session.ready.references.memory(reference)
     expression, frame = session.ready.references.name_of_memory(reference)
-    if expression is None or frame is None or not memory.is_live:
+    if expression is None or frame is None or not memory.is_live or python_of(frame) is not None:
         return False
 
     def job() -> Proposal | None:

@@ -13,8 +13,8 @@ from dap_server.engine.execution.edits.edits import Edits
 from dap_server.engine.execution.edits.selection import CannotEdit
 from dap_server.engine.inspection.tensors.tiles import tile
 from dap_server.engine.requests.numbers import finite
-from dap_server.engine.requests.stack import sequence_of
 from dap_server.engine.requests.table import requests
+from dap_server.engine.requests.threads import sequence_of
 from dap_server.engine.requests.tiles import tile_body
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InvalidArguments

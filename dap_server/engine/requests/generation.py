@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 
 import torch
-from torch import nn
 
 from dap_server.engine.analysis.inline_values import Value
 from dap_server.engine.execution.memory import used_bytes
 from dap_server.engine.inspection.generated import TextToken, length_of, text_tokens, with_choices
 from dap_server.engine.inspection.python_frames import in_call
 from dap_server.engine.requests.numbers import finite
-from dap_server.engine.requests.stack import sequence_of
 from dap_server.engine.requests.table import requests
+from dap_server.engine.requests.threads import sequence_of
 from dap_server.engine.session import EngineSession
 from dap_server.modelmap.places import END, STEP
 from dap_server.protocol.errors import InvalidArguments
@@ -84,12 +83,13 @@ def _token(session: EngineSession, token: TextToken) -> GeneratedToken:
 @requests.request(when=When.STOPPED, command="llm/status")
 def status(session: EngineSession, _args: StatusArguments) -> StatusResponseBody:
     """What a status bar shows."""
-    debuggee, present = session.ready, session.stop.generation
+    debuggee, stop = session.ready, session.stop
+    present = stop.generation if in_call(stop) else debuggee.stepper.generation
     model = debuggee.loaded.model
     parameters = list(model.parameters())
     device = parameters[0].device if parameters else torch.device("cpu")
     return StatusResponseBody(
-        model="" if type(model) is nn.Module else type(model).__name__,
+        model="" if debuggee.anatomy.is_empty else type(model).__name__,
         device=str(device),
         dtype=str(parameters[0].dtype).removeprefix("torch.") if parameters else "",
         parameters=sum(p.numel() for p in parameters),
@@ -97,7 +97,7 @@ def status(session: EngineSession, _args: StatusArguments) -> StatusResponseBody
         seconds=present.seconds,
         memory=used_bytes(device),
         program=os.path.basename(session.script.name) if session.script else None,
-        is_outside=not in_call(session.stop),
+        is_outside=not in_call(stop),
     )
 
 

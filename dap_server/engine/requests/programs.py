@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.debuggee import Debuggee
+from dap_server.engine.inspection.threads import Threads
 from dap_server.engine.program.models import Models, Placed
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.types import Breakpoint
@@ -20,6 +21,7 @@ def models_of(session: EngineSession) -> Models:
     def current(debuggee: Debuggee) -> None:
         session.debuggee = debuggee
 
+    session.threads = Threads()
     models = Models(
         make,
         current,
@@ -33,6 +35,7 @@ def wired(session: EngineSession, loaded: Loaded) -> Debuggee:
     """A model that tells a session what happens to it."""
     debuggee = Debuggee(loaded, session.stopped, session.output, say=lambda text: session.output(text, "console"))
     debuggee.logged = session.logged
+    debuggee.just_my_code = session.just_my_code
     debuggee.stepper.judging.switched_off = debuggee.changed = session.breakpoint_changed
     debuggee.stepper.stage.progress.tell = session.replaying
     return debuggee

@@ -40,6 +40,7 @@ class Ended(Interruption):
 @requests.request()
 def launch(session: EngineSession, args: LaunchArguments) -> Reply[None] | None:
     """Loads the model on the main thread; the run, like that of a program, waits for `configurationDone`."""
+    session.just_my_code = args.just_my_code
     if args.is_program:
         session.script = Script(args)
         if not args.no_debug:

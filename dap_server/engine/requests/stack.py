@@ -1,78 +1,37 @@
-"""Threads, frames and scopes of a stop."""
+"""Frames and scopes of a stop."""
 
 from __future__ import annotations
 
 import os
+from types import FrameType
 
 from dap_server.engine.analysis.scopes import analysis_scopes
 from dap_server.engine.inspection.frames import Frame
+from dap_server.engine.inspection.running import running_frames
 from dap_server.engine.requests.table import requests
-from dap_server.engine.session import MAX_THREADS, EngineSession
+from dap_server.engine.requests.threads import sequence_of, thread_of
+from dap_server.engine.session import EngineSession
 from dap_server.modelmap.addresses import address_text
-from dap_server.protocol.errors import InvalidArguments
 from dap_server.protocol.requests import (
     ScopesArguments,
     ScopesResponseBody,
     StackTraceArguments,
     StackTraceResponseBody,
-    ThreadsResponseBody,
 )
-from dap_server.protocol.types import Scope, Source, StackFrame, Thread
+from dap_server.protocol.types import Scope, Source, StackFrame
 from dap_server.wire.handlers import When
-
-MAX_NAME = 40
-
-
-@requests.request()
-def threads(session: EngineSession) -> ThreadsResponseBody:
-    """One per sequence of the batch, up to eight; a model that still loads is one too."""
-    debuggee = session.debuggee
-    if debuggee is None or debuggee.run is None:
-        return ThreadsResponseBody(threads=[Thread(id=1, name="model (loading)")])
-    count = _thread_count(session)
-    if count == 1 and debuggee.stepper.generation.sequences > 1:
-        return ThreadsResponseBody(threads=[Thread(id=1, name=f"{debuggee.stepper.generation.sequences} sequences")])
-    return ThreadsResponseBody(threads=[Thread(id=i + 1, name=_thread_name(session, i)) for i in range(count)])
-
-
-def _thread_count(session: EngineSession) -> int:
-    sequences = session.ready.stepper.generation.sequences
-    return sequences if sequences <= MAX_THREADS else 1
-
-
-def _thread_name(session: EngineSession, sequence: int) -> str:
-    """`sequence 1: The capital of…`, and whether it has finished, as far as the model thread is not needed for it."""
-    debuggee = session.ready
-    run = debuggee.run
-    assert run is not None
-    ids = run.inputs["input_ids"]
-    row = ids[sequence % ids.shape[0]].tolist()
-    text = " ".join(debuggee.vocabulary.readable(row).split())
-    shown = text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 1]}…"
-    return f"sequence {sequence + 1}: {shown}{' (finished)' if _is_finished(session, sequence) else ''}"
-
-
-def _is_finished(session: EngineSession, sequence: int) -> bool:
-    stop = session.ready.stepper.stop
-    if stop is None or stop.generation.unfinished is None:
-        return False
-    unfinished = stop.generation.unfinished
-    return not session.on_model_thread(lambda: bool(unfinished[sequence]))
-
-
-def sequence_of(session: EngineSession, thread_id: int, command: str) -> int:
-    """Index in the batch of a thread's sequence. Raises InvalidArguments."""
-    if not 1 <= thread_id <= _thread_count(session):
-        raise InvalidArguments(f"'{command}': no thread {thread_id} at `$.threadId`: ask for the threads again")
-    return thread_id - 1
 
 
 @requests.request(when=When.STOPPED)
 def stack_trace(session: EngineSession, args: StackTraceArguments) -> StackTraceResponseBody:
     """A page of the stack; `totalFrames` comes with the last one."""
-    sequence = sequence_of(session, args.thread_id, "stackTrace")
     debuggee, stop = session.ready, session.stop
     start = args.start_frame or 0
+    if session.threads is not None:
+        thread, _ = thread_of(session, args.thread_id, "stackTrace")
+        if thread != session.threads.of(stop.thread):
+            return _of_running(session, session.threads.frame(thread), start, args.levels or None)
+    sequence = sequence_of(session, args.thread_id, "stackTrace")
 
     def job() -> StackTraceResponseBody:
         stack = debuggee.call_stack(stop, sequence)
@@ -86,6 +45,18 @@ def stack_trace(session: EngineSession, args: StackTraceArguments) -> StackTrace
     return session.on_model_thread(job)
 
 
+def _of_running(
+    session: EngineSession, frame: FrameType | None, start: int, count: int | None
+) -> StackTraceResponseBody:
+    """Of a thread that goes on while another one stands: where it is at this moment."""
+    frames = running_frames(session.stop, frame, session.ready.just_my_code)
+    page = frames[start:] if count is None else frames[start : start + count]
+    return StackTraceResponseBody(
+        stack_frames=[_stack_frame(session, frame) for frame in page],
+        total_frames=len(frames),
+    )
+
+
 def _stack_frame(session: EngineSession, frame: Frame) -> StackFrame:
     line = frame.point or frame.source
     return StackFrame(
@@ -96,7 +67,8 @@ def _stack_frame(session: EngineSession, frame: Frame) -> StackFrame:
         source=_source(frame) if line else None,
         module_id=_module_id(frame),
         instruction_pointer_reference=address_text(frame.address) if frame.address else None,
-        presentation_hint="label" if frame.kind == "label" else "subtle" if frame.is_past else None,
+        can_restart=False if frame.kind == "python" else None,
+        presentation_hint="label" if frame.kind == "label" else "subtle" if frame.is_subtle else None,
     )
 
 

@@ -76,6 +76,8 @@ def restart_frame(session: EngineSession, args: RestartFrameArguments) -> None:
     frame = session.ready.references.frame(args.frame_id)
     if frame.kind == "label":
         raise InvalidArguments("'restartFrame': this frame is a heading, at `$.frameId`")
+    if frame.kind == "python":
+        raise InvalidArguments("'restartFrame': a function of Python does not run again, at `$.frameId`")
     path = frame.path
     if frame.activation is not None and path is not None:
         _travel(session, lambda traveller: traveller.beginning_of(path))

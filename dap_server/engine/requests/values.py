@@ -133,7 +133,7 @@ def result_row(session: EngineSession, expression: str, frame: Frame | None, val
         "result",
         value,
         positions,
-        evaluator.as_python(expression),
+        evaluator.as_python(expression, frame),
         is_live=evaluator.is_held(expression, frame, value),
         meaning=name if name.isidentifier() else None,
     )
