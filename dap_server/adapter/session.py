@@ -290,6 +290,8 @@ class AdapterSession:
                 self.breakpoint_changed(msgspec.json.decode(event.body, type=BreakpointEventBody))
             case name if name.startswith("llm/") and not self.takes_own_events:
                 pass
+            case "continued":
+                self.continued()
             case "memory" if not (self.client_info and self.client_info.supports_memory_event):
                 pass
             case "invalidated" if not (self.client_info and self.client_info.supports_invalidated_event):

@@ -25,6 +25,7 @@ from dap_server.protocol.control_requests import CancelArguments
 from dap_server.protocol.errors import Cancelled, InternalError, NotStopped, RequestError
 from dap_server.protocol.events import (
     BreakpointEventBody,
+    ContinuedEventBody,
     OutputEventBody,
     ProgressEndEventBody,
     ProgressStartEventBody,
@@ -190,6 +191,10 @@ class EngineSession:
                 hit_breakpoint_ids=stop.hits or None,
             ),
         )
+
+    def continued(self) -> None:
+        """A stop has ended though nobody has asked for it: Ctrl+C has reached the thread."""
+        self.connection.event("continued", ContinuedEventBody(thread_id=1, all_threads_continued=True))
 
     # --- the reader thread
 

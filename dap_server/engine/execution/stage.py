@@ -80,6 +80,8 @@ class Stage:
         self._running: _Job | None = None
         self._parked = False
         self.progress = Progress()
+        self.left: Callable[[], None] = lambda: None
+        """Is told when a stop ends though nobody has resumed it: the thread was interrupted."""
 
     @property
     def is_parked(self) -> bool:
@@ -98,6 +100,9 @@ class Stage:
         _here.parked = getattr(_here, "parked", 0) + 1
         try:
             self._work_off(parked)
+        except BaseException:  # a handler of a signal raised in this thread, which goes on with that
+            self._leave()
+            raise
         finally:
             _here.parked -= 1
 
@@ -110,6 +115,15 @@ class Stage:
                 job.run()
                 self.progress.ends()
                 self._running = None
+
+    def _leave(self) -> None:
+        with self._lock:
+            was_parked, self._parked = self._parked, False
+            self._running = None
+            self._cancel_all("the model goes on")
+            self._work = queue.SimpleQueue()  # without the end of a stop that somebody resumes just now
+        if was_parked:
+            self.left()
 
     def run(self, function: Callable[[], T], is_cancelled: Callable[[], bool] = lambda: False) -> T:
         """Runs a function on the parked thread and waits for what it returns or raises.

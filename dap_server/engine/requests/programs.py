@@ -38,6 +38,7 @@ def wired(session: EngineSession, loaded: Loaded) -> Debuggee:
     debuggee.just_my_code = session.just_my_code
     debuggee.stepper.judging.switched_off = debuggee.changed = session.breakpoint_changed
     debuggee.stepper.stage.progress.tell = session.replaying
+    debuggee.stepper.stage.left = session.continued
     return debuggee
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,3 +127,15 @@ def test_long_work_in_a_job_tells_how_far_it_is_and_ends_when_it_is_cancelled(mo
 
 def test_on_a_thread_that_is_not_parked_nobody_is_told() -> None:
     reporting("Counting")(1, 2)
+
+
+def test_a_signal_that_raises_at_a_stop_ends_it_and_the_stage_can_be_used_again() -> None:
+    stage, told = Stage(), list[str]()
+    stage.left = lambda: told.append("left")
+    with pytest.raises(KeyboardInterrupt):
+        stage.park(lambda: signal.raise_signal(signal.SIGINT))
+    assert told == ["left"]
+    assert not stage.is_parked
+    with pytest.raises(NotStopped):
+        stage.run(lambda: 1)
+    stage.park(stage.resume)
