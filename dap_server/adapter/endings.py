@@ -1,10 +1,12 @@
-"""How the process that runs the model ends, and what that means to who asks it something."""
+"""How the process that runs the model ends, and what that means to who asks it something, or waits for it to go."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from dap_server.protocol.errors import RequestError
+from dap_server.protocol.launch import LaunchArguments
+from dap_server.wire.reply import Reply
 
 
 @dataclass(frozen=True)
@@ -26,3 +28,25 @@ class ProcessEnded(RequestError):
     """The process that runs the model is gone, and what was asked of it stays unanswered."""
 
     show_user = False
+
+
+class Successor:
+    """What `restart` has asked for, while the program that runs is about to end."""
+
+    def __init__(self, launch: LaunchArguments) -> None:
+        self.launch = launch
+        self.reply: Reply[None] = Reply()
+
+    def started(self, start: Reply[None]) -> None:
+        """It is; the reply comes when it has, or has not."""
+        start.then(self._pass_on)
+
+    def give_up(self) -> None:
+        """Something else is asked for meanwhile."""
+        self.reply.settle(None)
+
+    def _pass_on(self, start: Reply[None]) -> None:
+        try:
+            self.reply.settle(start.result())
+        except RequestError as error:
+            self.reply.fail(error)

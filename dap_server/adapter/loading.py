@@ -101,10 +101,15 @@ class Loading:
 
     def process_ended(self, exit: Exit) -> None:
         """The engine's process is gone before the model was ready."""
-        text = f"the model's process {exit} before the model was loaded; its output is in the debug console"
+        began = "it began to run" if self._launch.is_program else "the model was loaded"
+        text = f"{self._what} {exit} before {began}; its output is in the debug console"
         if self._launch.python and exit.code == 1:
             text += f". Is llm-dap installed for {self._launch.python}? ({self._launch.python} -m pip install llm-dap)"
         self.fail(LoadFailed(text))
+
+    @property
+    def _what(self) -> str:
+        return "the program's process" if self._launch.is_program else "the model's process"
 
     def _loaded(self, backend: Backend, answer: Reply[Any]) -> None:
         if self.reply.is_settled or backend.is_abandoned:

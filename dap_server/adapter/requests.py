@@ -124,7 +124,10 @@ def restart(session: AdapterSession, args: RestartArguments) -> Reply[None]:
     if backend is None or backend.is_abandoned or not backend.is_ready:
         return session.reload(configuration)
     before = session.launch or configuration
-    if (configuration.model_identity, configuration.no_debug) != (before.model_identity, before.no_debug):
+    if configuration.is_program or (configuration.model_identity, configuration.no_debug) != (
+        before.model_identity,
+        before.no_debug,
+    ):
         return session.reload(configuration)
     if not configuration.no_debug:
         session.use_map(backend, configuration)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dap_server.adapter.endings import Exit, ProcessEnded
+from dap_server.adapter.endings import Exit, ProcessEnded, Successor
 from dap_server.adapter.loading import LOADING, Loading
 from dap_server.protocol.errors import InternalError, NotStopped, RequestError
 from dap_server.protocol.events import (
@@ -79,6 +79,8 @@ class AdapterSession:
         self._when_ended: list[Callable[[], None]] = []
         self._is_ending = False
         """Whether the client has asked for the end."""
+        self._successor: Successor | None = None
+        """What is started when the present program has ended."""
         self._is_over = False
         self._has_terminated = False
         self._has_returned = threading.Event()
@@ -180,7 +182,21 @@ class AdapterSession:
             self.loading.fail(error)
 
     def reload(self, launch: LaunchArguments) -> Reply[None]:
-        """Starts over with another model: the present engine goes without a word."""
+        """Starts over with another model: the present engine goes without a word.
+
+        A program is asked to go first: it may hold what it needs again, such as a port.
+        """
+        backend = self.backend
+        if (
+            self.launch is not None
+            and self.launch.is_program
+            and backend
+            and backend.is_ready
+            and not backend.is_abandoned
+        ):
+            self.end()
+            self._successor = Successor(launch)
+            return self._successor.reply
         self.drop()
         if self.loading is not None and not self.loading.reply.is_settled:
             self.loading.replaced()
@@ -241,6 +257,9 @@ class AdapterSession:
     def end(self, answer: Callable[[], None] | None = None) -> None:
         """Ends the engine, gently first, and then the session when `answer` is given."""
         self._is_ending = True
+        if self._successor is not None:
+            self._successor.give_up()
+            self._successor = None
         if answer is not None:
             self._when_ended.append(answer)
         backend = self.backend
@@ -254,7 +273,8 @@ class AdapterSession:
 
     def _end_stuck(self, backend: Backend) -> None:
         if self._is_ending and not backend.is_abandoned:
-            self.output(f"the model did not end within {GRACE_SECONDS:g} s: its process is killed\n")
+            what = "program" if self.launch is not None and self.launch.is_program else "model"
+            self.output(f"the {what} did not end within {GRACE_SECONDS:g} s: its process is killed\n")
             backend.kill()
 
     def close(self) -> None:
@@ -311,6 +331,11 @@ class AdapterSession:
         """The engine's process is gone, whether it should or not."""
         if backend is not self.backend:
             return
+        if self._successor is not None:
+            successor, self._successor = self._successor, None
+            self.continued()
+            successor.started(self.start(successor.launch))
+            return
         self.is_stopped = False
         if self.loading is not None and not self.loading.reply.is_settled:
             if self._is_ending:
@@ -318,11 +343,17 @@ class AdapterSession:
             else:
                 self.loading.process_ended(exit)
         else:
-            if exit.signal_name and not self._is_ending:
-                self.output(f"the model's process {exit}\n", "important")
+            if exit.code and not self._is_ending:
+                self._tell(exit)
             self.client.event("exited", ExitedEventBody(exit_code=exit.code))
             self.terminated()
         self._answer_ends()
+
+    def _tell(self, exit: Exit) -> None:
+        if self.launch is not None and self.launch.is_program:
+            self.output(f"the program {exit}\n", "important" if exit.signal_name else "console")
+        elif exit.signal_name:
+            self.output(f"the model's process {exit}\n", "important")
 
     def _answer_ends(self) -> None:
         answers, self._when_ended = self._when_ended, []

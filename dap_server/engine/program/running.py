@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -45,6 +46,14 @@ def run_program(script: Script, ends: Callable[[int], None], say: Callable[[str]
             say(NO_INPUT)
         sys.exit(1)
     sys.exit(0)
+
+
+def end_program() -> None:
+    """Asks this process to end, and what it has started, as a shell would: a handler of the program's may tidy up."""
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGTERM)
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _End:

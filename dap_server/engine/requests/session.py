@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 import sys
 import traceback
+from contextlib import suppress
 
 from dap_server.engine.anatomy.loading import load
 from dap_server.engine.execution.prompting import Run
 from dap_server.engine.execution.stepping import Interruption
+from dap_server.engine.program.running import end_program
 from dap_server.engine.program.script import Script
 from dap_server.engine.requests.programs import models_of, wired
 from dap_server.engine.requests.table import requests
@@ -122,26 +125,31 @@ def terminate(session: EngineSession) -> None:
 @requests.request()
 def disconnect(session: EngineSession, args: DisconnectArguments) -> None:
     """Ends the process, or leaves it to run to its end without a debugger."""
-    if args.terminate_debuggee is False and session.debuggee is not None:
+    if args.terminate_debuggee is False and (session.debuggee is not None or session.script is not None):
         debuggee = session.debuggee
         session.is_detached = True
         _redirect_output()
-        session.afterwards(debuggee.stepper.release)
+        if debuggee is not None:
+            session.afterwards(debuggee.stepper.release)
         session.afterwards(session.configured.set)
     else:
         session.afterwards(lambda: _end(session))
 
 
 def _end(session: EngineSession) -> None:
+    if session.script is not None and session.configured.is_set():
+        end_program()
+        return
     if session.debuggee is None or not session.configured.is_set():
         os._exit(0)  # nothing runs that could be unwound
     session.debuggee.stepper.interrupt(Ended(0))
 
 
 def _redirect_output() -> None:
-    """The pipes to the adapter are about to close; a model that prints must not die of it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(nowhere, stream)
+    """The pipes to the adapter are about to close; a model that prints must not die of it. A terminal stays."""
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        with suppress(OSError, ValueError, AttributeError):  # a program may have closed or replaced it
+            stream.flush()
+        with suppress(OSError):
+            if stat.S_ISFIFO(os.fstat(number).st_mode):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
