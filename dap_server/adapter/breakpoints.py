@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from dap_server.adapter.loading import LOADING
+from dap_server.adapter.python_lines import of_python_line
 from dap_server.adapter.wanted import Wanted, of_data, of_filter, of_function, of_instruction, of_line
 from dap_server.modelmap.files import MapFiles, UnreadableMap
 from dap_server.modelmap.model_map import MapText
+from dap_server.modelmap.paths import is_map
 from dap_server.protocol.llm.control import PlaceBreakpointsArguments
 from dap_server.protocol.types import (
     Breakpoint,
@@ -29,12 +31,10 @@ FUNCTIONS = "functions"
 INSTRUCTIONS = "instructions"
 EXCEPTIONS = "exceptions"
 DATA = "data"
-LISTS = (FUNCTIONS, INSTRUCTIONS, EXCEPTIONS, DATA)
-"""The lists that are no file's: each request replaces one list."""
 
 
 class Breakpoints:
-    """All breakpoints of a session, in lists: one for each kind that is no file's, and one for each map, by its path.
+    """All breakpoints of a session, in lists: one for each kind that is no file's, and one for each file, by its path.
 
     A breakpoint that is set again keeps its number.
     """
@@ -50,7 +50,7 @@ class Breakpoints:
     @property
     def maps(self) -> list[str]:
         """The map files with breakpoints, in the order in which they came."""
-        return [name for name, wanted in self._lists.items() if wanted and name not in LISTS]
+        return [name for name, wanted in self._lists.items() if wanted and is_map(name)]
 
     @property
     def states(self) -> list[Breakpoint]:
@@ -75,6 +75,10 @@ class Breakpoints:
         text, problem = self._read_map(path)
         return self._replace(path, (of_line(b, path, text, problem) for b in asked))
 
+    def set_python_lines(self, path: str, asked: list[SourceBreakpoint]) -> States:
+        """Those in a file of Python, by its absolute path."""
+        return self._replace(path, (of_python_line(b, path) for b in asked))
+
     def locations(self, path: str, start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
         """Where in a part of a map one can stand, by lines and columns; nowhere if there is no such map."""
         text, _ = self._read_map(path)
@@ -93,7 +97,7 @@ class Breakpoints:
         possible = {id: wanted for id, wanted in self._all() if wanted.problem is None}
         for b in placed:
             if b.id in possible:
-                self._states[b.id] = possible[b.id].state(b.id, b.verified, b.message)
+                self._states[b.id] = possible[b.id].state(b.id, b.verified, b.message, line=b.line)
 
     def unsettle(self, are_off: bool) -> None:
         """Another model will come; `are_off` says whether it runs without debugging."""

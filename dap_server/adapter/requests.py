@@ -17,7 +17,7 @@ from dap_server.adapter.loading import LOADING
 from dap_server.adapter.offers import BREAKPOINT_MODES, EXCEPTION_FILTERS, MODULE_COLUMNS
 from dap_server.adapter.session import AdapterSession
 from dap_server.modelmap.addresses import address_text
-from dap_server.modelmap.paths import is_map, local_path
+from dap_server.modelmap.paths import is_map, is_python_file, local_path
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.errors import InvalidArguments, RequestError, Unauthorized
 from dap_server.protocol.launch import parse_launch
@@ -185,11 +185,14 @@ def cancel(session: AdapterSession, args: CancelArguments) -> None:
 def set_breakpoints(
     session: AdapterSession, args: SetBreakpointsArguments
 ) -> SetBreakpointsResponseBody | Reply[SetBreakpointsResponseBody]:
-    """Replaces the breakpoints on the lines of one model map. Editors send those of other files too."""
+    """Replaces the breakpoints on the lines of one model map or Python file. Editors send those of others too."""
     path = local_path(args.source.path or args.source.name or "")
     asked = args.breakpoints
     if asked is None:
         asked = [SourceBreakpoint(line=line) for line in args.lines or []]
+    if is_python_file(path):
+        states = session.breakpoints.set_python_lines(os.path.abspath(path), asked)
+        return _placed(session, states, SetBreakpointsResponseBody)
     if not is_map(path):
         message = OTHER_FILE.format(path or "this file")
         refused = [Breakpoint(verified=False, line=b.line, message=message, reason="failed") for b in asked]
@@ -199,8 +202,8 @@ def set_breakpoints(
 
 
 OTHER_FILE = (
-    "{} is no model map: in this session breakpoints stand on lines of .llmmap files, or on modules by their names. "
-    "Lines of Python code are not debugged yet"
+    "{} is neither a model map nor Python: breakpoints stand on lines of .llmmap and .py files, or on modules by their "
+    "names"
 )
 
 

@@ -69,16 +69,19 @@ class Wanted:
             condition=self.condition,
             hit_condition=self.hit_condition,
             log_message=self.log_message,
+            line=self.line if self.kind == "python" else None,
         )
 
-    def state(self, id: int, is_verified: bool, message: str | None, is_pending: bool = False) -> Breakpoint:
-        """For the client."""
+    def state(
+        self, id: int, is_verified: bool, message: str | None, is_pending: bool = False, line: int | None = None
+    ) -> Breakpoint:
+        """For the client. A `line` is one of Python's that has been found for it."""
         return Breakpoint(
             verified=is_verified,
             id=id,
             message=message,
             source=map_source(self.file) if self.file else None,
-            line=self.line,
+            line=line or self.line,
             column=self.column,
             reason=None if is_verified else "pending" if is_pending else "failed",
         )

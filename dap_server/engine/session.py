@@ -14,12 +14,14 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from dap_server.engine.execution.reasons import DATA_HIT
 from dap_server.engine.inspection.threads import joined
+from dap_server.engine.program.hiding import hide_from_debuggers
 from dap_server.modelmap.places import END
 from dap_server.protocol.control_requests import CancelArguments
 from dap_server.protocol.errors import Cancelled, InternalError, NotStopped, RequestError
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from dap_server.engine.execution.stepping import Stop
     from dap_server.engine.inspection.threads import Threads
     from dap_server.engine.program.models import Models, Placed
+    from dap_server.engine.program.python_debugger import PythonDebugger
     from dap_server.engine.program.script import Script
 
 T = TypeVar("T")
@@ -78,6 +81,8 @@ class EngineSession:
         """Whether Python frames of libraries stand back behind the user's."""
         self.models: Models | None = None
         """Those of a program: the debuggee is the one whose call runs or stands, or was the last to."""
+        self.python: PythonDebugger | None = None
+        """Lines of Python, once somebody has asked for one."""
         self.is_detached = False
         """Whether the model runs on without an adapter."""
         self.commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -172,6 +177,11 @@ class EngineSession:
 
     def stopped(self, stop: Stop) -> None:
         """The model thread is parked."""
+        if stop.python is not None:
+            self._stopped_at_line(stop, stop.python)
+            return
+        if self.python is not None:
+            self.python.stopped_otherwise(stop.thread)
         failure = stop.failure
         at_end = stop.reason == "pause" and stop.generation.is_over
         what = "forward pass" if stop.generation.is_forward else "generation"
@@ -195,6 +205,19 @@ class EngineSession:
     def continued(self) -> None:
         """A stop has ended though nobody has asked for it: Ctrl+C has reached the thread."""
         self.connection.event("continued", ContinuedEventBody(thread_id=1, all_threads_continued=True))
+
+    def _stopped_at_line(self, stop: Stop, frame: FrameType) -> None:
+        """A thread is parked at a line of Python."""
+        text = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+        body = StoppedEventBody(
+            reason=stop.reason,
+            description=f"{stop.about or stop.reason}: {text}",
+            text=stop.about or text,
+            thread_id=self.thread_number(stop),
+            all_threads_stopped=True,
+            hit_breakpoint_ids=stop.hits or None,
+        )
+        self.connection.event("stopped", body)
 
     # --- the reader thread
 
@@ -282,9 +305,3 @@ class EngineSession:
             self.connection.respond(request, reply.result())
         except RequestError as error:
             self.connection.respond_error(request, error)
-
-
-def hide_from_debuggers(thread: threading.Thread) -> None:
-    """Keeps debugpy from suspending and listing a thread of ours (both marks are pydevd's)."""
-    thread.pydev_do_not_trace = True  # type: ignore[attr-defined]
-    thread.is_pydev_daemon_thread = True  # type: ignore[attr-defined]

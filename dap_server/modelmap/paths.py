@@ -1,4 +1,4 @@
-"""Which files are maps, and where a file is that an editor names. Reads none."""
+"""Which files are maps or Python, and where a file is that an editor names. Reads none."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+://[^/]*(/.*)")
 
 def is_map(path: str) -> bool:
     return path.lower().endswith(SUFFIX)
+
+
+def is_python_file(path: str) -> bool:
+    return path.lower().endswith((".py", ".pyw"))
 
 
 def local_path(path: str) -> str:

@@ -173,9 +173,11 @@ def test_a_missing_map_and_a_file_of_another_kind_say_so(adapter: Adapter, tmp_p
     assert missing["message"].endswith("none.llmmap cannot be read: No such file or directory")
     (tmp_path / "bytes.llmmap").write_bytes(b"\xff\xfe\x00")
     assert "not text in UTF-8" in set_lines(adapter, tmp_path / "bytes.llmmap", 3)[0]["message"]
+    (other,) = set_lines(adapter, tmp_path / "train.rs", 3)
+    assert (other["verified"], other["reason"], other["line"]) == (False, "failed", 3)
+    assert "train.rs is neither a model map nor Python" in other["message"]
     (python,) = set_lines(adapter, tmp_path / "train.py", 3)
-    assert (python["verified"], python["reason"], python["line"]) == (False, "failed", 3)
-    assert "Lines of Python code are not debugged yet" in python["message"]
+    assert (python["verified"], python["reason"], python["line"]) == (False, "pending", 3)
     body = adapter.get("setBreakpoints", {"source": {"path": str(tmp_path / "old.py")}, "lines": [4, 5]})
     assert [state["line"] for state in body["breakpoints"]] == [4, 5]
 

@@ -57,6 +57,9 @@ TENSORS = "engine.inspection.tensors"
 ENGINE_KNOWS_NO_DAP = {"protocol.errors", "protocol.launch", "wire.reply", "modelmap", "conditions", "engine"}
 """What of ours the engine may import below requests/: nothing of DAP's own messages."""
 
+CLIENTS_OF_DEBUGPY = ("engine.program.debugpy_peer", "engine.program.python_debugger")
+"""debugpy speaks DAP too: to it we are the client."""
+
 WITHOUT_ASYNCIO = ["protocol", "wire", "modelmap", "conditions", "adapter", "engine"]
 
 LOCAL_IMPORTS: dict[str, str] = {
@@ -133,6 +136,7 @@ def test_every_analysis_knows_only_those_before_it() -> None:
 
 def test_engine_below_requests_knows_no_dap() -> None:
     below = [i for i in IMPORTS if i.is_ours and _engine_part(i.importer) in ENGINE_ORDER[:-1]]
+    below = [i for i in below if i.importer not in CLIENTS_OF_DEBUGPY]
     wrong = [i for i in below if not _is_within(i.target, ENGINE_KNOWS_NO_DAP)]
     _expect_none(wrong, "below engine/requests no message of DAP is known, only errors and the launch configuration")
 

@@ -310,6 +310,6 @@ def test_breakpoints_that_cannot_be_say_why(run: Run) -> None:
     assert prefix["message"] == "unknown prefix 'during:': use 'before:' or 'after:'"
     assert "empty path segment" in empty["message"]
     assert (many["verified"], many["message"]) == (True, "6 places")
-    lines = client.ask("setBreakpoints", source={"path": "/some/file.py"}, breakpoints=[{"line": 3}])["breakpoints"]
+    lines = client.ask("setBreakpoints", source={"path": "/some/file.txt"}, breakpoints=[{"line": 3}])["breakpoints"]
     assert not lines[0]["verified"]
-    assert "is no model map" in lines[0]["message"]
+    assert "neither a model map nor Python" in lines[0]["message"]

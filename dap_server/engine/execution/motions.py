@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import FrameType
 
@@ -45,6 +46,7 @@ class Plan:
         since: the step that it can end in at first.
         reason: of the stop, in DAP's words.
         about: what has brought the run there, for people.
+        only: which modules end IN, where no target was chosen; None says all.
     """
 
     motion: Motion = Motion.RUN
@@ -57,6 +59,7 @@ class Plan:
     since: int = 0
     reason: str = "step"
     about: str = ""
+    only: Callable[[nn.Module], bool] | None = None
 
     @property
     def needs_operations(self) -> bool:
@@ -71,7 +74,7 @@ class Plan:
         if self.motion is Motion.TOKEN:  # another loop than ours tells no steps: each call of the whole model is one
             return not generation.is_own_loop and enclosing_call(call) is None
         if self.motion is Motion.IN:
-            return self.target is None or self.target is module
+            return self.target is module if self.target is not None else self.only is None or self.only(module)
         if self.parent is None:
             within_selection = generation.selection is not None  # a logits processor calls the model
             return self.motion is Motion.NEXT and enclosing_call(call) is None and not within_selection

@@ -62,7 +62,7 @@ class Sight:
         """The same, from a stop on. On the model thread, whose returns are watched."""
         self.look_for(plan)
         self._operations.goes_on(self._needs_operations(plan), stop.place, self._calls(stop))
-        is_at_module = bool(stop.activations) and stop.operation is None
+        is_at_module = bool(stop.activations) and stop.operation is None and stop.python is None
         if plan.motion in (Motion.NEXT, Motion.IN) and is_at_module and stop.place.phase == "before":
             self._hold_output(stop.activations[0], ends=plan.target is not None)
         if plan.parent is not None:

@@ -22,6 +22,9 @@ LOOK = "Running earlier steps again"
 """The title of a job that takes long."""
 
 
+_one_at_a_time = threading.Lock()
+"""A thread that comes to a stop while another one stands waits until that goes on."""
+
 _here = threading.local()
 """The stage whose jobs run on this thread, and how many are parked on it."""
 
@@ -94,17 +97,18 @@ class Stage:
 
     def park(self, parked: Callable[[], None]) -> None:
         """Model thread: tells that it is `parked`, then runs jobs until somebody resumes it."""
-        _here.stage = self
-        with self._lock:
-            self._parked = True
-        _here.parked = getattr(_here, "parked", 0) + 1
-        try:
-            self._work_off(parked)
-        except BaseException:  # a handler of a signal raised in this thread, which goes on with that
-            self._leave()
-            raise
-        finally:
-            _here.parked -= 1
+        with _one_at_a_time:
+            _here.stage = self
+            with self._lock:
+                self._parked = True
+            _here.parked = getattr(_here, "parked", 0) + 1
+            try:
+                self._work_off(parked)
+            except BaseException:  # a handler of a signal raised in this thread, which goes on with that
+                self._leave()
+                raise
+            finally:
+                _here.parked -= 1
 
     def _work_off(self, parked: Callable[[], None]) -> None:
         parked()

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -24,6 +24,7 @@ from dap_server.engine.execution.branches import Turn
 from dap_server.engine.execution.breakpoint_set import BreakpointSet
 from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.edits.edits import Edits
+from dap_server.engine.execution.flags import Flags
 from dap_server.engine.execution.found_late import FoundLate
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.hooks import ModuleHooks
@@ -39,16 +40,8 @@ from dap_server.engine.execution.stops import NOTHING as NOTHING
 from dap_server.engine.execution.stops import Interruption as Interruption
 from dap_server.engine.execution.stops import Rewind as Rewind
 from dap_server.engine.execution.stops import Stop as Stop
-from dap_server.modelmap.places import END, PSEUDO_MODULES, STEP, Phase, Place
+from dap_server.modelmap.places import END, STEP, Phase, Place
 from dap_server.protocol.errors import NotStopped
-
-
-@dataclass
-class _Flags:
-    """Set by other threads, read by the model thread at its next event."""
-
-    interruption: Interruption | None = None
-    occurrences: dict[str, int] = field(default_factory=dict)
 
 
 class Stepper:
@@ -64,6 +57,8 @@ class Stepper:
         self.stop: Stop | None = None
         """The present stop, None while running."""
         self.generation = Generation()
+        self.thread: int | None = None
+        """In which a call is under way; None while there is none."""
         self.watching = False
         """Whether token selection has to report its places; read once per step by the decode loop."""
         self.is_replaying = False
@@ -93,7 +88,7 @@ class Stepper:
         )  # fmt: skip
         self._prepared = Preparations(self.judging, lambda: self._hooks.thread is None)
         self._returned: tuple[str, Any] | None = None
-        self._flags = _Flags()
+        self.flags = Flags()
         self._is_in_call = False
         self._from = 0  # the step that a move to a place began at
 
@@ -113,10 +108,18 @@ class Stepper:
 
     def resume(self, motion: Motion, target: nn.Module | None = None) -> None:
         """Goes on from the present stop. Raises NotStopped."""
-        stop = self.stage.is_parked and self.stop
+        plan, stop = Plan(), self.stage.is_parked and self.stop
         if stop:
             call = stop.activations[0].frame if stop.activations else None
-            self._plan = plan_from(stop.place, call, motion, target, stop.operation is not None)
+            is_inside = stop.operation is not None or stop.python is not None
+            plan = plan_from(stop.place, call, motion, target, is_inside)
+        self.go_on(plan)
+
+    def go_on(self, plan: Plan) -> None:
+        """Goes on from the present stop by a plan, which counts within the call that stands. Raises NotStopped."""
+        stop = self.stage.is_parked and self.stop
+        if stop and stop.generation is self.generation:
+            self._plan = plan
         self.stage.resume()
 
     def travel(self, place: Place, reason: str, ordinal: int = 0) -> None:
@@ -128,7 +131,7 @@ class Stepper:
         if stop is not None and place.step > stop.place.step:
             self._plan = Plan(Motion.TO, place=place, reason=reason)
         else:
-            self._flags.interruption = Rewind(place, reason, ordinal)
+            self.flags.interruption = Rewind(place, reason, ordinal)
         self.stage.resume()
 
     def edit(self, edits: Edits, place: Place | None = None, about: str = "") -> Turn | None:
@@ -163,7 +166,7 @@ class Stepper:
             ordinal = 0 if place is first else ordinal
         else:
             ordinal = turn.branch.ordinal if place == turn.branch.left else 0
-        self._flags.interruption = Rewind(place, "goto", ordinal, turn=turn, about=about)
+        self.flags.interruption = Rewind(place, "goto", ordinal, turn=turn, about=about)
         self.stage.resume()
 
     def pause(self, reason: str = "pause") -> None:
@@ -182,7 +185,7 @@ class Stepper:
 
     def interrupt(self, interruption: Interruption) -> None:
         """Raises in the model thread: at once when it is stopped, else at its next place."""
-        self._flags.interruption = interruption
+        self.flags.interruption = interruption
         try:
             self.stage.resume()
         except NotStopped:
@@ -204,8 +207,8 @@ class Stepper:
     def begin(self, generation: Generation) -> None:
         """A `generate` call begins on this thread."""
         self.generation = generation
-        self._hooks.thread = threading.get_ident()
-        self._flags.occurrences.clear()
+        self.thread = self._hooks.thread = threading.get_ident()
+        self.flags.occurrences.clear()
         self._is_in_call = False
         self.late.begin(generation)
         self._sight.arm()
@@ -217,7 +220,7 @@ class Stepper:
         self.replays()
         self._sight.forget_calls()
         self._returned = None
-        self._flags.occurrences.clear()
+        self.flags.occurrences.clear()
         self._prepared.clear()
         self.late.go_back_to(self.generation.step, rewind)
         if rewind.is_second_look:
@@ -249,14 +252,15 @@ class Stepper:
             if self.stage.is_working:
                 self.stage.check_cancelled()
             else:
-                self._raise_interruption()
+                self.flags.raise_interruption()
 
     def end(self) -> None:
         """The run is over, in whatever way: no hook of stepping stays behind."""
+        self.thread = None
         self.stage.progress.ends()
         self._sight.forget_calls()
         self._hooks.watch_all(False)
-        self._plan, self._flags = Plan(), _Flags()
+        self._plan, self.flags = Plan(), Flags()
         self._returned = None
         self._prepared.clear()
         self.breakpoints.take_hits_back(0)
@@ -269,7 +273,7 @@ class Stepper:
     def step_begins(self) -> None:
         """A step of the decode loop begins."""
         self.late.goes_on_to(self.generation.step)
-        self._flags.occurrences.clear()
+        self.flags.occurrences.clear()
         self._prepared.clear()
         self._sight.step_begins(self._plan)
         if self.watching:
@@ -282,7 +286,7 @@ class Stepper:
             if self.generation.calls:  # what ran before the first call belongs to its step
                 self.generation.step += 1
                 self.late.goes_on_to(self.generation.step)
-                self._flags.occurrences.clear()
+                self.flags.occurrences.clear()
                 self._sight.step_begins(self._plan)
             self.generation.calls += 1
 
@@ -297,7 +301,7 @@ class Stepper:
         path = self.anatomy.path_of(module)
         if path is None or self._hooks.thread is None:
             return
-        place = Place(self.generation.step, path, "before", self._flags.occurrences.get(path, 0))
+        place = Place(self.generation.step, path, "before", self.flags.occurrences.get(path, 0))
         verdict = self._judged(self.breakpoints.errors, place, False, call, error=error)
         if verdict.hits:
             innermost, *others = live_activations(call)
@@ -305,20 +309,12 @@ class Stepper:
 
     def at(self, name: str, phase: Phase = "before") -> None:
         """The decode loop is at a pseudo-module."""
-        self._raise_interruption()
-        place = Place(self.generation.step, name, phase, self._occurrence_at(name, phase))
+        self.flags.raise_interruption()
+        place = Place(self.generation.step, name, phase, self.flags.occurrence_at(name, phase))
         is_there = self._leads_to(place)
         verdict = self._judged(self.late.places.at_pseudo(name, phase), place, is_there)
         if is_there or verdict.hits or (phase == "before" and self._plan.ends_at(name, place.step)):
             self._stop(place, verdict, [])
-
-    def _occurrence_at(self, name: str, phase: Phase) -> int:
-        """Two logits processors may be of one class; the other pseudo-modules come once a step."""
-        if name in PSEUDO_MODULES:
-            return 0
-        if phase == "before":
-            self._flags.occurrences[name] = self._flags.occurrences.get(name, -1) + 1
-        return self._flags.occurrences.get(name, 0)
 
     def at_end(self) -> None:
         """The last token is chosen, and the run should stop once more."""
@@ -328,14 +324,14 @@ class Stepper:
 
     def _module_begins(self, module: nn.Module, call: FrameType) -> None:
         """A hook. What it touches has left the processor's caches at every call: each function costs microseconds."""
-        if self._flags.interruption is not None:
-            self._raise_interruption()
+        if self.flags.interruption is not None:
+            self.flags.raise_interruption()
         path = self.anatomy.paths.get(module)
         if path is None:
             return
         if not path and not self.generation.is_own_loop and self.generation.tape is not None:
             self.call_begins()
-        occurrence = self._flags.occurrences[path] = self._flags.occurrences.get(path, -1) + 1
+        occurrence = self.flags.occurrences[path] = self.flags.occurrences.get(path, -1) + 1
         if self._operations.is_on:
             self._operations.where.begins(path, call)
         ids, is_free = self.late.places.at_module(module, "before"), self._plan.motion is Motion.RUN
@@ -349,7 +345,7 @@ class Stepper:
             self._prepared.begins(path, module, call)
 
     def _module_ends(self, module: nn.Module, call: FrameType, output: Any) -> None:
-        self._raise_interruption()
+        self.flags.raise_interruption()
         path = self.anatomy.paths.get(module)
         if path is None:
             return
@@ -362,7 +358,7 @@ class Stepper:
             self._stop(place, verdict, live_activations(call), output)
 
     def _place_after(self, path: str) -> Place:
-        return Place(self.generation.step, path, "after", self._flags.occurrences.get(path, 0))
+        return Place(self.generation.step, path, "after", self.flags.occurrences.get(path, 0))
 
     def _stop_after(self, module: nn.Module, call: FrameType, output: Any) -> None:
         """A call returns whose end is waited for."""
@@ -402,7 +398,7 @@ class Stepper:
             self._hooks.thread = thread
 
     def _operation_begins(self, operation: Operation) -> None:
-        self._raise_interruption()
+        self.flags.raise_interruption()
         self._at_operation(operation, "before", self._plan.ends_at_operation(operation, self.generation.step))
 
     def _operation_ends(self, operation: Operation) -> None:
@@ -418,7 +414,7 @@ class Stepper:
             ends = is_there and plan.ordinal > 0 and plan.place.phase == phase
         if not ids and not ends:
             return
-        occurrence = self._flags.occurrences.get(path, 0)
+        occurrence = self.flags.occurrences.get(path, 0)
         place = Place(self.generation.step, path, phase, occurrence, operation.full_name)
         with self._operations.set_aside():
             verdict = self._judged(ids, place, ends, operation=operation)
@@ -451,33 +447,49 @@ class Stepper:
             self.late.look_again(place.step)
         reason = RAISED if failure else self.breakpoints.reason_of(hits) if hits else self._plan.reason
         self.stage.progress.ends()
-        self._sight.stops()
-        self.stop = Stop(
+        self.stand(Stop(
             place, reason, hits, activations, self.generation, output, self._returned, operation,
             verdict.sequence, failure, verdict.anomaly, error, self._plan.about, threading.get_ident(),
-        )  # fmt: skip
+        ))  # fmt: skip
+
+    def stand(self, stop: Stop) -> None:
+        """Parks this thread, in which the call is under way, until somebody goes on from the stop.
+
+        From a line of Python nothing can be unwound: an interruption comes at the next place.
+        """
+        self._sight.stops()
         self._plan, self._returned = Plan(), None
         parked_at = time.monotonic()
         with self._operations.set_aside(), aside():
-            self.stage.park(self._parked)
+            self.stage.park(lambda: self._parked(stop))
         self.seconds_stopped += time.monotonic() - parked_at
-        stop, self.stop = self.stop, None
+        self.stop = None
         self._move_begins()
-        self._raise_interruption()
+        if stop.python is None:
+            self.flags.raise_interruption()
+        elif self.flags.interruption is not None:
+            self._plan = Plan(Motion.IN)
         self._update_watching()
         self._sight.goes_on(self._plan, stop)
 
-    def _parked(self) -> None:
-        """The model thread is parked. An interruption that came on its way here was told that it was not."""
-        if self._flags.interruption is not None:
+    def stand_outside(self, stop: Stop) -> None:
+        """Parks a thread in which no call of this model is under way; one in another thread goes on unnoticed."""
+        with aside():
+            self.stage.park(lambda: self._parked(stop))
+        self.stop = None
+
+    def _parked(self, stop: Stop) -> None:
+        """A thread is parked. An interruption that came on its way here was told that it was not."""
+        self.stop = stop
+        if self.flags.interruption is not None:
             with contextlib.suppress(NotStopped):
                 self.stage.resume()
-        elif self.stop is not None:
-            self._stopped(self.stop)
+        else:
+            self._stopped(stop)
 
     def _move_begins(self) -> None:
         """Tells how far it is, if the run is on its way to a place."""
-        rewind = self._flags.interruption
+        rewind = self.flags.interruption
         place = rewind.place if isinstance(rewind, Rewind) else self._plan.place
         if place is not None:
             self._from = 0 if isinstance(rewind, Rewind) else self.generation.step
@@ -485,8 +497,3 @@ class Stepper:
 
     def _update_watching(self) -> None:
         self.watching = self._plan.motion is not Motion.RUN or self.late.places.has_pseudo
-
-    def _raise_interruption(self) -> None:
-        if self._flags.interruption is not None:
-            interruption, self._flags.interruption = self._flags.interruption, None
-            raise interruption

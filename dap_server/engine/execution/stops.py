@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dap_server.engine.execution.branches import Turn
     from dap_server.engine.execution.breakpoints import Breakpoint
     from dap_server.engine.execution.judging import Candidate
+    from dap_server.engine.execution.motions import Motion
 
 NOTHING = object()
 """Stands for the output of a module that has not returned."""
@@ -72,6 +73,8 @@ class Stop:
         python: the Python frame that stands at a line, of a stop by lines. The place is that of the innermost module
             call around it; outside of all calls of a model the generation is an empty one.
         uncaught: what has ended the program or a thread of it, for a look post mortem.
+        raised: what Python has raised and not yet passed on, of a stop by lines: debugpy's answer to `exceptionInfo`.
+        onwards: how Python goes on from a stop by lines, once it goes on; None where nothing is to stop it.
     """
 
     place: Place
@@ -90,6 +93,8 @@ class Stop:
     thread: int = 0
     python: FrameType | None = None
     uncaught: Uncaught | None = None
+    raised: dict[str, Any] | None = None
+    onwards: Motion | None = None
 
     @property
     def ordinal(self) -> int:

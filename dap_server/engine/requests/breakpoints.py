@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dap_server.engine.execution.breakpoints import Wanted
+from dap_server.engine.requests import python
 from dap_server.engine.requests.programs import told
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
@@ -17,22 +18,26 @@ NO_MODEL = "the program has not called a model yet"
 @requests.request(command="llm/placeBreakpoints")
 def place_breakpoints(session: EngineSession, args: PlaceBreakpointsArguments) -> SetFunctionBreakpointsResponseBody:
     """Replaces all breakpoints by the adapter's, which have their numbers already."""
+    of_python = [b for b in args.breakpoints if python.is_python(b)]
     wanted = [
         Wanted(b.id, b.name, b.kind, b.phase, b.class_name, b.condition, b.hit_condition, b.log_message)
         for b in args.breakpoints
+        if b.kind != "python" and not python.is_python(b)
     ]
+    lines = python.place(session, of_python)
     if session.models is not None:
         placed_in_all = session.models.set_breakpoints(wanted)
-        return SetFunctionBreakpointsResponseBody(breakpoints=[told(one) for one in placed_in_all])
+        return SetFunctionBreakpointsResponseBody(breakpoints=[*(told(one) for one in placed_in_all), *lines])
     if session.debuggee is None and session.script is not None:
         waiting = [Breakpoint(verified=False, id=b.id, message=NO_MODEL, reason="pending") for b in wanted]
-        return SetFunctionBreakpointsResponseBody(breakpoints=waiting)
+        return SetFunctionBreakpointsResponseBody(breakpoints=[*waiting, *lines])
     placed = session.ready.set_breakpoints(wanted)
     return SetFunctionBreakpointsResponseBody(
         breakpoints=[
             Breakpoint(verified=b.is_verified, id=b.id, message=b.message, reason=None if b.is_verified else "failed")
             for b in placed
         ]
+        + lines
     )
 
 

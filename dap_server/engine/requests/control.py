@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from dap_server.engine.anatomy.modules import is_called
-from dap_server.engine.execution.stepping import Motion
+from dap_server.engine.execution.motions import BY_OPERATION, Motion
+from dap_server.engine.requests import python
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.modelmap.places import END, LOGITS, SAMPLE, STEP
@@ -88,7 +89,10 @@ def pause(session: EngineSession, _args: PauseArguments) -> None:
 
 
 def _resume(session: EngineSession, motion: Motion, target: nn.Module | None = None) -> None:
-    debuggee = session.ready
+    debuggee, stop = session.ready, session.stop
+    if stop.python is not None and target is None and motion not in BY_OPERATION:
+        python.resume(session, stop, motion)
+        return
     debuggee.references.forget()
     session.afterwards(lambda: debuggee.stepper.resume(motion, target))
 

@@ -14,6 +14,7 @@ from dap_server.engine.execution.prompting import Run
 from dap_server.engine.execution.stepping import Interruption
 from dap_server.engine.program.running import end_program
 from dap_server.engine.program.script import Script
+from dap_server.engine.requests import python
 from dap_server.engine.requests.programs import models_of, wired
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
@@ -43,6 +44,7 @@ class Ended(Interruption):
 @requests.request()
 def launch(session: EngineSession, args: LaunchArguments) -> Reply[None] | None:
     """Loads the model on the main thread; the run, like that of a program, waits for `configurationDone`."""
+    python.configure(session, args.python_debugger and not args.no_debug, args.just_my_code)
     session.just_my_code = args.just_my_code
     if args.is_program:
         session.script = Script(args)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from dap_server.protocol.messages import Struct
 
-BreakpointKind = Literal["function", "line", "instruction", "exception", "data"]
+BreakpointKind = Literal["function", "line", "instruction", "exception", "data", "python"]
 
 
 class PlaceBreakpoint(Struct):
@@ -15,7 +15,7 @@ class PlaceBreakpoint(Struct):
     id: int
     name: str
     """A pattern, for a function; what a line of a map names, a module path or place; an address, for an instruction; a
-    filter's id, for an exception; what is watched, for data."""
+    filter's id, for an exception; what is watched, for data; a file, for a line of Python."""
     kind: BreakpointKind = "function"
     phase: Literal["before", "after"] | None = None
     """What its column or mode asks for; without one the names of its condition decide, and else it is `before`."""
@@ -24,6 +24,8 @@ class PlaceBreakpoint(Struct):
     condition: str | None = None
     hit_condition: str | None = None
     log_message: str | None = None
+    line: int | None = None
+    """Of the file, for a line of Python."""
 
 
 class PlaceBreakpointsArguments(Struct):

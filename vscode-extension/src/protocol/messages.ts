@@ -217,7 +217,7 @@ export interface BreakpointCost {
   /** As `setBreakpoints` and its like have answered it. */
   id: number;
   name: string;
-  kind: "data" | "exception" | "function" | "instruction" | "line";
+  kind: "data" | "exception" | "function" | "instruction" | "line" | "python";
   /** How many modules, or places of token selection, it stands on. */
   places: number;
   /** Where the run passes it, or by a flag that is read once a step, after which the step runs again. */

@@ -1,0 +1,323 @@
+"""Lines of Python: what somebody wants to stop at, and how Python goes on from where it stands.
+
+debugpy finds the lines; a stop is ours. When it has suspended a thread, it is asked to evaluate one call of ours there,
+which parks the thread as at a place of a model, and does not return until somebody goes on. So one thread-bound request
+is on its way for each stop, and everything that is looked at is answered by the code that answers it in a model.
+
+Threads: `place`, `pause` and `detach` are for the dispatcher; what debugpy tells comes on its reader thread; the
+rest runs on the program's threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from dap_server.engine.execution.motions import Motion
+from dap_server.engine.inspection.python_frames import PythonFrame, below_debugger, is_shown
+from dap_server.engine.program.debugpy_peer import OURS, Debugpy, NoPythonDebugger, untraced
+from dap_server.engine.program.python_stops import PythonStop
+from dap_server.protocol.errors import RequestError
+from dap_server.wire.reply import Reply
+
+OFF = 'lines of Python are not debugged in this session ("pythonDebugger": false)'
+FILTERS = {"python.raised": "raised", "python.userUnhandled": "userUnhandled"}
+"""Our filters that are debugpy's, with its names for them."""
+REASONS = {"goto": "step", "data breakpoint": "breakpoint"}
+COMMANDS = {Motion.NEXT: "next", Motion.IN: "stepIn", Motion.OUT: "stepOut"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A breakpoint on a line of a Python file."""
+
+    id: int
+    path: str
+    line: int
+    condition: str | None = None
+    hit_condition: str | None = None
+    log_message: str | None = None
+
+    def for_debugpy(self) -> dict[str, Any]:
+        texts = {"condition": self.condition, "hitCondition": self.hit_condition, "logMessage": self.log_message}
+        return {"line": self.line, **{name: text for name, text in texts.items() if text}}
+
+
+@dataclass(frozen=True)
+class LineState:
+    """What has become of one."""
+
+    id: int
+    is_verified: bool
+    line: int | None = None
+    message: str | None = None
+
+
+@dataclass
+class Options:
+    """Of the launch configuration, or of whoever attaches."""
+
+    is_allowed: bool = True
+    just_my_code: bool = True
+
+
+@dataclass
+class _Wanted:
+    lines: dict[str, list[Line]] = field(default_factory=dict)
+    filters: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.filters and not any(self.lines.values())
+
+
+class PythonDebugger:
+    """debugpy as this process uses it: there while something needs it, and tracing nothing while nothing does."""
+
+    def __init__(
+        self,
+        stands: Callable[[PythonStop, FrameType], Motion | None],
+        changed: Callable[[LineState], None],
+        say: Callable[[str], None],
+        logged: Callable[[str, str | None, int | None], None],
+    ) -> None:
+        """What it is set up with.
+
+        Args:
+            stands: parks the calling thread at a stop; returns by what motion of Python it goes on.
+            changed: is told what else has become of a line.
+            say: is given what people should know.
+            logged: is given a log message, with file and line.
+        """
+        self.options = Options()
+        self._stands, self._changed, self._say, self._logged = stands, changed, say, logged
+        self._peer: Debugpy | None = None
+        self._wanted = _Wanted()
+        self._ids: dict[int, int] = {}
+        self._target: tuple[str, int] | None = None
+        self._rules: list[dict[str, Any]] | None = None
+        self._standing = 0
+        self._motion: Motion | None = None
+
+    # --- for the dispatcher
+
+    @property
+    def is_tracing(self) -> bool:
+        return self._peer is not None and self._peer.is_tracing
+
+    def passes_over(self, path: str) -> bool:
+        """Whether a step by lines passes over the lines of a library's file."""
+        return self.options.just_my_code and path not in self._wanted.lines
+
+    def place(self, lines: Iterable[Line], filters: Mapping[int, str]) -> list[LineState]:
+        """Replaces all breakpoints on lines, and the filters of exceptions, which have ids like them.
+
+        Never fails: the states say why one is not in force.
+        """
+        before, wanted = self._wanted, _Wanted(filters={id: FILTERS[name] for id, name in filters.items()})
+        for line in lines:
+            wanted.lines.setdefault(line.path, []).append(line)
+        self._wanted = wanted
+        asked = [*filters, *(line.id for of_file in wanted.lines.values() for line in of_file)]
+        if not asked and self._peer is None:
+            return []
+        try:
+            peer = self._begin()
+            states = [state for path in {**before.lines, **wanted.lines} for state in self._send(peer, path)]
+            peer.ask("setExceptionBreakpoints", filters=list(wanted.filters.values()))
+            self._rest()
+        except RequestError as error:
+            return [LineState(id, False, message=str(error)) for id in asked]
+        return [*states, *(LineState(id, True) for id in filters)]
+
+    def run_to(self, path: str, line: int) -> None:
+        """Stops at a line once, if no other stop comes before. Raises NoPythonDebugger."""
+        peer = self._begin()
+        self._target = path, line
+        self._send(peer, path)
+
+    def pause(self, ident: int) -> None:
+        """Stops a thread at the next line that it comes to. Raises NoPythonDebugger."""
+        self._begin()
+        _api().request_suspend_thread(_debugger(), _thread_id(ident))
+
+    def detach(self) -> None:
+        """Nobody is there any more: nothing is traced, and what stands at lines goes on when it is let go."""
+        self._target = None
+        with contextlib.suppress(RequestError):
+            self.place([], {})
+        self._rest(is_certain=True)
+
+    # --- for the threads of the program
+
+    def step_from(self, frame: FrameType, motion: Motion) -> None:
+        """Has the calling thread stop where a motion by lines ends, from a frame where debugpy has not stopped it."""
+        try:
+            self._begin()
+        except RequestError as error:
+            self._say(f"no step by lines of Python: {error}\n")
+            return
+        target = frame.f_back if motion is Motion.OUT else frame
+        sys.modules["pydevd"].settrace(suspend=True, trace_only_current_thread=True, stop_at_frame=target)
+        if motion is Motion.IN:
+            commands = importlib.import_module("_pydevd_bundle.pydevd_comm_constants")
+            mine = self.options.just_my_code
+            info = threading.current_thread().additional_info  # type: ignore[attr-defined]
+            info.pydev_step_cmd = commands.CMD_STEP_INTO_MY_CODE if mine else commands.CMD_STEP_INTO
+
+    def stopped_otherwise(self, ident: int) -> None:
+        """A thread has come to a stop of another kind: the step by lines that it was in is over."""
+        if self.is_tracing:
+            _api().request_resume_thread(_thread_id(ident))
+        self._drop_target()
+
+    def _stand(self, stop: PythonStop) -> None:
+        """What debugpy evaluates in a thread that it has suspended."""
+        frame = below_debugger(sys._getframe(1))
+        if frame is None or not is_shown(PythonFrame(frame, frame.f_lineno)):
+            stop.onwards = self._motion if self._motion is Motion.IN else Motion.NEXT
+        else:
+            self._motion = None
+            self._drop_target()
+            with untraced():
+                sys.call_tracing(self._park, (stop, frame))  # what is looked at may watch what returns
+
+    def _park(self, stop: PythonStop, frame: FrameType) -> None:
+        self._standing += 1
+        try:
+            self._motion = stop.onwards = self._stands(stop, frame)
+        finally:
+            self._standing -= 1
+
+    # --- debugpy
+
+    def _begin(self) -> Debugpy:
+        """Has it trace, with what is wanted of it by now. Raises NoPythonDebugger."""
+        if not self.options.is_allowed:
+            raise NoPythonDebugger(OFF)
+        is_new = self._peer is None
+        peer = self._peer = self._peer or Debugpy(self._told, self._gone)
+        self._attach(peer)
+        if is_new:
+            peer.ask("configurationDone")
+        peer.trace(True)
+        return peer
+
+    def _rest(self, is_certain: bool = False) -> None:
+        """Has it trace nothing when nothing needs it."""
+        is_needed = not self._wanted.is_empty or self._target is not None or self._standing
+        if self._peer is not None and (is_certain or not is_needed):
+            self._peer.trace(False)
+
+    def _attach(self, peer: Debugpy) -> None:
+        """Tells it whose lines count. A library in which somebody wants to stop is theirs."""
+        paths = {*self._wanted.lines, *([self._target[0]] if self._target else [])}
+        rules: list[dict[str, Any]] = [{"path": f"{OURS}**", "include": False}]
+        if self.options.just_my_code:
+            rules += [{"path": path, "include": True} for path in sorted(paths)]
+        if rules != self._rules:
+            self._rules = rules
+            peer.ask(
+                "attach", justMyCode=self.options.just_my_code, rules=rules, subProcess=False, redirectOutput=False,
+                isOutputRedirected=True, stopAllThreadsOnSuspend=False, steppingResumesAllThreads=False,
+            )  # fmt: skip
+
+    def _send(self, peer: Debugpy, path: str) -> list[LineState]:
+        """The lines of one file."""
+        self._attach(peer)
+        lines = self._wanted.lines.get(path, [])
+        asked = [line.for_debugpy() for line in lines]
+        if self._target is not None and self._target[0] == path:
+            asked.append({"line": self._target[1]})
+        answer = peer.ask("setBreakpoints", source={"path": path}, breakpoints=asked)["breakpoints"]
+        self._ids.update((known["id"], line.id) for line, known in zip(lines, answer, strict=False))
+        return [_state(line.id, known) for line, known in zip(lines, answer, strict=False)]
+
+    def _drop_target(self) -> None:
+        """The line that a motion went to counts for one stop only."""
+        if self._target is not None and self._peer is not None:
+            (path, _), self._target = self._target, None
+            with contextlib.suppress(RequestError):
+                self._send(self._peer, path)
+
+    def _told(self, event: str, body: dict[str, Any]) -> None:
+        if event == "stopped":
+            self._suspended(body)
+        elif event == "breakpoint" and body["breakpoint"]["id"] in self._ids:
+            self._changed(_state(self._ids[body["breakpoint"]["id"]], body["breakpoint"]))
+        elif event == "output" and body.get("category") != "telemetry":
+            self._logged(body["output"], (body.get("source") or {}).get("path"), body.get("line"))
+
+    def _suspended(self, body: dict[str, Any]) -> None:
+        """Debugpy has suspended a thread: it stands as soon as what is known only there has been asked."""
+        thread, peer = body["threadId"], self._peer
+        ids = [self._ids[id] for id in body.get("hitBreakpointIds") or [] if id in self._ids]
+        stop = PythonStop(REASONS.get(body["reason"], body["reason"]), ids, body.get("text") or "")
+        assert peer is not None
+
+        def has_frame(answer: Reply[dict[str, Any]]) -> None:
+            try:
+                frame = answer.result()["stackFrames"][0]["id"]
+            except (RequestError, LookupError):
+                goes_on(answer)
+                return
+            number = next(_numbers)
+            _standing[number] = lambda: self._stand(stop)
+            peer.send("evaluate", goes_on, expression=STAND.format(number), frameId=frame, context="repl")
+
+        def goes_on(_answer: Reply[dict[str, Any]]) -> None:
+            command = "continue" if stop.onwards is None else COMMANDS[stop.onwards]
+            peer.send(
+                command, lambda _: self._rest() if command == "continue" else None, threadId=thread, singleThread=True
+            )
+
+        def has_details(answer: Reply[dict[str, Any]]) -> None:
+            with contextlib.suppress(RequestError):
+                stop.exception = answer.result()
+            peer.send("stackTrace", has_frame, threadId=thread, startFrame=0, levels=1)
+
+        if stop.reason == "exception":
+            peer.send("exceptionInfo", has_details, threadId=thread)
+        else:
+            peer.send("stackTrace", has_frame, threadId=thread, startFrame=0, levels=1)
+
+    def _gone(self) -> None:
+        self._peer, self._rules = None, None
+        self._say("debugpy has gone: lines of Python are not debugged any more\n")
+
+
+def stand(number: int) -> None:
+    """What debugpy is asked to evaluate in a thread that it has suspended."""
+    _standing.pop(number)()
+
+
+STAND = "__import__('dap_server.engine.program.python_debugger').engine.program.python_debugger.stand({})"
+_numbers = itertools.count(1)
+_standing: dict[int, Callable[[], None]] = {}
+
+
+def _state(id: int, known: dict[str, Any]) -> LineState:
+    is_verified = known["verified"]
+    return LineState(id, is_verified, known.get("line"), None if is_verified else known.get("message"))
+
+
+def _api() -> Any:
+    return importlib.import_module("_pydevd_bundle.pydevd_api").PyDevdAPI()
+
+
+def _debugger() -> Any:
+    return sys.modules["pydevd"].get_global_debugger()
+
+
+def _thread_id(ident: int) -> str:
+    """Pydevd's name for a thread."""
+    thread = next(thread for thread in threading.enumerate() if thread.ident == ident)
+    name: str = importlib.import_module("_pydevd_bundle.pydevd_constants").get_thread_id(thread)
+    return name
