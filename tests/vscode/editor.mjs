@@ -20,6 +20,7 @@ const MOTIONS = {
   reverseContinue: "debug-reverse-continue",
   restart: "debug-restart",
   stop: "debug-stop",
+  disconnect: "debug-disconnect",
   pause: "debug-pause",
 };
 

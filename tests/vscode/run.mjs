@@ -1,4 +1,4 @@
-// Runs the specs in their order: node run.mjs --install FOLDER --vsix FILE --python FILE [--only PART,PART] [--pictures FOLDER]
+// Runs the specs in their order: node run.mjs --install FOLDER --vsix FILE --python FILE [--only PART,PART] [--tries N] [--pictures FOLDER]
 //
 // A spec is a module in specs/ with a title and a default function; it gets a window of its own, on a workspace of its own.
 
@@ -22,14 +22,13 @@ const BROWSER = [
   "--disable-sync",
 ];
 
-const ATTEMPTS = 3;
-
 const { values: options } = parseArgs({
   options: {
     install: { type: "string" },
     vsix: { type: "string" },
     python: { type: "string" },
     only: { type: "string", default: "" },
+    tries: { type: "string", default: "3" },
     pictures: { type: "string", default: join(ROOT, "build", "e2e", "pictures") },
   },
 });
@@ -119,7 +118,7 @@ try {
   for (const name of names.filter((each) => parts.some((part) => each.includes(part)))) {
     let attempt = 1;
     while (!(await runSpec(browser, name, attempt))) {
-      if (attempt === ATTEMPTS) {
+      if (attempt === Number(options.tries)) {
         failed.push(name);
         break;
       }
