@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { namesBefore } from "../src/editor/pythonNames";
+import { namesBefore, shortValue } from "../src/editor/pythonNames";
 
 const PROGRAM = `import torch
 PROMPTS = ["a", 'b'] # names
@@ -46,4 +46,12 @@ test("a name stands where it is written", () => {
 
 test("a line beyond the end of the file is no error", () => {
   assert.doesNotThrow(() => namesBefore(PROGRAM, 99));
+});
+
+test("a value is short, and what is the same at every stop is none", () => {
+  assert.equal(shortValue("int64 [1, 6] cpu"), "int64 [1, 6] cpu");
+  assert.equal(shortValue(`'${"a".repeat(80)}'`)?.length, 40);
+  assert.equal(shortValue("a\n b"), "a b");
+  assert.equal(shortValue("<function load at 0x1>"), undefined);
+  assert.equal(shortValue(undefined), undefined);
 });

@@ -54,3 +54,15 @@ function blanked(line: string): string {
     " ".repeat(text.length),
   );
 }
+
+/** Longer ones would leave no room for the next on a line. */
+const MOST = 40;
+
+/** A value as it stands beside a line; none of what is the same at every stop: functions, classes, modules of Python. */
+export function shortValue(value: string | undefined): string | undefined {
+  if (value === undefined || /^<(function|class|module|built-in|bound method)\b/.test(value)) {
+    return undefined;
+  }
+  const line = value.replace(/\s+/g, " ");
+  return line.length <= MOST ? line : `${line.slice(0, MOST - 1).trimEnd()}…`;
+}
