@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from dap_server.engine.execution.values import held_tensors, version
 
@@ -79,6 +80,9 @@ class Holders:
         self._parameters = list(model.parameters())
         self._versions = self._parameter_versions()
         self._held = [vars(module) for module in modules] + [m._buffers for m in modules if m._buffers]
+        self._norms = [m for m in modules if isinstance(m, _NormBase) and m.track_running_stats]
+        self._uncounted = {id(norm._buffers) for norm in self._norms}  # what torch counts no writes of
+        self._trained = False  # whether some of them were written to since the last snapshot
         remembering = [other for other in others if _may_remember(other)]
         self._others = [vars(other) for other in remembering]
         self._names = [type(other).__name__ for other in remembering]
@@ -113,8 +117,9 @@ class Holders:
 
     def have_changed(self) -> bool:
         """Whether an attribute or buffer is another object, or was written to, since this was last asked."""
-        now = self._fingerprint()
-        changed = self._has_moved or not now.is_as(self._seen)
+        now, trains = self._fingerprint(), any(norm.training for norm in self._norms)
+        changed = self._has_moved or trains or self._trained or not now.is_as(self._seen)
+        self._trained = trains
         self._seen, self._has_moved = now, False
         return changed
 
@@ -174,7 +179,10 @@ class Holders:
     def _copy_held(self) -> list[dict[str, Any]]:
         known, self._kept, self._containers = self._kept, {}, {}
         memo: dict[int, Any] = {}
-        return [{k: self._keep(v, known, memo) for k, v in held.items() if k not in _OWN} for held in self._held]
+        return [
+            {k: self._keep(v, known, memo, id(held) not in self._uncounted) for k, v in held.items() if k not in _OWN}
+            for held in self._held
+        ]
 
     def _fingerprint(self) -> _Fingerprint:
         sizes = [*map(len, self._watched)]
@@ -190,10 +198,10 @@ class Holders:
         counts = [*sizes, *map(len, self._containers.values()), *(version(k.tensor) for k in self._kept.values())]
         return _Fingerprint(objects, counts)
 
-    def _keep(self, value: Any, known: dict[int, _Kept], memo: dict[int, Any]) -> Any:
+    def _keep(self, value: Any, known: dict[int, _Kept], memo: dict[int, Any], counts: bool = True) -> Any:
         """A copy of what a step can change in place; anything but tensors and plain containers is the object itself.
 
-        `memo`: copies by identity, so that what is shared stays shared.
+        `memo`: copies by identity, so that what is shared stays shared. `counts`: whether writes to it are counted.
         """
         if (type(value) not in _COPIED and not isinstance(value, Tensor)) or isinstance(value, nn.Parameter):
             return value
@@ -203,7 +211,7 @@ class Holders:
         if isinstance(value, Tensor):
             kept = known.get(id(value))
             if kept is None or kept.tensor is not value or not kept.is_as_it_was:
-                kept = _Kept(value, version(value), value.detach().clone())
+                kept = _Kept(value, version(value) if counts else -1, value.detach().clone())
             self._kept[id(value)] = kept
         elif type(value) is dict:
             kept = {k: self._keep(v, known, memo) for k, v in value.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,11 +138,11 @@ class Models:
 
     # --- an owner of calls, on the thread of the call
 
-    def called(self, model: nn.Module) -> Stepper:
+    def called(self, model: nn.Module, given: Iterable[Any]) -> Stepper:
         with self._lock:
             debuggee = self._known.get(id(model))
             if debuggee is None or not debuggee.anatomy.is_current:
-                debuggee = self._found(model)
+                debuggee = self._found(model, given)
             self.now = debuggee
             if self._pausing is not None:
                 debuggee.stepper.pause(self._pausing)
@@ -161,8 +161,8 @@ class Models:
 
     # --- one model
 
-    def _found(self, model: nn.Module) -> Debuggee:
-        tokenizer = tokenizer_around(sys._getframe(2), model)
+    def _found(self, model: nn.Module, given: Iterable[Any]) -> Debuggee:
+        tokenizer = tokenizer_around(sys._getframe(2), model, given)
         debuggee = self._make(Loaded(model, tokenizer, _task(model)))
         debuggee.stopping = lambda: self._stopping(debuggee)
         self._known.pop(id(model), None)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -14,10 +15,14 @@ _MACHINERY = ("torch.", "transformers.", "dap_server.", "accelerate.", "peft.")
 """Packages in whose globals no program keeps its tokenizer."""
 
 
-def tokenizer_around(frame: FrameType | None, model: nn.Module) -> Any:
-    """The nearest one that fits, of the Python frames around a call; one made for this very model before others."""
+def tokenizer_around(frame: FrameType | None, model: nn.Module, given: Iterable[Any] = ()) -> Any:
+    """The nearest one that fits, of what a call is given and of the Python frames around it.
+
+    One that was made for this very model comes before others.
+    """
     names, size = name_of(model), vocabulary_size(model)
-    fitting = [one for one in _tokenizers(frame) if size is None or len(one) <= size]
+    found = itertools.chain((one for value in given for one in _of(value)), _tokenizers(frame))
+    fitting = [one for one in found if size is None or len(one) <= size]
     same = [one for one in fitting if names and getattr(one, "name_or_path", None) == names]
     return next(iter(same or fitting), None)
 
@@ -49,16 +54,15 @@ def _tokenizers(frame: FrameType | None) -> Iterator[Any]:
         if not f"{frame.f_globals.get('__name__', '')}.".startswith(_MACHINERY):
             yield from _among(frame.f_locals)
             yield from _among(frame.f_globals)
-        elif (owner := frame.f_locals.get("self")) is not None and hasattr(owner, "__dict__"):
-            yield from _among(vars(owner))  # of a pipeline, or a trainer
+        owner = frame.f_locals.get("self")
+        if hasattr(owner, "__dict__") and not isinstance(owner, nn.Module):
+            yield from _among(vars(owner))  # of a pipeline, a trainer, an object of the program
         frame = frame.f_back
 
 
 def _among(values: dict[str, Any]) -> Iterator[Any]:
-    for name, value in list(values.items()):
+    for value in list(values.values()):
         yield from _of(value)
-        if name == "self" and hasattr(value, "__dict__") and not isinstance(value, nn.Module):
-            yield from (found for held in list(vars(value).values()) for found in _of(held))
 
 
 def _of(value: object) -> Iterator[Any]:

@@ -42,6 +42,21 @@ class Attached:
         assert stop is not None, "the program has ended"
         return stop
 
+    @property
+    def stop(self) -> Stop:
+        """The present one."""
+        stop = self.now.stepper.stop
+        assert stop is not None
+        return stop
+
+    def run_to_end(self, motions: Iterator[Motion] = iter(())) -> list[str]:
+        """From the next stop on, until the program has ended; returns the stops."""
+        stops = []
+        while (stop := self._stops.get(timeout=PATIENCE)) is not None:
+            stops.append(f"{stop.reason}: {stop.place}")
+            self.go(next(motions, Motion.RUN))
+        return stops
+
     def at(self) -> str:
         """The next stop, as text."""
         stop = self.next_stop()
@@ -115,11 +130,7 @@ def debugged(
     function: Callable[[], T], *breakpoints: str | Wanted, decide: Sequence[Motion] = ()
 ) -> tuple[T, list[str]]:
     """What a program returns under the debugger, and its stops; after each it goes on as `decide` has it, then free."""
-    stops: list[str] = []
-    motions = iter(decide)
     with attached(*breakpoints) as debugger:
         program = Program(function, debugger.ended)
-        while (stop := debugger._stops.get(timeout=PATIENCE)) is not None:
-            stops.append(f"{stop.reason}: {stop.place}")
-            debugger.go(next(motions, Motion.RUN))
+        stops = debugger.run_to_end(iter(decide))
         return program.result(), stops

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 
@@ -34,8 +34,8 @@ T = TypeVar("T")
 class Owner(Protocol):
     """Knows the models of a program, and hears of their calls. Called on the thread that calls the model."""
 
-    def called(self, model: nn.Module) -> Stepper | None:
-        """A call of a model is about to begin, and no other is under way. None: it is left alone."""
+    def called(self, model: nn.Module, given: Iterable[Any]) -> Stepper | None:
+        """A call of a model is about to begin with some arguments, no other is under way. None: it is left alone."""
         ...
 
     def returned(self, stepper: Stepper) -> None:
@@ -97,7 +97,7 @@ class Calls:
         """A module is called from outside of any model."""
         if not is_model(module) or self._is_of_others(module):
             return _call(module, *args, **kwargs)
-        with self._taken(module) as stepper:
+        with self._taken(module, (*args, *kwargs.values())) as stepper:
             if stepper is None:
                 return _call(module, *args, **kwargs)
             ids = ids_of(args, kwargs)
@@ -121,7 +121,7 @@ class Calls:
         """`generate` is called from outside of any model."""
         if self._is_of_others(model):
             return generate(model, *args, **kwargs)
-        with self._taken(model) as stepper:
+        with self._taken(model, (*args, *kwargs.values())) as stepper:
             if stepper is None:
                 return generate(model, *args, **kwargs)
             asked = bound(generate, args, kwargs)
@@ -136,7 +136,7 @@ class Calls:
     # --- one call
 
     @contextmanager
-    def _taken(self, model: nn.Module) -> Iterator[Stepper | None]:
+    def _taken(self, model: nn.Module, given: Iterable[Any]) -> Iterator[Stepper | None]:
         """The turn of this thread, with the stepper of the model; None where the call is left alone."""
         is_ours = self._turns.take(lambda: self._is_installed, self._is_stopped)
         with self.left_alone():
@@ -144,7 +144,7 @@ class Calls:
             try:
                 if is_ours:
                     self._eagerly.begin()
-                    stepper = self._present = self._owner.called(model)
+                    stepper = self._present = self._owner.called(model, given)
                 yield stepper
             finally:
                 if is_ours:

@@ -1,0 +1,221 @@
+"""Calls of models in a program: several models, several threads, calls within calls, and what is left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import TextIteratorStreamer
+from transformers.generation.utils import GenerationMixin
+
+from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.execution.stepping import Motion
+from dap_server.engine.execution.travel import Traveller
+from tests.engine.program.run import Program, attached, debugged
+from tests.engine.walk import GREEDY, PROMPTS
+from tests.models.tiny import tiny_model
+
+MLP = "model.layers.0.mlp"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Whatever a test does: after it the process is as it was."""
+    before = nn.Module.__call__, GenerationMixin.generate, GenerationMixin._sample
+    yield
+    assert before == (nn.Module.__call__, GenerationMixin.generate, GenerationMixin._sample)
+    hooks = torch.nn.modules.module
+    assert not hooks._global_forward_pre_hooks
+    assert not hooks._global_forward_hooks
+
+
+def test_two_models_in_turn_each_stop_at_their_own_places() -> None:
+    first, second = tiny_model("llama"), tiny_model("gpt2", seed=1)
+
+    def program() -> list[Tensor]:
+        with torch.no_grad():
+            made = [model.generate(PROMPTS, max_new_tokens=1) for model in (first, second, first)]
+            return [*made, second(PROMPTS).logits]
+
+    alone = program()
+    with attached(MLP, "transformer.h.1") as debugger:
+        running = Program(program, debugger.ended)
+        stopped = []
+        for _ in range(4):
+            stopped.append((debugger.next_stop().place.path, type(debugger.now.loaded.model).__name__))
+            debugger.go()
+        assert debugger.run_to_end() == []
+    llama, gpt2 = (MLP, "LlamaForCausalLM"), ("transformer.h.1", "GPT2LMHeadModel")
+    assert stopped == [llama, gpt2, llama, gpt2]
+    assert all(map(torch.equal, running.result(), alone))
+
+
+def test_a_breakpoint_is_in_force_when_one_of_the_models_has_its_place() -> None:
+    with attached("transformer.h.1", "nowhere") as debugger:
+        told = debugger.models.set_breakpoints(debugger.wanted)
+        assert [(one.is_verified, one.is_pending) for one in told] == [(False, True), (False, True)]
+        Program(lambda: tiny_model("llama")(PROMPTS)).result()
+        assert [one.is_verified for one in debugger.changed] == [False, False]
+        program = Program(lambda: tiny_model("gpt2")(PROMPTS), debugger.ended)
+        debugger.next_stop()
+        assert [one.id for one in debugger.changed if one.is_verified] == [1]
+        debugger.go()
+        program.result()
+
+
+def test_a_thread_waits_while_another_is_stopped_and_both_are_right() -> None:
+    model = tiny_model("llama")
+    alone = model.generate(PROMPTS, **GREEDY)
+    begins = threading.Event()
+
+    def second() -> Tensor:
+        begins.set()
+        tokens: Tensor = model.generate(PROMPTS, **GREEDY)
+        return tokens
+
+    with attached(MLP) as debugger:
+        one = Program(lambda: model.generate(PROMPTS, **GREEDY), debugger.ended)
+        stop = debugger.next_stop()
+        other = Program(second, debugger.ended)
+        begins.wait()
+        debugger.look(lambda: Traveller(debugger.now.stepper, stop).trace(0))
+        assert debugger.stop is stop
+        debugger.models.set_breakpoints([])
+        debugger.go()
+        assert debugger.run_to_end() == debugger.run_to_end() == []
+    assert torch.equal(one.result(), alone)
+    assert torch.equal(other.result(), alone)
+
+
+def test_a_call_in_flight_when_an_editor_comes_and_one_that_is_stopped_when_it_goes() -> None:
+    model = tiny_model("llama")
+    alone = model.generate(PROMPTS, **GREEDY)
+    runs, goes_on = threading.Event(), threading.Event()
+
+    def hold(_ids: Tensor, scores: Tensor) -> Tensor:
+        runs.set()
+        assert goes_on.wait(60)
+        return scores
+
+    program = Program(lambda: model.generate(PROMPTS, logits_processor=[hold], **GREEDY))
+    runs.wait()
+    with attached(MLP) as debugger:
+        goes_on.set()
+        assert torch.equal(program.result(), alone), "it went on as it had begun"
+        program = Program(lambda: model.generate(PROMPTS, **GREEDY), debugger.ended)
+        debugger.next_stop()
+    assert torch.equal(program.result(), alone), "the editor has gone: it runs to its end"
+    with attached(MLP) as debugger:
+        program = Program(lambda: model.generate(PROMPTS, **GREEDY), debugger.ended)
+        assert debugger.at() == f"function breakpoint: before {MLP} in step 0", "the next editor finds it anew"
+    assert torch.equal(program.result(), alone)
+
+
+def test_an_assistant_in_a_call_runs_plain() -> None:
+    model, assistant = tiny_model("llama"), tiny_model("llama", seed=3)
+    alone = model.generate(PROMPTS[:1], assistant_model=assistant, **GREEDY)
+    made, stops = debugged(lambda: model.generate(PROMPTS[:1], assistant_model=assistant, **GREEDY), "after:model.norm")
+    assert torch.equal(made, alone)
+    assert len(stops) >= 1
+
+
+def test_an_exception_of_a_call_is_the_programs() -> None:
+    model = tiny_model("llama")
+
+    def program() -> str:
+        try:
+            model(torch.full((1, 3), 10**6))
+        except IndexError as error:
+            return str(error)
+        return ""
+
+    alone = program()
+    assert debugged(program, MLP) == (alone, [])
+    assert debugged(lambda: model(PROMPTS).logits, "lm_head")[1] == ["function breakpoint: before lm_head in step 0"]
+
+
+def test_a_streamer_is_given_its_tokens_once(atlas: Loaded) -> None:
+    inputs = atlas.tokenizer("The capital of France is", return_tensors="pt")
+
+    def program() -> str:
+        streamer = TextIteratorStreamer(atlas.tokenizer, skip_prompt=True)
+        arguments = {**inputs, **GREEDY, "streamer": streamer}
+        writer = threading.Thread(target=atlas.model.generate, kwargs=arguments)
+        writer.start()
+        text = "".join(streamer)
+        writer.join()
+        return text
+
+    alone = program()
+    with attached("model.layers.2") as debugger:
+        running = Program(program, debugger.ended)
+        debugger.next_stop()
+        debugger.go()
+        stop = debugger.next_stop()
+        debugger.go(debugger.look(Traveller(debugger.now.stepper, stop).last_hit))
+        debugger.next_stop()
+        debugger.models.set_breakpoints([])
+        debugger.go()
+        assert running.result() == alone
+        assert debugger.now.vocabulary.tokenizer is atlas.tokenizer
+
+
+def test_a_step_that_leaves_a_call_ends_in_the_next_one() -> None:
+    model = tiny_model("llama")
+
+    def program() -> None:
+        for _ in range(2):
+            model(PROMPTS)
+
+    stops = debugged(program, "lm_head", decide=[Motion.OUT, Motion.NEXT, Motion.RUN])[1]
+    assert stops[0] == "function breakpoint: before lm_head in step 0"
+    assert stops[1] == "step: after the model in step 0"
+    assert stops[2] == "step: before the model in step 0", "of the second call"
+
+
+def test_a_pause_between_calls_stops_the_next_one() -> None:
+    model = tiny_model("llama")
+    with attached() as debugger:
+        debugger.models.pause()
+        program = Program(lambda: model.generate(PROMPTS, **GREEDY), debugger.ended)
+        assert debugger.at() == "pause: step 0"
+        debugger.go()
+        assert debugger.run_to_end() == []
+        program.result()
+
+
+def test_a_module_without_weights_and_a_single_layer_are_no_models() -> None:
+    layer = nn.Linear(3, 3)
+
+    def program() -> Any:
+        return nn.Sequential(nn.ReLU())(layer(torch.ones(2, 3)))
+
+    with attached("*") as debugger:
+        assert torch.equal(Program(program, debugger.ended).result(), program())
+        assert debugger.models.all == []
+
+
+def test_what_a_call_has_written_to_is_no_way_back() -> None:
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+
+        def forward(self, x: Tensor) -> Tensor:
+            x.mul_(2)
+            out: Tensor = self.inner(x)
+            return out
+
+    model = Writes()
+    with attached("inner.1") as debugger:
+        program = Program(lambda: model(torch.ones(2, 4)), debugger.ended)
+        stop = debugger.next_stop()
+        with pytest.raises(Exception, match="the call has written to argument 1, which it was given"):
+            debugger.look(Traveller(debugger.now.stepper, stop).back)
+        debugger.go()
+        made = program.result()
+    assert torch.equal(made, model(torch.ones(2, 4)))
