@@ -49,12 +49,12 @@ class Attached:
         assert stop is not None
         return stop
 
-    def run_to_end(self, motions: Iterator[Motion] = iter(())) -> list[str]:
+    def run_to_end(self, motions: Sequence[Motion] = ()) -> list[str]:
         """From the next stop on, until the program has ended; returns the stops."""
-        stops = []
+        stops, how = [], iter(motions)
         while (stop := self._stops.get(timeout=PATIENCE)) is not None:
             stops.append(f"{stop.reason}: {stop.place}")
-            self.go(next(motions, Motion.RUN))
+            self.go(next(how, Motion.RUN))
         return stops
 
     def at(self) -> str:
@@ -132,5 +132,5 @@ def debugged(
     """What a program returns under the debugger, and its stops; after each it goes on as `decide` has it, then free."""
     with attached(*breakpoints) as debugger:
         program = Program(function, debugger.ended)
-        stops = debugger.run_to_end(iter(decide))
+        stops = debugger.run_to_end(decide)
         return program.result(), stops

@@ -96,7 +96,7 @@ def training_of_an_own_model() -> list[Tensor]:
     model, memory = Own().train(), list[Tensor]()
     for _ in range(2):
         loss = functional.cross_entropy(model(PROMPTS, memory), PROMPTS.flatten())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         memory[:] = [one.detach() for one in memory]
     return [loss.detach(), *memory, *(p.grad for p in model.parameters() if p.grad is not None), *model.buffers()]
 

@@ -1,4 +1,4 @@
-"""Models that are made in other ways: compiled, with adapters, moved between devices, quantised, plain, with an encoder."""
+"""Models of other makes: compiled, with adapters, moved between devices, quantised, plain."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def with_accelerate() -> Any:
 def quantised() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.ao.quantization.quantize_dynamic(tiny_model("llama"), {nn.Linear}, dtype=torch.qint8)
+        quantize: Any = torch.ao.quantization.quantize_dynamic
+        return quantize(tiny_model("llama"), {nn.Linear}, dtype=torch.qint8)
 
 
 @pytest.mark.parametrize(
