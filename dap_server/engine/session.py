@@ -219,6 +219,13 @@ class EngineSession:
         )
         self.connection.event("stopped", body)
 
+    def forked(self) -> None:
+        """In a child of this process: nothing of the debugger is left in it, and the adapter hears nothing of it."""
+        self.is_detached = True
+        self.connection.forsake()
+        if self.models is not None:
+            self.models.forked()
+
     # --- the reader thread
 
     def _received(self, message: Message) -> None:

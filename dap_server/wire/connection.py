@@ -70,6 +70,7 @@ class Connection:
         self._is_closed = False
         self._is_closing = False
         """Whether it is us who end it."""
+        self._is_forsaken = False
         self.thread = threading.Thread(target=self._read, name=f"{name} reader", daemon=True)
 
     def start(self) -> None:
@@ -131,7 +132,14 @@ class Connection:
         self._is_closing = True
         self._streams.close()
 
+    def forsake(self) -> None:
+        """In a child that was forked: says nothing any more, and the peer notices nothing of it."""
+        self._is_forsaken = True
+        self._streams.forsake()
+
     def _send(self, message: Message) -> None:
+        if self._is_forsaken:
+            return
         body = _encoder.encode(message)
         if self._observer is not None:
             self._observer("sent", body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 import secrets
 import select
 import socket
@@ -31,6 +32,10 @@ class SocketStreams(Streams):
         for end in (self.writer, self.reader, self.socket):
             with suppress(OSError, ValueError):
                 end.close()
+
+    def forsake(self) -> None:
+        with suppress(OSError):
+            os.close(self.socket.detach())
 
 
 def new_token() -> str:

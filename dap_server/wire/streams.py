@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -16,3 +17,9 @@ class Streams:
         """Any thread: closes the writer. Whoever is blocked in the reader holds its lock until the peer closes."""
         with suppress(OSError, ValueError):
             self.writer.close()
+
+    def forsake(self) -> None:
+        """In a child that was forked: closes its copies, and leaves the conversation to its parent."""
+        for end in (self.writer, self.reader):
+            with suppress(OSError, ValueError):
+                os.close(end.fileno())

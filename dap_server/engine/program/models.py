@@ -99,6 +99,12 @@ class Models:
             for debuggee in [self.nothing, *self.all]:
                 debuggee.stepper.release()
 
+    def forked(self) -> None:
+        """In a child of this process, which has one thread: as if nobody had attached. Others may have held locks."""
+        self._lock = threading.RLock()
+        self.calls.forked()
+        self.detach()
+
     # --- for requests, on any thread
 
     def set_breakpoints(self, wanted: list[Wanted]) -> list[Placed]:

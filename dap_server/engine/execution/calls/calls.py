@@ -82,6 +82,10 @@ class Calls:
         self._eagerly.undo()
         self._turns.wake()
 
+    def forked(self) -> None:
+        """In a child of this process: nobody else has the turn, or a lock."""
+        self._turns = Turns()
+
     @contextmanager
     def left_alone(self) -> Iterator[None]:
         """What this thread calls meanwhile is not taken: it is the debugger's own."""
