@@ -1,18 +1,16 @@
-"""One engine as the session uses it: from being started, through loading, to its end."""
+"""One engine as the session uses it, from the connection to its end."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dap_server.adapter.endings import Exit, ProcessEnded
-from dap_server.adapter.engine_process import EngineProcess, Rendezvous, StartError, command_line
 from dap_server.protocol.errors import NotStopped, RequestError
-from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.messages import Message
-from dap_server.protocol.requests import RunInTerminalRequestArguments, RunInTerminalResponseBody
 from dap_server.wire.connection import Connection, ConnectionClosed
 from dap_server.wire.reply import Reply
 from dap_server.wire.streams import Streams
@@ -21,43 +19,43 @@ if TYPE_CHECKING:
     from dap_server.adapter.session import AdapterSession
 
 
-DRAIN_SECONDS = 2.0
-"""How long what an ended process has sent is waited for; a child of it may hold the connection for ever."""
-NO_TERMINAL = "set 'console' to 'internalConsole' to do without"
-
-
-class Backend:
+class Backend(ABC):
     """Lives on the session's dispatcher: what other threads report is posted there first."""
 
-    def __init__(self, session: AdapterSession, launch: LaunchArguments, connected: Callable[[], None]) -> None:
-        """Starts the process; `connected` is called once it can be talked to. Raises StartError."""
-        self.launch = launch
+    def __init__(self, session: AdapterSession, connected: Callable[[], None]) -> None:
+        """`connected` is called once the engine can be talked to."""
         self.is_ready = False
         """Whether the model is loaded and the breakpoints are placed."""
         self.is_abandoned = False
         """Whether nobody wants to hear of it any more."""
         self._session = session
         self._connection: Connection | None = None
-        self._process: EngineProcess | None = None
-        self._terminal_pid: int | None = None
-        self._told_code: int | None = None
-        self._exit: Exit | None = None
-        self._is_disconnected = False
-        self._rendezvous = Rendezvous()
         self._connected = connected
-        self._rendezvous.wait(lambda streams: session.post(lambda: self._connect(streams)))
-        try:
-            if launch.console == "internalConsole":
-                self._start_here()
-            else:
-                self._start_in_terminal()
-        except RequestError:
-            self._rendezvous.close()
-            raise
 
     @property
+    @abstractmethod
     def pid(self) -> int | None:
-        return self._process.pid if self._process else self._terminal_pid
+        """Of its process, as far as it is known."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """Ends it, or the connection to it, at once. Its end is still reported, unless it is abandoned."""
+
+    @abstractmethod
+    def exits_with(self, code: int) -> None:
+        """The engine says how it will end; for processes that we cannot wait for."""
+
+    @abstractmethod
+    def ended_early(self, exit: Exit | None) -> str:
+        """What is said of an end before it was ready."""
+
+    @abstractmethod
+    def stuck(self, seconds: float) -> str:
+        """What is said when it has not ended within some seconds of being told to, and is ended or left."""
+
+    @abstractmethod
+    def _disconnected(self) -> None:
+        """The connection is closed, and everything that came by it has been received."""
 
     def request(self, command: str, arguments: Any = None) -> Reply[Any]:
         """Asks the engine; the reply settles on the dispatcher.
@@ -78,16 +76,6 @@ class Backend:
         reply.seq = self._connection.request(command, arguments, answered).seq
         return reply
 
-    def kill(self) -> None:
-        """Ends it at once. Its end is still reported, unless it is abandoned."""
-        self._rendezvous.close()
-        if self._process is not None:
-            self._process.kill()
-        elif self._connection is not None:
-            self._connection.close()
-        else:  # not even connected, and there is nothing to connect to any more
-            self._session.post(lambda: self._ended(Exit(1)))
-
     def abandon(self) -> None:
         """Ends it, and reports nothing of it any more."""
         self.is_abandoned = True
@@ -98,44 +86,6 @@ class Backend:
         self.is_abandoned = True
         if self._connection is not None:
             self._connection.close()
-
-    def exits_with(self, code: int) -> None:
-        """The engine says how it will end; for processes that we cannot wait for."""
-        self._told_code = code
-
-    def _start_here(self) -> None:
-        session = self._session
-        self._process = EngineProcess(
-            command_line(self.launch, self._rendezvous),
-            output=lambda category, text: session.post(lambda: self._printed(category, text)),
-            exited=lambda exit: session.post(lambda: self._exited(exit)),
-        )
-
-    def _start_in_terminal(self) -> None:
-        client = self._session.client_info
-        if client is None or not client.supports_run_in_terminal_request:
-            raise StartError(f"'console': this client opens no terminals: {NO_TERMINAL}")
-        command = command_line(self.launch, self._rendezvous)
-        is_integrated = self.launch.console == "integratedTerminal"
-        arguments = RunInTerminalRequestArguments(
-            kind="integrated" if is_integrated else "external",
-            title="llm-dap",
-            cwd=command.cwd or "",
-            args=command.args,
-            env=command.env,
-        )
-        reply = self._session.client.request("runInTerminal", arguments)
-        reply.then(lambda answer: self._session.post(lambda: self._in_terminal(answer)))
-
-    def _in_terminal(self, answer: Reply[Any]) -> None:
-        try:
-            body = msgspec.json.decode(answer.result() or b"{}", type=RunInTerminalResponseBody)
-        except (RequestError, msgspec.DecodeError) as error:
-            if not self.is_abandoned:
-                why = StartError(f"the editor could not open a terminal: {error}; {NO_TERMINAL}")
-                self._session.start_failed(self, why)
-            return
-        self._terminal_pid = body.process_id
 
     def _connect(self, streams: Streams) -> None:
         if self.is_abandoned:
@@ -155,27 +105,8 @@ class Backend:
         if not self.is_abandoned:
             self._session.from_engine(self, message)
 
-    def _printed(self, category: str, text: str) -> None:
-        if not self.is_abandoned:
-            self._session.output(text, category)
-
-    def _exited(self, exit: Exit) -> None:
-        """The process has ended; its last messages may still be on their way."""
-        self._exit = exit
-        if self._connection is None or self._is_disconnected:
-            self._ended(exit)
-        else:
-            self._session.later(DRAIN_SECONDS, lambda: self._ended(exit))
-
-    def _disconnected(self) -> None:
-        self._is_disconnected = True
-        if self._exit is not None:
-            self._ended(self._exit)
-        elif self._process is None:  # in a terminal: its connection is all we know of it
-            self._ended(Exit(self._told_code if self._told_code is not None else 1))
-
-    def _ended(self, exit: Exit) -> None:
-        self._rendezvous.close()
+    def _ended(self, exit: Exit | None) -> None:
+        """`exit`: None where nobody can know."""
         if not self.is_abandoned:
             self.is_abandoned = True
             self._session.engine_ended(self, exit)

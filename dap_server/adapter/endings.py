@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dap_server.protocol.attach import Configuration
 from dap_server.protocol.errors import RequestError
-from dap_server.protocol.launch import LaunchArguments
 from dap_server.wire.reply import Reply
 
 
@@ -33,8 +33,8 @@ class ProcessEnded(RequestError):
 class Successor:
     """What `restart` has asked for, while the program that runs is about to end."""
 
-    def __init__(self, launch: LaunchArguments) -> None:
-        self.launch = launch
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
         self.reply: Reply[None] = Reply()
 
     def started(self, start: Reply[None]) -> None:

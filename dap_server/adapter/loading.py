@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from dap_server.adapter.endings import Exit, ProcessEnded
+from dap_server.adapter.endings import ProcessEnded
+from dap_server.protocol.attach import AttachArguments, Configuration
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.events import (
     ProcessEventBody,
@@ -13,7 +14,6 @@ from dap_server.protocol.events import (
     ProgressStartEventBody,
     ProgressUpdateEventBody,
 )
-from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.llm.control import LoadingEventBody
 from dap_server.wire.reply import Reply
 
@@ -35,17 +35,17 @@ class LoadFailed(RequestError):
 class Loading:
     """One load. Its reply settles when the model is ready, when loading failed, or when it was cancelled."""
 
-    def __init__(self, session: AdapterSession, launch: LaunchArguments) -> None:
+    def __init__(self, session: AdapterSession, configuration: Configuration) -> None:
         self.reply: Reply[None] = Reply()
         self.progress_id = f"load-{next(_numbers)}"
-        self._session, self._launch = session, launch
+        self._session, self._configuration = session, configuration
         self._shows = session.shows_progress
         if self._shows:
             session.client.event(
                 "progressStart",
                 ProgressStartEventBody(
                     progress_id=self.progress_id,
-                    title=f"{'Starting' if launch.is_program else 'Loading'} {launch.subject}",
+                    title=configuration.title,
                     message="starting Python",
                     percentage=0,
                     cancellable=True,
@@ -54,16 +54,19 @@ class Loading:
 
     def connected(self, backend: Backend) -> None:
         """The engine can be talked to: has it load."""
+        if isinstance(self._configuration, AttachArguments):
+            backend.request("attach", self._configuration).then(lambda answer: self._loaded(backend, answer))
+            return
         self._session.client.event(
             "process",
             ProcessEventBody(
-                name=self._launch.subject,
+                name=self._configuration.subject,
                 system_process_id=backend.pid,
                 is_local_process=True,
                 start_method="launch",
             ),
         )
-        backend.request("launch", self._launch).then(lambda answer: self._loaded(backend, answer))
+        backend.request("launch", self._configuration).then(lambda answer: self._loaded(backend, answer))
 
     def reached(self, at: LoadingEventBody) -> None:
         if self._shows and not self.reply.is_settled:
@@ -99,17 +102,9 @@ class Loading:
             self.reply.fail(error)
             self._session.terminated()
 
-    def process_ended(self, exit: Exit) -> None:
-        """The engine's process is gone before the model was ready."""
-        began = "it began to run" if self._launch.is_program else "the model was loaded"
-        text = f"{self._what} {exit} before {began}; its output is in the debug console"
-        if self._launch.python and exit.code == 1:
-            text += f". Is llm-dap installed for {self._launch.python}? ({self._launch.python} -m pip install llm-dap)"
-        self.fail(LoadFailed(text))
-
-    @property
-    def _what(self) -> str:
-        return "the program's process" if self._launch.is_program else "the model's process"
+    def process_ended(self, why: str) -> None:
+        """The engine is gone before it was ready."""
+        self.fail(LoadFailed(why))
 
     def _loaded(self, backend: Backend, answer: Reply[Any]) -> None:
         if self.reply.is_settled or backend.is_abandoned:
@@ -121,8 +116,8 @@ class Loading:
         except RequestError as error:
             self.fail(error)
             return
-        if not self._launch.no_debug:
-            self._session.use_map(backend, self._launch)
+        if not self._configuration.no_debug:
+            self._session.use_map(backend, self._configuration)
         self._place_breakpoints(backend)
 
     def _place_breakpoints(self, backend: Backend) -> None:

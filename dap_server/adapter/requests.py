@@ -18,6 +18,7 @@ from dap_server.adapter.offers import BREAKPOINT_MODES, EXCEPTION_FILTERS, MODUL
 from dap_server.adapter.session import AdapterSession
 from dap_server.modelmap.addresses import address_text
 from dap_server.modelmap.paths import is_map, is_python_file, local_path
+from dap_server.protocol.attach import AttachArguments, Configuration, parse_attach
 from dap_server.protocol.capabilities import Capabilities
 from dap_server.protocol.errors import InvalidArguments, RequestError, Unauthorized
 from dap_server.protocol.launch import parse_launch
@@ -85,11 +86,21 @@ def initialize(session: AdapterSession, args: InitializeRequestArguments) -> Cap
 @requests.request()
 def launch(session: AdapterSession, request: Request) -> Reply[None]:
     """Starts a process for the model and loads it; answered when it is ready to run."""
-    if session.launch is not None:
-        raise RequestError("'launch': this session is launched already: use 'restart'")
+    return _begin(session, request, parse_launch)
+
+
+@requests.request()
+def attach(session: AdapterSession, request: Request) -> Reply[None]:
+    """Connects to a program that listens; answered when its breakpoints are placed."""
+    return _begin(session, request, parse_attach)
+
+
+def _begin(session: AdapterSession, request: Request, parse: Callable[[bytes], Configuration]) -> Reply[None]:
+    if session.configuration is not None:
+        raise RequestError(f"'{request.command}': this session has begun already: use 'restart'")
     try:
         _check_token(session, request)
-        configuration = parse_launch(bytes(request.arguments))
+        configuration = parse(bytes(request.arguments))
     except RequestError:
         session.post(session.terminated)  # after the answer
         raise
@@ -103,7 +114,8 @@ def _check_token(session: AdapterSession, request: Request) -> None:
         return
     shown = decode_arguments(_shown_decoder, request).token
     if not session.is_token(shown or ""):
-        raise Unauthorized("'launch': the 'token' that the adapter printed when it began to listen is missing or wrong")
+        text = "the 'token' that the adapter printed when it began to listen is missing or wrong"
+        raise Unauthorized(f"'{request.command}': {text}")
 
 
 @requests.request(when=When.LAUNCHED, supports_configuration_done_request=True)
@@ -118,12 +130,14 @@ def configuration_done(session: AdapterSession, _args: ConfigurationDoneArgument
 def restart(session: AdapterSession, args: RestartArguments) -> Reply[None]:
     """Begins again, with a new launch configuration if the client has one; on the loaded model if it is the same."""
     given = msgspec.json.encode(args.arguments) if args.arguments else b""
-    configuration = parse_launch(given) if given else session.launch
-    assert configuration is not None
+    before = session.configuration
+    assert before is not None
+    if isinstance(before, AttachArguments):
+        return session.reload(parse_attach(given) if given else before)
+    configuration = parse_launch(given) if given else before
     backend = session.backend
     if backend is None or backend.is_abandoned or not backend.is_ready:
         return session.reload(configuration)
-    before = session.launch or configuration
     if configuration.is_program or (configuration.model_identity, configuration.no_debug) != (
         before.model_identity,
         before.no_debug,
@@ -150,7 +164,8 @@ def disconnect(session: AdapterSession, args: DisconnectArguments) -> Reply[None
     reply: Reply[None] = Reply()
     reply.then(lambda _: session.close())
     backend = session.backend
-    if args.terminate_debuggee is False and backend is not None and not backend.is_abandoned and backend.is_ready:
+    leaves = args.terminate_debuggee is False or (session.is_attached and not args.terminate_debuggee)
+    if leaves and backend is not None and not backend.is_abandoned and backend.is_ready:
 
         def left(_: Reply[None]) -> None:
             backend.detach()

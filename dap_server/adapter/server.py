@@ -11,8 +11,8 @@ from typing import Self
 
 from dap_server.adapter.requests import requests
 from dap_server.adapter.session import AdapterSession
-from dap_server.adapter.tokens import stored_token
 from dap_server.wire.loopback import LOOPBACK, listen, same_token, streams
+from dap_server.wire.tokens import stored_token
 
 
 def serve_tcp(host: str | None, port: int) -> int:

@@ -18,6 +18,7 @@ import msgspec
 
 from dap_server.adapter.endings import Exit, ProcessEnded, Successor
 from dap_server.adapter.loading import LOADING, Loading
+from dap_server.protocol.attach import AttachArguments, Configuration
 from dap_server.protocol.errors import InternalError, NotStopped, RequestError
 from dap_server.protocol.events import (
     BreakpointEventBody,
@@ -68,7 +69,7 @@ class AdapterSession:
         self.requests = requests
         self.is_token = is_token
         self.client_info: InitializeRequestArguments | None = None
-        self.launch: LaunchArguments | None = None
+        self.configuration: Configuration | None = None
         self.backend: Backend | None = None
         self.loading: Loading | None = None
         self.is_configured = False
@@ -107,6 +108,16 @@ class AdapterSession:
         from dap_server.adapter.breakpoints import Breakpoints
 
         return Breakpoints()
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether the program is somebody else's, and goes on without us."""
+        return isinstance(self.configuration, AttachArguments)
+
+    @property
+    def _is_program(self) -> bool:
+        """Whether it is a program that we have started."""
+        return isinstance(self.configuration, LaunchArguments) and self.configuration.is_program
 
     @property
     def shows_progress(self) -> bool:
@@ -161,47 +172,48 @@ class AdapterSession:
         if seq in self._forwarded and self.backend is not None:
             self.backend.request("cancel", {"requestId": self._forwarded[seq]})
 
-    def start(self, launch: LaunchArguments) -> Reply[None]:
-        """Starts an engine and loads the model; the reply settles when it is ready to run."""
-        from dap_server.adapter.backend import Backend
-
-        self.launch = launch
+    def start(self, configuration: Configuration) -> Reply[None]:
+        """Starts an engine and loads the model, or attaches to a program; the reply settles when it is ready to run."""
+        self.configuration = configuration
         self._is_ending = self._has_terminated = False
-        self.breakpoints.unsettle(are_off=launch.no_debug)
-        loading = self.loading = Loading(self, launch)
+        self.breakpoints.unsettle(are_off=configuration.no_debug)
+        loading = self.loading = Loading(self, configuration)
         try:
-            self.backend = backend = Backend(self, launch, connected=lambda: loading.connected(backend))
+            self.backend = backend = self._reach(configuration, lambda: loading.connected(backend))
         except RequestError as error:
             why = error
             self.post(lambda: loading.fail(why))  # the request that asks for it is answered first of all
         return loading.reply
+
+    def _reach(self, configuration: Configuration, connected: Callable[[], None]) -> Backend:
+        if isinstance(configuration, AttachArguments):
+            from dap_server.adapter.attached import Attached
+
+            return Attached(self, configuration, connected)
+        from dap_server.adapter.launched import Launched
+
+        return Launched(self, configuration, connected)
 
     def start_failed(self, backend: Backend, error: RequestError) -> None:
         """There is no process after all."""
         if backend is self.backend and self.loading is not None:
             self.loading.fail(error)
 
-    def reload(self, launch: LaunchArguments) -> Reply[None]:
-        """Starts over with another model: the present engine goes without a word.
+    def reload(self, configuration: Configuration) -> Reply[None]:
+        """Starts over with another model, or attaches anew: the present engine goes without a word.
 
-        A program is asked to go first: it may hold what it needs again, such as a port.
+        A program of ours is asked to go first: it may hold what it needs again, such as a port.
         """
         backend = self.backend
-        if (
-            self.launch is not None
-            and self.launch.is_program
-            and backend
-            and backend.is_ready
-            and not backend.is_abandoned
-        ):
+        if self._is_program and backend and backend.is_ready and not backend.is_abandoned:
             self.end()
-            self._successor = Successor(launch)
+            self._successor = Successor(configuration)
             return self._successor.reply
         self.drop()
         if self.loading is not None and not self.loading.reply.is_settled:
             self.loading.replaced()
         self.continued()
-        return self.start(launch)
+        return self.start(configuration)
 
     def drop(self) -> None:
         """Has the engine end, and tells nothing more of it."""
@@ -209,19 +221,20 @@ class AdapterSession:
             self.backend.abandon()
         self._answer_ends()
 
-    def restarted(self, launch: LaunchArguments, answer: Reply[Any]) -> None:
+    def restarted(self, configuration: Configuration, answer: Reply[Any]) -> None:
         """The engine has been told to begin again on its model."""
         try:
             answer.result()
         except RequestError:
             return  # it goes on as it was
-        self.launch = launch
+        self.configuration = configuration
         self.continued()
 
-    def use_map(self, backend: Backend, launch: LaunchArguments) -> None:
+    def use_map(self, backend: Backend, configuration: Configuration) -> None:
         """Has the engine decide which map the stack points into; nothing waits for it, and nothing fails by it."""
         candidates = self.breakpoints.maps
-        backend.request("llm/useMap", UseMapArguments(model=launch.subject, map=launch.map, candidates=candidates))
+        asked = UseMapArguments(model=configuration.subject, map=configuration.map, candidates=candidates)
+        backend.request("llm/useMap", asked)
 
     def place_breakpoints(self) -> Reply[None]:
         """Has the engine find the breakpoints in its model; settles when their states are known."""
@@ -273,8 +286,7 @@ class AdapterSession:
 
     def _end_stuck(self, backend: Backend) -> None:
         if self._is_ending and not backend.is_abandoned:
-            what = "program" if self.launch is not None and self.launch.is_program else "model"
-            self.output(f"the {what} did not end within {GRACE_SECONDS:g} s: its process is killed\n")
+            self.output(backend.stuck(GRACE_SECONDS))
             backend.kill()
 
     def close(self) -> None:
@@ -327,30 +339,31 @@ class AdapterSession:
         for state in states:
             self.client.event("breakpoint", BreakpointEventBody(reason=body.reason, breakpoint=state))
 
-    def engine_ended(self, backend: Backend, exit: Exit) -> None:
+    def engine_ended(self, backend: Backend, exit: Exit | None) -> None:
         """The engine's process is gone, whether it should or not."""
         if backend is not self.backend:
             return
         if self._successor is not None:
             successor, self._successor = self._successor, None
             self.continued()
-            successor.started(self.start(successor.launch))
+            successor.started(self.start(successor.configuration))
             return
         self.is_stopped = False
         if self.loading is not None and not self.loading.reply.is_settled:
             if self._is_ending:
                 self.loading.ended_on_request()
             else:
-                self.loading.process_ended(exit)
+                self.loading.process_ended(backend.ended_early(exit))
         else:
-            if exit.code and not self._is_ending:
-                self._tell(exit)
-            self.client.event("exited", ExitedEventBody(exit_code=exit.code))
+            if exit is not None:
+                if exit.code and not self._is_ending:
+                    self._tell(exit)
+                self.client.event("exited", ExitedEventBody(exit_code=exit.code))
             self.terminated()
         self._answer_ends()
 
     def _tell(self, exit: Exit) -> None:
-        if self.launch is not None and self.launch.is_program:
+        if self._is_program:
             self.output(f"the program {exit}\n", "important" if exit.signal_name else "console")
         elif exit.signal_name:
             self.output(f"the model's process {exit}\n", "important")
@@ -381,8 +394,8 @@ class AdapterSession:
         if self.client_info is None and request.command not in ("initialize", "disconnect"):
             raise RequestError(f"'{request.command}': 'initialize' comes first")
         handler = self.requests.find(request.command)
-        if handler.when > When.ANY_TIME and self.launch is None:
-            raise RequestError(f"'{request.command}': 'launch' comes first")
+        if handler.when > When.ANY_TIME and self.configuration is None:
+            raise RequestError(f"'{request.command}': 'launch' or 'attach' comes first")
         return handler(self, request)
 
     def _answer(self, request: Request, reply: Reply[Any]) -> None:

@@ -14,6 +14,7 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,7 @@ from dap_server.engine.execution.reasons import DATA_HIT
 from dap_server.engine.inspection.threads import joined
 from dap_server.engine.program.hiding import hide_from_debuggers
 from dap_server.modelmap.places import END
+from dap_server.protocol.attach import AttachArguments
 from dap_server.protocol.control_requests import CancelArguments
 from dap_server.protocol.errors import Cancelled, InternalError, NotStopped, RequestError
 from dap_server.protocol.events import (
@@ -39,6 +41,7 @@ from dap_server.protocol.messages import Message, Request
 from dap_server.protocol.types import Breakpoint, Source
 from dap_server.wire.connection import Connection
 from dap_server.wire.handlers import RequestTable, When
+from dap_server.wire.loopback import SocketStreams
 from dap_server.wire.reply import Reply
 from dap_server.wire.streams import Streams
 
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from dap_server.engine.execution.breakpoints import Breakpoint as PlacedBreakpoint
     from dap_server.engine.execution.stepping import Stop
     from dap_server.engine.inspection.threads import Threads
+    from dap_server.engine.listening import Listener
     from dap_server.engine.program.models import Models, Placed
     from dap_server.engine.program.python_debugger import PythonDebugger
     from dap_server.engine.program.script import Script
@@ -69,7 +73,15 @@ MAX_THREADS = 8
 class EngineSession:
     """One adapter, one model process."""
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: Streams, listener: Listener | None = None) -> None:
+        """`listener`: the door that it came by, where an editor attaches; None for the adapter that started us."""
+        self.listener = listener
+        self.socket = streams.socket if isinstance(streams, SocketStreams) else None
+        self.leaving = ExitStack()
+        """What has to be put back when the editor goes and the program stays."""
+        self.attachment: AttachArguments | None = None
+        self.is_closed = False
+        """Whether the other side has gone."""
         self.connection = Connection(streams, self._received, self._closed, name="llm-dap engine")
         self.requests: RequestTable[EngineSession] = RequestTable()
         self.debuggee: Debuggee | None = None
@@ -88,7 +100,7 @@ class EngineSession:
         self.commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         """Work for the main thread, which loads and runs models."""
         self.configured = threading.Event()
-        self._inbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting: dict[int, str] = {}
         self._cancelled: set[int] = set()
         self._progress_id: str | None = None
@@ -263,14 +275,17 @@ class EngineSession:
             self.debuggee.stepper.stage.cancel()
 
     def _closed(self, _reason: str | None) -> None:
-        if not self.is_detached:
+        self.is_closed = True
+        if self.listener is not None:
+            self._cancel_looks(frozenset())
+            self._inbox.put(None)
+        elif not self.is_detached:
             os._exit(1)  # nobody is left to talk to, and the model may be deep in a kernel
 
     # --- the dispatcher thread
 
     def _dispatch(self) -> None:
-        while True:
-            request = self._inbox.get()
+        while (request := self._inbox.get()) is not None:
             self._now = request.seq
             try:
                 self._answer(request)
@@ -284,6 +299,16 @@ class EngineSession:
                     action()
                 except Exception:  # of ours: the dispatcher goes on
                     traceback.print_exc()
+        if self.listener is not None:
+            self.put_back()
+            self.listener.left(self)
+
+    def put_back(self) -> None:
+        """The editor goes: the program runs on as if there had been none."""
+        try:
+            self.leaving.close()
+        except Exception:  # of ours: what can be put back is
+            traceback.print_exc()
 
     def _answer(self, request: Request) -> None:
         try:

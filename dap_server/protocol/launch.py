@@ -103,6 +103,11 @@ class LaunchArguments(Struct):
         return self.program or self.module or self.model or ""
 
     @property
+    def title(self) -> str:
+        """What beginning with it is called."""
+        return f"{'Starting' if self.is_program else 'Loading'} {self.subject}"
+
+    @property
     def stops_at_end(self) -> bool:
         return not (self.no_debug or self.is_program) if self.stop_at_end is None else self.stop_at_end
 

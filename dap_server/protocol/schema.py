@@ -1,4 +1,4 @@
-"""The JSON schema of what is ours in the protocols: the launch configuration and all `llm/…` messages.
+"""The JSON schema of what is ours in the protocols: the launch and attach configurations and all `llm/…` messages.
 
 Made from the Structs, for editors that check launch.json and for clients that generate their own types.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from dap_server.protocol.attach import AttachArguments
 from dap_server.protocol.launch import LaunchArguments
 from dap_server.protocol.llm.language import LANGUAGE_REQUESTS
 from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS
@@ -16,13 +17,13 @@ from dap_server.protocol.tables import RequestType
 
 
 def own_schema() -> dict[str, Any]:
-    """`definitions`; `launch`; and by name on the wire `requests` (arguments, body) and `events` (body).
+    """`definitions`; `launch` and `attach`; and by name on the wire `requests` (arguments, body) and `events` (body).
 
     `languageRequests` are those of the language server.
     """
     types = [t for table in (LLM_REQUESTS, LANGUAGE_REQUESTS) for request in table.values() for t in request if t]
     types += [t for t in LLM_EVENTS.values() if t is not None]
-    wanted = list(dict.fromkeys([LaunchArguments, *types]))
+    wanted = list(dict.fromkeys([LaunchArguments, AttachArguments, *types]))
     refs, definitions = msgspec.json.schema_components(wanted, ref_template="#/definitions/{name}")
     ref = dict(zip(wanted, refs, strict=True))
 
@@ -34,6 +35,7 @@ def own_schema() -> dict[str, Any]:
 
     return {
         "launch": ref[LaunchArguments],
+        "attach": ref[AttachArguments],
         "requests": requests(LLM_REQUESTS),
         "languageRequests": requests(LANGUAGE_REQUESTS),
         "events": {event: {"body": ref[t]} if t is not None else {} for event, t in LLM_EVENTS.items()},

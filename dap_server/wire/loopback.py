@@ -5,10 +5,11 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-import select
+import selectors
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 
 from dap_server.wire.streams import Streams
 
@@ -16,6 +17,9 @@ LOOPBACK = "127.0.0.1"
 TOKEN_HEX_DIGITS = 64
 HANDSHAKE_SECONDS = 10.0
 """How long somebody who connects may take to show the token."""
+
+_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
+"""`select` takes no descriptor above 1023, and `epoll` never wakes for a socket that another thread has closed."""
 
 
 class SocketStreams(Streams):
@@ -76,22 +80,34 @@ def accept(listener: socket.socket, token: str) -> SocketStreams:
     Raises:
         OSError: the listener was closed.
     """
+    with closing(visitors(listener, [token])) as those:
+        return next(those)[1]
+
+
+def visitors(listener: socket.socket, tokens: Sequence[str]) -> Generator[tuple[str, SocketStreams], None, None]:
+    """Those who show one of the tokens, as they come, each with the token that it has shown.
+
+    Raises:
+        OSError: the listener was closed.
+    """
     guests: list[_Guest] = []
     try:
-        while True:
-            waiting: list[socket.socket | _Guest] = [listener, *guests]
-            ready, _, _ = select.select(waiting, [], [], HANDSHAKE_SECONDS if guests else None)
-            for guest in [guest for guest in guests if guest in ready and guest.read()]:
-                guests.remove(guest)
-                if same_token(guest.shown, token):
-                    return streams(guest.connection)
-                guest.connection.close()
-            for guest in [guest for guest in guests if guest.is_late()]:
-                guests.remove(guest)
-                guest.connection.close()
-            if listener in ready:
-                guests.append(_Guest(listener.accept()[0]))
-    except ValueError as error:  # `select` says so of a socket that another thread has closed
+        with _Selector() as waiting:
+            waiting.register(listener, selectors.EVENT_READ)
+            while True:
+                ready = [key.fileobj for key, _ in waiting.select(HANDSHAKE_SECONDS if guests else None)]
+                for guest in [guest for guest in guests if guest.is_late() or (guest in ready and guest.read())]:
+                    guests.remove(guest)
+                    waiting.unregister(guest)
+                    shown = next((token for token in tokens if same_token(guest.shown, token)), None)
+                    if shown is None:
+                        guest.connection.close()
+                    else:
+                        yield shown, streams(guest.connection)
+                if listener in ready:
+                    guests.append(_Guest(listener.accept()[0]))
+                    waiting.register(guests[-1], selectors.EVENT_READ)
+    except ValueError as error:  # a socket that another thread has closed has no number any more
         raise OSError("the listener was closed") from error
     finally:
         for guest in guests:

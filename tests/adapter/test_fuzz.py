@@ -166,8 +166,8 @@ def test_a_wrong_type_in_any_field_is_refused_with_its_path(typed: Adapter, comm
     asked = [typed.send(command, arguments) for _, arguments in cases]
     for seq in asked:
         text = error_of(typed.answer(seq))
-        if command == "launch":
-            assert "launched already" in text
+        if command in ("launch", "attach"):
+            assert "has begun already" in text
         else:
             assert "`$" in text if command in handled.handlers else "unknown request" in text
     assert typed.get("threads")
@@ -228,9 +228,9 @@ def test_before_launch_only_what_needs_no_model_is_done(start_adapter: StartAdap
     adapter = start_adapter()
     adapter.initialize()
     refused = texts(every_request(adapter))
-    needing = {command for command in refused if command in handled.handlers} - {"initialize", "launch"}
+    needing = {command for command in refused if command in handled.handlers} - {"initialize", "launch", "attach"}
     assert needing > {"next", "stackTrace", "setFunctionBreakpoints", "configurationDone", "restart"}
-    assert all(refused[command] == f"'{command}': 'launch' comes first" for command in needing)
+    assert all(refused[command] == f"'{command}': 'launch' or 'attach' comes first" for command in needing)
     assert "only once" in refused["initialize"]
     adapter.get("disconnect")
     assert adapter.exit_code() == 0
@@ -306,7 +306,7 @@ def test_every_request_is_answered_by_a_model(at_layer: Adapter, is_running: boo
         at_layer.get("continue", {"threadId": 1})
     asked = {command: at_layer.send(command, minimal(command)) for command in REQUESTS if command not in LAST}
     refused = texts({command: at_layer.answer(seq) for command, seq in asked.items()})
-    assert "launched already" in refused["launch"]
+    assert "has begun already" in refused["launch"]
     assert not any("internal error" in text for text in refused.values()), refused
 
 

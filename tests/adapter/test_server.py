@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dap_server.adapter.tokens import stored_token, token_file
+from dap_server.wire.tokens import stored_token, token_file
 from tests.adapter.peer import GRACE, SECONDS, Conversation, Json, error_of, framed
 
 Fake = Callable[[str], Json]
@@ -118,7 +118,7 @@ def test_a_launch_without_the_token_is_refused(server: Server, fake: Fake, token
     assert "token" in text
     client.event("terminated")
     assert not client.engines
-    assert "'launch' comes first" in client.error("evaluate", {"expression": "1"})
+    assert "'launch' or 'attach' comes first" in client.error("evaluate", {"expression": "1"})
 
 
 def test_nothing_of_a_wrong_launch_is_told_without_the_token(server: Server) -> None:

@@ -63,9 +63,11 @@ CLIENTS_OF_DEBUGPY = ("engine.program.debugpy_peer", "engine.program.python_debu
 WITHOUT_ASYNCIO = ["protocol", "wire", "modelmap", "conditions", "adapter", "engine"]
 
 LOCAL_IMPORTS: dict[str, str] = {
+    "__init__": "a program that imports us pays for nothing before an editor comes",
     "__main__": "imports only what the chosen command needs",
     "adapter.requests": "what our own requests carry is needed when the first is forwarded, after that answer",
     "adapter.session": "what a model needs, processes and breakpoints, comes after the answer to `initialize`",
+    "engine.listening": "a program that nobody attaches to does not import torch for us",
     "engine.main": "connects first, so that loading is seen from its beginning and the adapter's end at any time",
     "engine.map_command": "what is wrong with the arguments is told before torch is imported, which takes seconds",
     "engine.anatomy.loading": "torch and transformers take seconds to import, which is reported as progress",
@@ -187,6 +189,8 @@ def _package(i: Import) -> str:
 
 
 def _allowed(package: str) -> set[str]:
+    if package == "__init__":
+        return {"engine.listening"}
     if package == "__main__":
         return {"__init__", *LAYERS}
     return {package, "__init__", *LAYERS.get(package, ())}

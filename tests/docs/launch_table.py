@@ -1,38 +1,55 @@
-"""Writes the table of launch options in docs/protocol.md: `python -m tests.docs.launch_table`."""
+"""Writes the tables of the launch and attach options in docs/protocol.md: `python -m tests.docs.launch_table`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from dap_server.protocol.attach import AttachArguments
 from dap_server.protocol.launch import LaunchArguments
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
-BEGIN = "<!-- launch options: made by `python -m tests.docs.launch_table`, not by hand -->\n"
-END = "<!-- end of launch options -->\n"
+BEGIN = "<!-- {} options: made by `python -m tests.docs.launch_table`, not by hand -->\n"
+END = "<!-- end of {} options -->\n"
+KINDS: dict[str, type] = {"launch": LaunchArguments, "attach": AttachArguments}
 PLURALS = {"string": "strings", "object": "objects", "integer": "integers"}
 
 
-def table() -> str:
+def table(configuration: type) -> str:
     """A row per option: name, type, default, description."""
-    schema = msgspec.json.schema(LaunchArguments)["$defs"]["LaunchArguments"]
+    definitions = msgspec.json.schema(configuration)["$defs"]
     rows = [
         f"| `{name}` | {_type(option)} | {_default(option)} | {option['description'].replace('|', '/')} |\n"
-        for name, option in schema["properties"].items()
+        for name, option in _options(configuration.__name__, definitions)
     ]
     return "".join(["| option | type | default | |\n|---|---|---|---|\n", *rows])
 
 
+def _options(name: str, definitions: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The options of an object; those of an object in it by their whole names."""
+    for option, schema in definitions[name]["properties"].items():
+        inner = schema.get("$ref", schema.get("items", {}).get("$ref"))
+        if inner is None:
+            yield option, schema
+        else:
+            mark = f"{option}." if "$ref" in schema else f"{option}[]."
+            yield from ((mark + part, of_it) for part, of_it in _options(inner.rpartition("/")[2], definitions))
+
+
 def with_table(page: str) -> str:
-    """The page with the table as it should be."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert begin, f"docs/protocol.md has lost the line {BEGIN}"
-    assert end, f"docs/protocol.md has lost the line {END}"
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    """The page with the tables as they should be."""
+    for kind, configuration in KINDS.items():
+        marks = BEGIN.format(kind), END.format(kind)
+        before, begin, rest = page.partition(marks[0])
+        _, end, after = rest.partition(marks[1])
+        assert begin, f"docs/protocol.md has lost the line {marks[0]}"
+        assert end, f"docs/protocol.md has lost the line {marks[1]}"
+        page = f"{before}{begin}\n{table(configuration)}\n{end}{after}"
+    return page
 
 
 def _type(option: dict[str, Any]) -> str:

@@ -222,7 +222,7 @@ def kinds(base: type[RequestError]) -> Iterator[type[RequestError]]:
 
 
 def test_launch_options_have_descriptions() -> None:
-    rows = launch_table.table().splitlines()[2:]
+    rows = launch_table.table(LaunchArguments).splitlines()[2:]
     assert len(rows) == len(LaunchArguments.__struct_fields__)
     assert all(row.rstrip(" |").endswith((".", "…")) for row in rows)
 

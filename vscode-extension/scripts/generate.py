@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from dap_server.adapter.requests import requests  # noqa: E402
+from dap_server.protocol.attach import AttachArguments  # noqa: E402
 from dap_server.protocol.launch import LaunchArguments  # noqa: E402
 from dap_server.protocol.llm.language import LANGUAGE_REQUESTS  # noqa: E402
 from dap_server.protocol.llm.modules import ModelModule  # noqa: E402
@@ -236,19 +237,28 @@ def manifest(text: str) -> str:
     """package.json with the schema as it should be."""
     package = json.loads(text)
     (debugger,) = package["contributes"]["debuggers"]
-    debugger["configurationAttributes"] = {"launch": launch_schema()}
+    debugger["configurationAttributes"] = {"launch": options_of(LaunchArguments), "attach": options_of(AttachArguments)}
     return json.dumps(package, indent=2, ensure_ascii=False) + "\n"
 
 
-def launch_schema() -> dict[str, Any]:
+def options_of(configuration: type) -> dict[str, Any]:
     """Of the options, as editors check them; what has to be given is left to the debugger, which says it better."""
-    options = msgspec.json.schema(LaunchArguments)["$defs"]["LaunchArguments"]["properties"]
-    return {"properties": {name: _option(option) for name, option in options.items()}}
+    definitions = msgspec.json.schema(configuration)["$defs"]
+    return _object(definitions[configuration.__name__], definitions)
 
 
-def _option(option: dict[str, Any]) -> dict[str, Any]:
+def _object(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    return {"properties": {name: _option(option, definitions) for name, option in schema["properties"].items()}}
+
+
+def _option(option: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """Without null, which a person leaves out instead, and without `anyOf` where one kind is left."""
     option = {key: value for key, value in option.items() if key != "default" or value is not None}
+    if "$ref" in option:
+        struct = definitions[option.pop("$ref").rpartition("/")[2]]
+        return {**option, "type": "object", **_object(struct, definitions)}
+    if isinstance(option.get("items"), dict):
+        option["items"] = _option(option["items"], definitions)
     if "anyOf" not in option:
         return option
     kinds = [kind for kind in option.pop("anyOf") if kind != {"type": "null"}]

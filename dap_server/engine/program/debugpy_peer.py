@@ -41,6 +41,19 @@ class NoPythonDebugger(RequestError):
     id = 60
 
 
+def debugpy_of_process(told: Callable[[str, Any], None], gone: Callable[[], None]) -> Debugpy:
+    """The one connection there is: of an editor that came before, or a new one. See `Debugpy`."""
+    global _present
+    if _present is None or not _present.is_there:
+        _present = Debugpy(told, gone)
+    else:
+        _present.told, _present.gone = told, gone
+    return _present
+
+
+_present: Debugpy | None = None
+
+
 class Debugpy:
     """One connection to it, for the life of the process: what it traces goes on and off."""
 
@@ -54,7 +67,8 @@ class Debugpy:
         Raises:
             NoPythonDebugger: it is not installed, or somebody else has put it to use here already.
         """
-        self._told, self._gone = told, gone
+        self.told, self.gone = told, gone
+        self.is_there = True
         self._pydevd = _import()
         self.is_tracing = True
         """Whether threads are traced, which slows them down."""
@@ -70,7 +84,7 @@ class Debugpy:
             raise NoPythonDebugger("debugpy did not connect") from None
         finally:
             listener.close()
-        self._connection = Connection(quick_streams(peer), self._received, lambda _reason: self._gone(), "debugpy")
+        self._connection = Connection(quick_streams(peer), self._received, self._closed, "debugpy")
         hide_from_debuggers(self._connection.thread)
         self._connection.start()
         connected.join(SECONDS)
@@ -123,9 +137,13 @@ class Debugpy:
         )  # fmt: skip
         untrace_here()
 
+    def _closed(self, _reason: str | None) -> None:
+        self.is_there = False
+        self.gone()
+
     def _received(self, message: Message) -> None:
         if isinstance(message, Event):
-            self._told(message.event, msgspec.json.decode(message.body or b"{}"))
+            self.told(message.event, msgspec.json.decode(message.body or b"{}"))
 
 
 def _body(raw: msgspec.Raw) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from dap_server.engine.execution.motions import Motion
 from dap_server.engine.inspection.python_frames import PythonFrame, below_debugger, is_shown
-from dap_server.engine.program.debugpy_peer import OURS, Debugpy, NoPythonDebugger, untraced
+from dap_server.engine.program.debugpy_peer import OURS, Debugpy, NoPythonDebugger, debugpy_of_process, untraced
 from dap_server.engine.program.python_stops import PythonStop
 from dap_server.protocol.errors import RequestError
 from dap_server.wire.reply import Reply
@@ -203,7 +203,7 @@ class PythonDebugger:
         if not self.options.is_allowed:
             raise NoPythonDebugger(OFF)
         is_new = self._peer is None
-        peer = self._peer = self._peer or Debugpy(self._told, self._gone)
+        peer = self._peer = self._peer or debugpy_of_process(self._told, self._gone)
         self._attach(peer)
         if is_new:
             peer.ask("configurationDone")

@@ -1,6 +1,7 @@
 """One function per DAP request: the only place in the engine that knows DAP."""
 
 from dap_server.engine.requests import (
+    attaching,
     attention,
     branches,
     breakpoints,
@@ -27,6 +28,7 @@ from dap_server.engine.requests import (
 from dap_server.engine.requests.table import requests
 
 __all__ = [
+    "attaching",
     "attention",
     "branches",
     "breakpoints",

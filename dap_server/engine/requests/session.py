@@ -16,6 +16,7 @@ from dap_server.engine.program.forking import in_children
 from dap_server.engine.program.running import end_program
 from dap_server.engine.program.script import Script
 from dap_server.engine.requests import python
+from dap_server.engine.requests.attaching import begin, leave
 from dap_server.engine.requests.programs import models_of, wired
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
@@ -106,7 +107,7 @@ def _announce(session: EngineSession, run: Run) -> None:
 @requests.request()
 def configuration_done(session: EngineSession) -> None:
     """The client has sent its breakpoints: the run may begin."""
-    session.afterwards(session.configured.set)
+    session.afterwards(session.configured.set if session.listener is None else functools.partial(begin, session))
 
 
 @requests.request()
@@ -122,14 +123,19 @@ def restart(session: EngineSession, args: LaunchArguments) -> None:
 
 @requests.request()
 def terminate(session: EngineSession) -> None:
-    """Ends the run as if it had been interrupted."""
+    """Ends the run as if it had been interrupted, or a program that was attached to."""
+    if session.listener is not None:
+        leave(session, ends=True)
+        return
     session.afterwards(lambda: _end(session))
 
 
 @requests.request()
 def disconnect(session: EngineSession, args: DisconnectArguments) -> None:
     """Ends the process, or leaves it to run to its end without a debugger."""
-    if args.terminate_debuggee is False and (session.debuggee is not None or session.script is not None):
+    if session.listener is not None:
+        leave(session, ends=args.terminate_debuggee is True)
+    elif args.terminate_debuggee is False and (session.debuggee is not None or session.script is not None):
         debuggee = session.debuggee
         session.is_detached = True
         _redirect_output()

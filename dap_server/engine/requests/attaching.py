@@ -1,0 +1,77 @@
+"""An editor comes to a program that runs, and goes: attach, and what disconnect and terminate mean there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from dap_server.engine.execution.activations import is_call
+from dap_server.engine.program.python_stops import PythonStop, stand_at
+from dap_server.engine.requests import python
+from dap_server.engine.requests.programs import models_of
+from dap_server.engine.requests.table import requests
+from dap_server.engine.session import EngineSession
+from dap_server.protocol.attach import AttachArguments
+from dap_server.protocol.errors import RequestError
+from dap_server.protocol.events import ProcessEventBody
+
+
+@requests.request()
+def attach(session: EngineSession, args: AttachArguments) -> None:
+    """Begins a session in this program, unless another editor has one. Models are debugged from the next call on."""
+    if session.listener is None:
+        raise RequestError("'attach': this process was started for another session")
+    session.listener.admit(session)
+    session.attachment = args
+    session.models = models_of(session)
+    python.configure(session, args.python_debugger, args.just_my_code)
+    name = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
+    session.connection.event(
+        "process", ProcessEventBody(name=name, system_process_id=os.getpid(), start_method="attach")
+    )
+    where = f"{name} (process {os.getpid()})"
+    session.output(f"attached to {where}: what it prints stays where it prints\n", "console")
+    if threads := _in_calls():
+        names = " and ".join(threads)
+        session.output(f"{names} is in a call of a model already, which goes on as it is\n", "console")
+
+
+def begin(session: EngineSession) -> None:
+    """The editor has sent its breakpoints: calls that begin from now on are debugged, and the program may go on."""
+    assert session.listener is not None
+    assert session.models is not None
+    session.leaving.callback(session.models.detach)
+    session.leaving.callback(python.debugger(session).detach)
+    session.models.attach()
+    session.configured.set()
+    session.listener.configured()
+
+
+def stand(session: EngineSession, frame: FrameType) -> None:
+    """Stops the calling thread at the line of a frame, until somebody goes on from there."""
+    motion = stand_at(session.ready.stepper, frame, PythonStop("breakpoint", text="dap_server.breakpoint()"))
+    if motion is not None:
+        python.debugger(session).step_from(frame, motion)
+
+
+def leave(session: EngineSession, ends: bool) -> None:
+    """Puts everything back before it is answered. With `ends` the program is then told to end, as by SIGTERM."""
+    session.is_closed = True
+    session.put_back()
+    if ends:
+        session.afterwards(lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def _in_calls() -> list[str]:
+    """The names of the threads in which a module is being called just now."""
+    frames, found = sys._current_frames(), []
+    for thread in threading.enumerate():
+        frame = frames.get(thread.ident or 0)
+        while frame is not None and not is_call(frame):
+            frame = frame.f_back
+        if frame is not None:
+            found.append(thread.name)
+    return found
