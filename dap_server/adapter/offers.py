@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dap_server.conditions.filters import FILTERS, Filter
 from dap_server.conditions.names import NAMES
+from dap_server.conditions.python_filters import PYTHON_FILTERS
 from dap_server.protocol.capabilities import BreakpointMode, ColumnDescriptor, ExceptionBreakpointsFilter
 
 BREAKPOINT_MODES = [
@@ -30,6 +31,11 @@ EXCEPTION_FILTERS = [
         condition_description=_threshold(filter),
     )
     for filter in FILTERS.values()
+] + [
+    ExceptionBreakpointsFilter(
+        filter=filter.id, label=filter.label, description=filter.description, default=filter.is_on
+    )
+    for filter in PYTHON_FILTERS.values()
 ]
 
 MODULE_COLUMNS = [

@@ -12,6 +12,7 @@ from dap_server.conditions.hits import parse_hit_condition
 from dap_server.conditions.log_messages import parse_log_message
 from dap_server.conditions.names import PLACES_OF, SELECTED, PlaceKind, place_of
 from dap_server.conditions.phases import check
+from dap_server.conditions.python_filters import PYTHON_FILTERS
 from dap_server.modelmap.addresses import AddressError, address_text, parse_address
 from dap_server.modelmap.model_map import MapLine, MapText
 from dap_server.modelmap.patterns import PatternError, parse_pattern
@@ -137,8 +138,10 @@ def of_filter(asked: ExceptionFilterOptions) -> Wanted:
     """A filter of anomalies; without a condition it has its own threshold."""
     id, condition, problem = asked.filter_id, asked.condition or None, None
     filter = FILTERS.get(id)
-    if filter is None:
-        problem = f"no filter '{id}'{did_you_mean(id, FILTERS)}"
+    if id in PYTHON_FILTERS:
+        problem = None if condition is None else f"'{id}' takes no condition"
+    elif filter is None:
+        problem = f"no filter '{id}'{did_you_mean(id, (*FILTERS, *PYTHON_FILTERS))}"
     elif condition is not None:
         try:
             check(parse_condition(condition, filter.id), filter.id, PLACES_OF[filter.id][1])

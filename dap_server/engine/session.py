@@ -49,12 +49,13 @@ if TYPE_CHECKING:
     from dap_server.engine.anatomy.modules import SourceLine
     from dap_server.engine.debuggee import Debuggee
     from dap_server.engine.execution.breakpoints import Breakpoint as PlacedBreakpoint
-    from dap_server.engine.execution.stepping import Stop
+    from dap_server.engine.execution.stops import Stop
     from dap_server.engine.inspection.threads import Threads
     from dap_server.engine.listening import Listener
     from dap_server.engine.program.models import Models, Placed
     from dap_server.engine.program.python_debugger import PythonDebugger
     from dap_server.engine.program.script import Script
+    from dap_server.engine.program.uncaught import UncaughtExceptions
 
 T = TypeVar("T")
 
@@ -89,6 +90,8 @@ class EngineSession:
         """The program that is run, if it is one."""
         self.threads: Threads | None = None
         """Those of a program; a prompt that is run has its sequences."""
+        self.uncaught: UncaughtExceptions | None = None
+        """What ends a program."""
         self.just_my_code = True
         """Whether Python frames of libraries stand back behind the user's."""
         self.models: Models | None = None
@@ -189,6 +192,11 @@ class EngineSession:
 
     def stopped(self, stop: Stop) -> None:
         """The model thread is parked."""
+        if stop.uncaught is not None:
+            self._stopped_post_mortem(stop)
+            return
+        if stop.error is not None and self.uncaught is not None:
+            self.uncaught.shown(stop.error)
         if stop.python is not None:
             self._stopped_at_line(stop, stop.python)
             return
@@ -237,6 +245,17 @@ class EngineSession:
         self.connection.forsake()
         if self.models is not None:
             self.models.forked()
+
+    def _stopped_post_mortem(self, stop: Stop) -> None:
+        """A thread is parked behind an exception that nobody has caught."""
+        body = StoppedEventBody(
+            reason=stop.reason,
+            description=f"uncaught exception: {stop.about}",
+            text=stop.about,
+            thread_id=self.thread_number(stop),
+            all_threads_stopped=True,
+        )
+        self.connection.event("stopped", body)
 
     # --- the reader thread
 

@@ -82,6 +82,8 @@ class Evaluator:
             names = {**self._functions(frame), **names}
         if in_call(frame.stop):
             names |= self._names_of_call(frame)
+        if frame.stop.uncaught is not None:
+            names |= {"__exception__": frame.stop.uncaught.error}
         if (python := python_of(frame)) is not None:
             ours = {name: value for name, value in names.items() if not hasattr(builtins, name)}
             return ours | names_of(python)

@@ -175,7 +175,7 @@ class CallStack:
     @cached_property
     def _running(self) -> list[Frame]:
         stop = self._stop
-        frames: list[Frame] = []
+        frames = self._misspelt()
         address = self._address
         if stop.operation is not None:
             frames.append(self._operation_frame(stop.operation))
@@ -194,6 +194,13 @@ class CallStack:
             frames.append(self._make("step", self._step_name(stop), self._model_source))
         frames.extend(self._python_frame(one) for one in self._python.below)
         return frames or [self._make("label", "no Python frame", None)]
+
+    def _misspelt(self) -> list[Frame]:
+        """The line that is no Python: nothing of it runs, so there is no frame of it."""
+        error = None if self._stop.uncaught is None else self._stop.uncaught.error
+        if not isinstance(error, SyntaxError) or not error.filename or not error.lineno:
+            return []
+        return [self._make("python", "<module>", SourceLine(error.filename, error.lineno))]
 
     def _called(self, path: str, activation: Activation) -> list[Frame]:
         """A running module and its `forward`, which comes first where it is what holds the stop."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dap_server.conditions.python_filters import UNCAUGHT
 from dap_server.engine.execution.breakpoints import Wanted
 from dap_server.engine.requests import python
 from dap_server.engine.requests.programs import told
@@ -18,27 +19,28 @@ NO_MODEL = "the program has not called a model yet"
 @requests.request(command="llm/placeBreakpoints")
 def place_breakpoints(session: EngineSession, args: PlaceBreakpointsArguments) -> SetFunctionBreakpointsResponseBody:
     """Replaces all breakpoints by the adapter's, which have their numbers already."""
+    of_program = [b.id for b in args.breakpoints if b.kind == "exception" and b.name == UNCAUGHT]
+    if session.uncaught is not None:
+        session.uncaught.is_wanted = bool(of_program)
     of_python = [b for b in args.breakpoints if python.is_python(b)]
     wanted = [
         Wanted(b.id, b.name, b.kind, b.phase, b.class_name, b.condition, b.hit_condition, b.log_message)
         for b in args.breakpoints
-        if b.kind != "python" and not python.is_python(b)
+        if b.kind != "python" and not python.is_python(b) and b.id not in of_program
     ]
-    lines = python.place(session, of_python)
+    lines = [*python.place(session, of_python), *(Breakpoint(verified=True, id=id) for id in of_program)]
+    return SetFunctionBreakpointsResponseBody(breakpoints=[*_placed(session, wanted), *lines])
+
+
+def _placed(session: EngineSession, wanted: list[Wanted]) -> list[Breakpoint]:
     if session.models is not None:
-        placed_in_all = session.models.set_breakpoints(wanted)
-        return SetFunctionBreakpointsResponseBody(breakpoints=[*(told(one) for one in placed_in_all), *lines])
+        return [told(one) for one in session.models.set_breakpoints(wanted)]
     if session.debuggee is None and session.script is not None:
-        waiting = [Breakpoint(verified=False, id=b.id, message=NO_MODEL, reason="pending") for b in wanted]
-        return SetFunctionBreakpointsResponseBody(breakpoints=[*waiting, *lines])
-    placed = session.ready.set_breakpoints(wanted)
-    return SetFunctionBreakpointsResponseBody(
-        breakpoints=[
-            Breakpoint(verified=b.is_verified, id=b.id, message=b.message, reason=None if b.is_verified else "failed")
-            for b in placed
-        ]
-        + lines
-    )
+        return [Breakpoint(verified=False, id=b.id, message=NO_MODEL, reason="pending") for b in wanted]
+    return [
+        Breakpoint(verified=b.is_verified, id=b.id, message=b.message, reason=None if b.is_verified else "failed")
+        for b in session.ready.set_breakpoints(wanted)
+    ]
 
 
 @requests.request(command="llm/breakpointCosts")

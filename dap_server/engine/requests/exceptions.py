@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dap_server.engine.analysis.anomalies.explaining import Explanation
 from dap_server.engine.execution.stops import Failure
+from dap_server.engine.inspection.tracebacks import Raised, described
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.modelmap.places import Place
@@ -17,11 +18,33 @@ from dap_server.wire.handlers import When
 def exception_info(session: EngineSession, _args: ExceptionInfoArguments) -> ExceptionInfoResponseBody:
     """Of a stop with the reason `exception`."""
     stop, debuggee = session.stop, session.ready
+    if stop.uncaught is not None:
+        error = stop.uncaught.error
+        return _of_uncaught(session.on_model_thread(lambda: described(error)))
     if stop.failure is not None:
         return _of_condition(stop.failure, stop.place)
     if stop.anomaly is None:
         raise InvalidArguments("'exceptionInfo': no exception has stopped this thread, at `$.threadId`")
     return _of_anomaly(session.on_model_thread(lambda: debuggee.explainer.explain(stop)))
+
+
+def _of_uncaught(raised: Raised) -> ExceptionInfoResponseBody:
+    return ExceptionInfoResponseBody(
+        exception_id=raised.kind,
+        break_mode="unhandled",
+        description=raised.message or raised.kind,
+        details=_details(raised),
+    )
+
+
+def _details(raised: Raised) -> ExceptionDetails:
+    return ExceptionDetails(
+        message=raised.message,
+        type_name=raised.kind.rpartition(".")[2],
+        full_type_name=raised.kind,
+        stack_trace=raised.trace or None,
+        inner_exception=[_details(one) for one in raised.because] or None,
+    )
 
 
 def _of_condition(failure: Failure, place: Place) -> ExceptionInfoResponseBody:

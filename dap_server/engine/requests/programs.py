@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.debuggee import Debuggee
+from dap_server.engine.execution.stops import Uncaught
 from dap_server.engine.inspection.threads import Threads
 from dap_server.engine.program.models import Models, Placed
+from dap_server.engine.program.uncaught import UncaughtExceptions, stop_at
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.types import Breakpoint
 
@@ -22,6 +24,12 @@ def models_of(session: EngineSession) -> Models:
         session.debuggee = debuggee
 
     session.threads = Threads()
+
+    def stands(uncaught: Uncaught) -> None:
+        stepper = session.ready.stepper
+        stepper.stand_outside(stop_at(stepper, uncaught))
+
+    session.uncaught = UncaughtExceptions(stands)
     models = Models(
         make,
         current,

@@ -54,6 +54,8 @@ def launch(session: EngineSession, args: LaunchArguments) -> Reply[None] | None:
         if not args.no_debug:
             session.models = models_of(session)
             session.models.attach()
+            if session.uncaught is not None:
+                session.uncaught.install()
         session.commands.put(lambda: None)  # wakes the main thread
         return None
     reply: Reply[None] = Reply()
