@@ -29,6 +29,12 @@ _ALL = [
         "an exception that ends the program or one of its threads, looked at post mortem",
         True,
     ),
+    PythonFilter(
+        "python.userUnhandled",
+        "Python exceptions that the program does not catch itself",
+        "an exception that leaves the program's own code, whoever catches it then",
+    ),
+    PythonFilter("python.raised", "Raised Python exceptions", "every exception, where it is raised"),
 ]
 
 PYTHON_FILTERS: dict[str, PythonFilter] = {one.id: one for one in _ALL}

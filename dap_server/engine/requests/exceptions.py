@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dap_server.engine.analysis.anomalies.explaining import Explanation
 from dap_server.engine.execution.stops import Failure
 from dap_server.engine.inspection.tracebacks import Raised, described
@@ -21,6 +23,8 @@ def exception_info(session: EngineSession, _args: ExceptionInfoArguments) -> Exc
     if stop.uncaught is not None:
         error = stop.uncaught.error
         return _of_uncaught(session.on_model_thread(lambda: described(error)))
+    if stop.raised is not None:
+        return _of_python(stop.raised)
     if stop.failure is not None:
         return _of_condition(stop.failure, stop.place)
     if stop.anomaly is None:
@@ -34,6 +38,23 @@ def _of_uncaught(raised: Raised) -> ExceptionInfoResponseBody:
         break_mode="unhandled",
         description=raised.message or raised.kind,
         details=_details(raised),
+    )
+
+
+def _of_python(raised: dict[str, Any]) -> ExceptionInfoResponseBody:
+    """As debugpy tells it."""
+    details = raised.get("details") or {}
+    kind = str(raised.get("exceptionId") or details.get("typeName") or "")
+    return ExceptionInfoResponseBody(
+        exception_id=kind,
+        break_mode="userUnhandled" if raised.get("breakMode") == "userUnhandled" else "always",
+        description=raised.get("description") or kind,
+        details=ExceptionDetails(
+            message=details.get("message"),
+            type_name=kind.rpartition(".")[2],
+            full_type_name=kind,
+            stack_trace=details.get("stackTrace"),
+        ),
     )
 
 
