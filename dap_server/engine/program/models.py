@@ -20,6 +20,7 @@ from dap_server.engine.execution.calls.calls import Calls
 from dap_server.engine.execution.calls.compiled import is_compiled
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Interruption, Stepper
+from dap_server.engine.inspection.python_frames import in_call
 from dap_server.engine.program.tokenizers import name_of, tokenizer_around, tokenizer_beside
 
 MOST = 16
@@ -73,6 +74,7 @@ class Models:
         self._map: tuple[str | None, list[str]] = (None, [])
         self._has_map: set[int] = set()
         self._pausing: str | None = None
+        self._entered: Callable[[nn.Module], bool] = lambda _model: True
         self._lock = threading.RLock()
         self._has_said_eager = False
         current(self.nothing)
@@ -133,9 +135,17 @@ class Models:
 
     def pause(self, reason: str = "pause") -> None:
         """Stops at the next place of the call that is under way, or of the next one."""
-        self._pausing = reason
+        self._pausing, self._entered = reason, lambda _model: True
         if self.in_call:
             self.now.stepper.pause(reason)
+
+    def enter(self, entered: Callable[[nn.Module], bool]) -> None:
+        """Stops at the first place of the next call, if it is of one of these models."""
+        self._pausing, self._entered = "step", entered
+
+    def stay_outside(self) -> None:
+        """A thread stands at a line of Python: what was to stop in a call has stopped elsewhere."""
+        self._pausing = None
 
     def interrupt(self, interruption: Interruption) -> None:
         """Raises in the thread of the call that is under way."""
@@ -150,7 +160,7 @@ class Models:
             if debuggee is None or not debuggee.anatomy.is_current:
                 debuggee = self._found(model, given)
             self.now = debuggee
-            if self._pausing is not None:
+            if self._pausing is not None and self._entered(model):
                 debuggee.stepper.pause(self._pausing)
         self._current(debuggee)
         return debuggee.stepper
@@ -163,7 +173,7 @@ class Models:
 
     def finished(self, stepper: Stepper, generation: Generation) -> None:
         if stepper.is_stepping and not self.left_by_step():
-            self._pausing = "step"
+            self._pausing, self._entered = "step", lambda _model: True
 
     # --- one model
 
@@ -188,6 +198,10 @@ class Models:
     def _stopping(self, debuggee: Debuggee) -> None:
         """It is parked, and nobody knows yet."""
         self._pausing = None
+        self._current(debuggee)
+        stop = debuggee.stepper.stop
+        if stop is not None and not in_call(stop):
+            return  # nothing of the model is shown
         if id(debuggee.loaded.model) in self._has_map:
             return
         self._has_map.add(id(debuggee.loaded.model))

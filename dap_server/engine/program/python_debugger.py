@@ -30,7 +30,8 @@ from dap_server.wire.reply import Reply
 OFF = 'lines of Python are not debugged in this session ("pythonDebugger": false)'
 FILTERS = {"python.raised": "raised", "python.userUnhandled": "userUnhandled"}
 """Our filters that are debugpy's, with its names for them."""
-REASONS = {"goto": "step", "data breakpoint": "breakpoint"}
+STEPS = ("step", "goto", "entry")
+"""Why debugpy stops where a motion of ours ends; at a line that nobody has asked for it has its reason from us too."""
 COMMANDS = {Motion.NEXT: "next", Motion.IN: "stepIn", Motion.OUT: "stepOut"}
 
 
@@ -105,6 +106,7 @@ class PythonDebugger:
         self._rules: list[dict[str, Any]] | None = None
         self._standing = 0
         self._motion: Motion | None = None
+        self._pausing: int | None = None
 
     # --- for the dispatcher
 
@@ -146,6 +148,7 @@ class PythonDebugger:
     def pause(self, ident: int) -> None:
         """Stops a thread at the next line that it comes to. Raises NoPythonDebugger."""
         self._begin()
+        self._pausing = ident
         _api().request_suspend_thread(_debugger(), _thread_id(ident))
 
     def detach(self) -> None:
@@ -157,13 +160,15 @@ class PythonDebugger:
 
     # --- for the threads of the program
 
-    def step_from(self, frame: FrameType, motion: Motion) -> None:
-        """Has the calling thread stop where a motion by lines ends, from a frame where debugpy has not stopped it."""
+    def step_from(self, frame: FrameType, motion: Motion) -> bool:
+        """Has the calling thread stop where a motion by lines ends, from a frame where debugpy has not stopped it.
+
+        False: lines are not debugged here.
+        """
         try:
             self._begin()
-        except RequestError as error:
-            self._say(f"no step by lines of Python: {error}\n")
-            return
+        except RequestError:
+            return False
         target = frame.f_back if motion is Motion.OUT else frame
         sys.modules["pydevd"].settrace(suspend=True, trace_only_current_thread=True, stop_at_frame=target)
         if motion is Motion.IN:
@@ -171,11 +176,14 @@ class PythonDebugger:
             mine = self.options.just_my_code
             info = threading.current_thread().additional_info  # type: ignore[attr-defined]
             info.pydev_step_cmd = commands.CMD_STEP_INTO_MY_CODE if mine else commands.CMD_STEP_INTO
+        return True
 
     def stopped_otherwise(self, ident: int) -> None:
         """A thread has come to a stop of another kind: the step by lines that it was in is over."""
         if self.is_tracing:
-            _api().request_resume_thread(_thread_id(ident))
+            for each in {ident, self._pausing or ident}:
+                _api().request_resume_thread(_thread_id(each))
+        self._pausing = None
         self._drop_target()
 
     def _stand(self, stop: PythonStop) -> None:
@@ -184,7 +192,7 @@ class PythonDebugger:
         if frame is None or not is_shown(PythonFrame(frame, frame.f_lineno)):
             stop.onwards = self._motion if self._motion is Motion.IN else Motion.NEXT
         else:
-            self._motion = None
+            self._motion = self._pausing = None
             self._drop_target()
             with untraced():
                 sys.call_tracing(self._park, (stop, frame))  # what is looked at may watch what returns
@@ -259,7 +267,8 @@ class PythonDebugger:
         """Debugpy has suspended a thread: it stands as soon as what is known only there has been asked."""
         thread, peer = body["threadId"], self._peer
         ids = [self._ids[id] for id in body.get("hitBreakpointIds") or [] if id in self._ids]
-        stop = PythonStop(REASONS.get(body["reason"], body["reason"]), ids, body.get("text") or "")
+        is_step = body["reason"] in STEPS or (body["reason"] == "breakpoint" and not ids)
+        stop = PythonStop("step" if is_step else body["reason"], ids, body.get("text") or "")
         assert peer is not None
 
         def has_frame(answer: Reply[dict[str, Any]]) -> None:

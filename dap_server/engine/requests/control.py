@@ -6,6 +6,8 @@ from torch import nn
 
 from dap_server.engine.anatomy.modules import is_called
 from dap_server.engine.execution.motions import BY_OPERATION, Motion
+from dap_server.engine.execution.stops import Stop
+from dap_server.engine.inspection.python_frames import in_call
 from dap_server.engine.requests import python
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
@@ -25,6 +27,8 @@ from dap_server.protocol.types import StepInTarget
 from dap_server.wire.handlers import When
 
 FIRST_OPERATION = "first operation"
+FORWARD = "forward (Python)"
+INTO_MODEL = "into the model"
 
 
 @requests.request(when=When.STOPPED)
@@ -46,9 +50,15 @@ def step_in(session: EngineSession, args: StepInArguments) -> None:
     target: nn.Module | None = None
     motion = Motion.OPERATION if args.granularity == "instruction" else Motion.IN
     if args.target_id is not None:
-        targets = _targets(session)
+        targets, forward = _targets(session), python.first_line(session, session.stop)
         if targets is not None and args.target_id == len(targets) + 1:
             _resume(session, Motion.OPERATION)
+            return
+        if targets is not None and forward is not None and args.target_id == len(targets) + 2:
+            python.run_to_forward(session, forward)
+            return
+        if _is_outside(session.stop) and args.target_id == 1:
+            python.enter(session, session.stop)
             return
         if targets is None or not 1 <= args.target_id <= len(targets):
             raise InvalidArguments(f"'stepIn': no target {args.target_id} here: ask for stepInTargets again")
@@ -68,9 +78,14 @@ def step_out(session: EngineSession, args: StepOutArguments) -> None:
 
 @requests.request(when=When.STOPPED)
 def step_in_targets(session: EngineSession, args: StepInTargetsArguments) -> StepInTargetsResponseBody:
-    """The submodules that `stepIn` can be sent to, in registration order, and behind them the first operation."""
+    """The submodules that `stepIn` can be sent to, in registration order, then the first operation and the first line.
+
+    From a line of Python around which no model is called: whichever model is called next.
+    """
     frame = session.ready.references.frame(args.frame_id)
     paths = _targets(session) if frame.is_top or not frame.stop.activations else None
+    if _is_outside(session.stop):
+        return StepInTargetsResponseBody(targets=[StepInTarget(id=1, label=INTO_MODEL)])
     if paths is None:
         return StepInTargetsResponseBody(targets=[])
     anatomy = session.ready.anatomy
@@ -79,12 +94,16 @@ def step_in_targets(session: EngineSession, args: StepInTargetsArguments) -> Ste
         for i, path in enumerate(paths, start=1)
     ]
     targets.append(StepInTarget(id=len(paths) + 1, label=FIRST_OPERATION))
+    if python.first_line(session, session.stop) is not None:
+        targets.append(StepInTarget(id=len(paths) + 2, label=FORWARD))
     return StepInTargetsResponseBody(targets=targets)
 
 
 @requests.request()
-def pause(session: EngineSession, _args: PauseArguments) -> None:
-    """Stops at the next module call."""
+def pause(session: EngineSession, args: PauseArguments) -> None:
+    """Stops at the next module call; in a program also at the next line, where no call is under way."""
+    if session.models is not None and not session.models.in_call:
+        python.pause(session, args.thread_id)
     session.afterwards(session.ready.stepper.pause if session.models is None else session.models.pause)
 
 
@@ -95,6 +114,11 @@ def _resume(session: EngineSession, motion: Motion, target: nn.Module | None = N
         return
     debuggee.references.forget()
     session.afterwards(lambda: debuggee.stepper.resume(motion, target))
+
+
+def _is_outside(stop: Stop) -> bool:
+    """Whether a stop is at a line of Python around which no model is called."""
+    return stop.python is not None and not in_call(stop)
 
 
 def _targets(session: EngineSession) -> list[str] | None:

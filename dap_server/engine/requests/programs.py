@@ -8,6 +8,7 @@ from dap_server.engine.execution.stops import Uncaught
 from dap_server.engine.inspection.threads import Threads
 from dap_server.engine.program.models import Models, Placed
 from dap_server.engine.program.uncaught import UncaughtExceptions, stop_at
+from dap_server.engine.requests import python
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.types import Breakpoint
 
@@ -21,7 +22,8 @@ def models_of(session: EngineSession) -> Models:
         return debuggee
 
     def current(debuggee: Debuggee) -> None:
-        session.debuggee = debuggee
+        if session.debuggee is None or not session.debuggee.stepper.stage.is_parked:  # somebody looks at that one
+            session.debuggee = debuggee
 
     session.threads = Threads()
 
@@ -36,6 +38,7 @@ def models_of(session: EngineSession) -> Models:
         changed=lambda placed: session.breakpoint_changed(placed),
         say=lambda text: session.output(text, "console"),
     )
+    models.left_by_step = lambda: python.leaves_call(session)
     return models
 
 

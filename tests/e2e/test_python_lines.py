@@ -1,0 +1,78 @@
+"""Lines of Python beside the places of a model, in one session, by debugpy in the process that runs the program."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from transformers.models.llama import modeling_llama
+
+from tests.conftest import EXAMPLE_MODEL
+from tests.e2e.raw_client import Json, RawClient, names
+
+Spawn = Callable[[], RawClient]
+PROMPTS = EXAMPLE_MODEL.parents[1] / "programs" / "prompts.py"
+MODELING = Path(inspect.getfile(modeling_llama))
+
+
+def line_of(file: Path, text: str) -> int:
+    """The first line of a file with a text in it."""
+    return next(i for i, line in enumerate(file.read_text().splitlines(), start=1) if text in line)
+
+
+def set_lines(client: RawClient, file: Path, *lines: int | Json) -> list[Json]:
+    asked = [line if isinstance(line, dict) else {"line": line} for line in lines]
+    states: list[Json] = client.ask("setBreakpoints", source={"path": str(file)}, breakpoints=asked)["breakpoints"]
+    return states
+
+
+def where(client: RawClient) -> tuple[str, str, int]:
+    """Name, file and line of the top frame."""
+    frame = client.frames(levels=1)[0]
+    return frame["name"], frame["source"]["name"], frame["line"]
+
+
+def test_a_walk_from_python_into_a_layer_to_an_operation_and_back(spawn: Spawn, plain_output: str) -> None:
+    client = spawn()
+    lines = {str(PROMPTS): [{"line": line_of(PROMPTS, "output = model.generate")}]}
+    client.response(client.begin(["*.layers.3"], lines=lines, program=str(PROMPTS)))
+    stop = client.stop()
+    assert (stop["reason"], where(client)) == ("breakpoint", ("answer", "prompts.py", 20))
+    assert names(client.frames()) == ["answer", "main", "<module>"]
+    assert client.evaluate("prompt") == "'The capital of France is'"
+    assert client.evaluate("inputs.input_ids.shape", "watch") == "torch.Size([1, 6])"
+
+    top = client.frames(levels=1)[0]["id"]
+    assert [target["label"] for target in client.ask("stepInTargets", frameId=top)["targets"]] == ["into the model"]
+    client.move("stepIn")  # transformers is no code of the user's: the step ends where its model begins
+    assert where(client)[0] == "step 0 (prefill)"
+    client.move("continue")
+    assert where(client)[0] == "model.layers.3 (before)"
+    client.move("next", granularity="instruction")
+    assert where(client)[0].startswith("aten::")
+    assert {"answer", "main", "<module>"} <= set(names(client.frames()))
+
+    client.move("stepBack")  # out of the operation, and within the generate
+    client.break_at()
+    while where(client)[0].split()[0] != "step":
+        client.move("stepOut")
+    while where(client)[0].split()[0] == "step":
+        client.move("next")
+    assert where(client) == ("answer", "prompts.py", 21), "behind the last token Python goes on"
+    assert (
+        client.evaluate("tokenizer.decode(output[0], skip_special_tokens=True)") == f"'{plain_output.splitlines()[0]}'"
+    )
+    assert set_lines(client, PROMPTS) == []
+    client.ask("continue", threadId=1)
+    assert client.end() == 0
+    assert client.output() == plain_output
+
+
+@pytest.fixture(scope="module")
+def plain_output() -> str:
+    """What the program prints without a debugger."""
+    return subprocess.run([sys.executable, str(PROMPTS)], capture_output=True, text=True, check=True).stdout
