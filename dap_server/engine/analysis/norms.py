@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 
 def first_tensor(value: Any, is_any: bool = False) -> Tensor | None:
@@ -14,7 +15,7 @@ def first_tensor(value: Any, is_any: bool = False) -> Tensor | None:
         return value if is_any or value.is_floating_point() else None
     if isinstance(value, dict):
         value = tuple(value.values())
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         for item in value:
             if (found := first_tensor(item, is_any)) is not None:
                 return found
@@ -30,7 +31,7 @@ def last_norm(value: Any, sequence: int, sequences: int = 1) -> float | None:
 def unread_norm(value: Any, sequence: int, sequences: int = 1) -> Tensor | None:
     """() the same in float64, which nobody has read."""
     last = _last(value, sequence, sequences)
-    return None if last is None else torch.linalg.vector_norm(last.double())
+    return None if last is None else vector_norm(last, dtype=torch.float64)
 
 
 def last_vector(value: Any, sequence: int, sequences: int = 1) -> Tensor | None:

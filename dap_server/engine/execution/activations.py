@@ -13,6 +13,9 @@ from dap_server.engine.anatomy.modules import forward_of
 
 _CALL = nn.Module._call_impl.__code__
 
+Given = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a module is called with: `args` and `kwargs`."""
+
 
 class Activation(NamedTuple):
     """One running call of a module.

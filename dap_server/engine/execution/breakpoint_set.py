@@ -147,4 +147,5 @@ class BreakpointSet:
         verified = [breakpoint for breakpoint in breakpoints if breakpoint.is_verified]
         self.by_id = {b.id: b for b in verified}
         self.everywhere = Places(verified, anatomy.modules)
-        self.at_once = Places([b for b in verified if not b.is_deferred], anatomy.modules)
+        at_once = [b for b in verified if not b.is_deferred]
+        self.at_once = Places(at_once, anatomy.modules) if len(at_once) < len(verified) else self.everywhere

@@ -107,7 +107,10 @@ class FoundLate:
     @property
     def places(self) -> Places:
         """Of the breakpoints that are judged at once now."""
-        return self._breakpoints.everywhere if self.judges_all else self._breakpoints.at_once
+        breakpoints = self._breakpoints  # asked at every place: most often there is nothing to choose from
+        if breakpoints.at_once is breakpoints.everywhere or self.judges_all:
+            return breakpoints.everywhere
+        return breakpoints.at_once
 
     @property
     def listens(self) -> bool:

@@ -14,10 +14,12 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from dap_server.engine.anatomy.modules import Anatomy
-from dap_server.engine.execution.activations import call_frame
+from dap_server.engine.execution.activations import Given, call_frame
 from dap_server.modelmap.places import Phase
 
-Before = Callable[[nn.Module, FrameType], None]
+Before = Callable[[nn.Module, FrameType, Given | None], None]
+"""Is told what the module was given, where that takes no time."""
+
 After = Callable[[nn.Module, FrameType, Any], None]
 
 
@@ -44,7 +46,7 @@ class ModuleHooks:
                 self._armed.pop(place).remove()
             for module, phase in wanted - self._armed.keys():
                 if phase == "before":
-                    handle = module.register_forward_pre_hook(self._armed_before)
+                    handle = module.register_forward_pre_hook(self._armed_before, with_kwargs=True)
                 else:
                     handle = module.register_forward_hook(self._armed_after)
                 self._armed[module, phase] = handle
@@ -58,9 +60,9 @@ class ModuleHooks:
                 self._all.remove()
                 self._all = None
 
-    def _armed_before(self, module: nn.Module, _args: Any) -> None:
+    def _armed_before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if threading.get_ident() == self.thread:
-            self._before(module, call_frame(sys._getframe(1)))
+            self._before(module, call_frame(sys._getframe(1)), (args, kwargs))
 
     def _armed_after(self, module: nn.Module, _args: Any, output: Any) -> None:
         if threading.get_ident() == self.thread:
@@ -68,7 +70,7 @@ class ModuleHooks:
 
     def _any_before(self, module: nn.Module, _args: Any) -> None:
         if (module, "before") not in self._armed and threading.get_ident() == self.thread:
-            self._before(module, call_frame(sys._getframe(1)))
+            self._before(module, call_frame(sys._getframe(1)), None)
 
 
 NOT_OF_USERS = ("dap_server", "transformers", "torch")

@@ -18,6 +18,7 @@ from dap_server.conditions.errors import ConditionError
 from dap_server.conditions.expressions import Condition
 from dap_server.conditions.log_messages import LogMessage
 from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.activations import Given
 from dap_server.engine.execution.breakpoint_set import BreakpointSet
 from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.generation import Generation
@@ -45,6 +46,7 @@ class Candidate:
         output: what the module returned, at phase `after`.
         prepared: what was heard of the module call, where a condition at its end needs that.
         error: what the module has raised.
+        inputs: what the module was called with, where the run was told; else the frame of the call knows it.
         seen: of a data breakpoint, the value that it watches, by sequence.
         known: what was worked out for one condition, for the next one.
     """
@@ -56,12 +58,15 @@ class Candidate:
     operation: Operation | None = None
     prepared: Prepared | None = None
     error: Exception | None = None
+    inputs: Given | None = None
     seen: Mapping[int, Observation] | None = None
     known: dict[Any, Any] = field(default_factory=dict)
 
     @property
-    def given(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What the module was called with: `args` and `kwargs`, none in token selection."""
+    def given(self) -> Given:
+        """What the module was called with, nothing in token selection."""
+        if self.inputs is not None:
+            return self.inputs
         if self.call is None:
             return (), {}
         variables = self.call.f_locals  # made anew whenever it is asked for
@@ -187,19 +192,20 @@ class Judging:
             speaks = breakpoint.log_message is not None and not is_again
             if is_on_the_way and not (speaks or breakpoint.hits is not None or breakpoint.watch is not None):
                 continue
+            is_of_one = breakpoint.condition is not None or breakpoint.watch is not None
             begun = perf_counter()
             try:
                 sequence = 0 if breakpoint.is_plain else self._judged(breakpoint, candidate, speaks, is_again)
-                if breakpoint.condition is not None or breakpoint.watch is not None:
+                if is_of_one:
                     breakpoint.cost.add(perf_counter() - begun)
             except ConditionError as error:
                 if is_again or is_on_the_way:
                     continue
                 return Verdict([id], failure=self._failed(breakpoint, candidate, error))
-            if sequence is not None and not is_on_the_way:
-                hits.append(id)
-                is_of_one = breakpoint.condition is not None or breakpoint.watch is not None
-                first = sequence if first is None and is_of_one else first
+            if sequence is None or is_on_the_way:
+                continue
+            hits.append(id)
+            first = sequence if first is None and is_of_one else first
         if not hits:
             return NOT_HIT
         found = next((b for id in hits if (b := self.breakpoints.by_id[id]).filter is not None), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import FrameType
 
 from torch import nn
@@ -60,6 +61,11 @@ class Plan:
     reason: str = "step"
     about: str = ""
     only: Callable[[nn.Module], bool] | None = None
+
+    @cached_property
+    def is_free(self) -> bool:
+        """Whether breakpoints alone end it."""
+        return self.motion is Motion.RUN
 
     @property
     def needs_operations(self) -> bool:

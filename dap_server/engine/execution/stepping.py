@@ -19,7 +19,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.regions import Regions
-from dap_server.engine.execution.activations import Activation, live_activations
+from dap_server.engine.execution.activations import Activation, Given, live_activations
 from dap_server.engine.execution.branches import Turn
 from dap_server.engine.execution.breakpoint_set import BreakpointSet
 from dap_server.engine.execution.breakpoints import Breakpoint
@@ -322,24 +322,24 @@ class Stepper:
         self._plan = Plan(reason="pause" if ran_free else self._plan.reason)
         self._stop(Place(self.generation.step, END), NOT_HIT, [])
 
-    def _module_begins(self, module: nn.Module, call: FrameType) -> None:
+    def _module_begins(self, module: nn.Module, call: FrameType, given: Given | None) -> None:
         """A hook. What it touches has left the processor's caches at every call: each function costs microseconds."""
         if self.flags.interruption is not None:
             self.flags.raise_interruption()
-        path = self.anatomy.paths.get(module)
+        path, generation = self.anatomy.paths.get(module), self.generation
         if path is None:
             return
-        if not path and not self.generation.is_own_loop and self.generation.tape is not None:
+        if not path and not generation.is_own_loop and generation.tape is not None:
             self.call_begins()
         occurrence = self.flags.occurrences[path] = self.flags.occurrences.get(path, -1) + 1
         if self._operations.is_on:
             self._operations.where.begins(path, call)
-        ids, is_free = self.late.places.at_module(module, "before"), self._plan.motion is Motion.RUN
+        ids, is_free = self.late.places.at_module(module, "before"), self._plan.is_free
         if ids or not is_free:
-            place = Place(self.generation.step, path, "before", occurrence)
+            place = Place(generation.step, path, "before", occurrence)
             is_there = not is_free and self._leads_to(place)
-            verdict = self._judged(ids, place, is_there, call)
-            if is_there or verdict.hits or (not is_free and self._plan.ends_before(module, call, self.generation)):
+            verdict = self._judged(ids, place, is_there, call, given=given)
+            if is_there or verdict.hits or (not is_free and self._plan.ends_before(module, call, generation)):
                 self._stop(place, verdict, live_activations(call))
         if self.breakpoints.everywhere.prepared:
             self._prepared.begins(path, module, call)
@@ -349,11 +349,11 @@ class Stepper:
         path = self.anatomy.paths.get(module)
         if path is None:
             return
-        place = self._place_after(path)
-        is_there = self._plan.motion is Motion.TO and self._leads_to(place)
+        place, is_free = self._place_after(path), self._plan.is_free
+        is_there = not is_free and self._leads_to(place)
         ids, prepared = self.late.places.at_module(module, "after"), self._prepared.ends(call)
         verdict = self._judged(ids, place, is_there, call, output, prepared=prepared)
-        if is_there or verdict.hits or self._plan.ends_after(call):
+        if is_there or verdict.hits or (not is_free and self._plan.ends_after(call)):
             self.late.alarms.ends(module, output)
             self._stop(place, verdict, live_activations(call), output)
 
@@ -378,13 +378,14 @@ class Stepper:
         operation: Operation | None = None,
         prepared: Prepared | None = None,
         error: Exception | None = None,
+        given: Given | None = None,
     ) -> Verdict:
         """What breakpoints at a place come to. A move stops where it leads; `is_there` says that this is here."""
         if not ids:
             return NOT_HIT
         plan = self._plan
-        is_on_the_way = plan.motion is Motion.TO and not (is_there and plan.reason == HIT)
-        candidate = Candidate(place, self.generation, call, output, operation, prepared, error)
+        is_on_the_way = not plan.is_free and plan.motion is Motion.TO and not (is_there and plan.reason == HIT)
+        candidate = Candidate(place, self.generation, call, output, operation, prepared, error, given)
         thread, self._hooks.thread = self._hooks.thread, None  # what conditions run is not the model's
         try:
             late, others, is_again = self.late.passes(ids, place, operation)

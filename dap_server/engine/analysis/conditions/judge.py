@@ -46,14 +46,10 @@ class ConditionJudge:
         return PassingAttention(path, module, call, self._sources.anatomy, is_aside)
 
     def sequences(self, condition: Condition | None, candidate: Candidate, each: bool = False) -> Iterator[int]:
-        """For which it is true. A sequence that has ended has no say any more."""
-        if not each and (condition is None or not condition.is_per_sequence):
-            if condition is None or self._is_true(condition, candidate, 0):
-                yield 0
-            return
-        for sequence in _going_on(candidate):
-            if condition is None or self._is_true(condition, candidate, sequence):
-                yield sequence
+        """For which it is true. A sequence that has ended has no say any more, unless it is the only one."""
+        if candidate.generation.sequences > 1 and (each or (condition is not None and condition.is_per_sequence)):
+            return (i for i in _going_on(candidate) if condition is None or self._is_true(condition, candidate, i))
+        return iter((0,) if condition is None or self._is_true(condition, candidate, 0) else ())
 
     def flag(self, condition: Condition, candidate: Candidate) -> Truth:
         """For any sequence that goes on. Nothing is read, and only what can be left to the device may be asked."""
@@ -136,7 +132,7 @@ class _Copies(Mapping[str, object]):
 
 def _going_on(candidate: Candidate) -> list[int]:
     generation = candidate.generation
-    if generation.sequences == 1 or generation.unfinished is None:
+    if generation.unfinished is None:
         return list(range(generation.sequences))
     return [i for i, goes_on in enumerate(generation.unfinished.tolist()) if goes_on]
 

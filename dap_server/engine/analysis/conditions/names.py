@@ -113,8 +113,12 @@ class PlaceNames(Mapping[str, object]):
         if candidate.operation is not None:
             value = self._input() if candidate.place.phase == "before" else self._output()
         elif value is NOTHING:
-            value = candidate.given
-        return _known(unread_norm(value, self._sequence, candidate.generation.sequences), "no vectors pass here")
+            args, kwargs = candidate.given
+            value = args + tuple(kwargs.values())
+        norm = unread_norm(value, self._sequence, candidate.generation.sequences)
+        if norm is None:
+            raise NotKnown("no vectors pass here")
+        return norm
 
     def _attention(self) -> Callable[[int], Tensor]:
         candidate = self._candidate
