@@ -70,6 +70,27 @@ def test_before_a_module_the_norm_is_of_what_it_is_given() -> None:
     assert found == expected
 
 
+def test_before_a_module_that_is_given_everything_by_keyword_the_norm_is_of_that() -> None:
+    model, given = tiny_model("llama"), list[Tensor]()
+    attention = model.model.layers[1].self_attn
+    with attention.register_forward_pre_hook(
+        lambda _, args, kwargs: given.append(kwargs["hidden_states"]), with_kwargs=True
+    ):
+        plain(model)
+    found = said(model, "before:model.layers.1.self_attn", "({sequence}, {norm!r})")
+    assert found == [(s, float(hidden[s, -1].double().norm())) for hidden in given for s in range(2)]
+
+
+def test_a_hook_of_the_users_that_comes_later_changes_nothing_of_what_a_condition_has_seen() -> None:
+    model = tiny_model("llama")
+    layer = model.model.layers[1]
+    expected = said(model, "model.layers.1", "{norm!r}")
+    walk = Walk(Loaded(model, tiny_tokenizer()), breakpoints=[Wanted(0, "model.layers.1", log_message="{norm!r}")])
+    with layer.register_forward_pre_hook(lambda _, args: (torch.zeros_like(args[0]), *args[1:])):
+        walk.generate(input_ids=PADDED, attention_mask=MASK, max_new_tokens=1)
+    assert [ast.literal_eval(line.partition("] ")[2]) for line in walk.said] == expected[:2]
+
+
 def test_the_choice_of_a_token() -> None:
     model = tiny_model("llama")
     options = {"do_sample": True, "temperature": 0.7, "top_k": 5}
