@@ -26,8 +26,12 @@ LIBRARIES = ("torch", "transformers")
 
 @requests.request()
 def modules(session: EngineSession, args: ModulesArguments) -> ModulesResponseBody:
-    """The modules of the model in their order, in pages; each is known by its path, `.` for the whole model."""
-    paths = list(session.ready.anatomy.modules)
+    """The modules of the model in their order, in pages; each is known by its path, `.` for the whole model.
+
+    None before a program has called a model.
+    """
+    anatomy = session.ready.anatomy
+    paths = [] if anatomy.is_empty else list(anatomy.modules)
     start = max(args.start_module or 0, 0)
     page = paths[start : start + args.module_count] if args.module_count else paths[start:]
     return ModulesResponseBody(modules=[_module(session, path) for path in page], total_modules=len(paths))

@@ -72,14 +72,14 @@ export default async function ({ editor, folder, step, python }) {
       for (const frame of ["step 0", "answer", "main"]) {
         await editor.frame(frame);
       }
-      await editor.status(new RegExp(`^127\\.0\\.0\\.1:${program.port} · LlamaForCausalLM · cpu · token 0`));
+      await editor.status(new RegExp(`127\\.0\\.0\\.1:${program.port} · LlamaForCausalLM · cpu · token 0`));
     });
 
     await step("when the editor leaves, the program goes on and ends by itself", async () => {
       await editor.press("disconnect");
       await editor.ended();
       assert.deepEqual(await program.ended, [0, null]);
-      assert.match(program.said.out, /Paris.*Rome.*Tokyo/s);
+      assert.match(program.said.out, /capital of France.*capital of Italy.*capital of Japan/s);
     });
 
     await step("a command attaches without a launch.json, to another program", async () => {
