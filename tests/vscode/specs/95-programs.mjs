@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { until } from "../editor.mjs";
+import { until, WINDOW } from "../editor.mjs";
 import { lineOf } from "../workspace.mjs";
 
 export const title = "a Python program and its model in one session";
@@ -59,7 +59,7 @@ export default async function ({ editor, folder, step, measure, python }) {
   await step("a panel says that no model is called", async () => {
     panel = (await editor.openPanel("LLM: Show How the Token Is Chosen", "How the token is chosen")).page;
     await panel.getByText("stands in Python code").waitFor();
-    await editor.picture("programs-outside");
+    await editor.picture("programs-outside", editor.panelTop(150));
   });
 
   await step("going on stops in a layer, above the frames of the program", async () => {
@@ -73,7 +73,12 @@ export default async function ({ editor, folder, step, measure, python }) {
 
   await step("and the panel has come alive", async () => {
     await panel.getByText("Paris").first().waitFor();
-    await editor.picture("programs");
+    await editor.close("How the token is chosen");
+    await editor.command("View: Move Editor into Right Group");
+    await editor.section("Breakpoints", false);
+    await editor.page.setViewportSize({ width: 1280, height: 660 });
+    await editor.picture("programs", undefined, () => editor.frame("main"));
+    await editor.page.setViewportSize(WINDOW);
   });
 
   await step("a step into its Python leads to its forward", async () => {
