@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from dap_server.engine.importing import without_collecting
@@ -66,10 +67,16 @@ def _run_program(session: EngineSession, script: Script) -> NoReturn:
     """Debugs the models that a program calls. The process ends with the interpreter."""
     from dap_server.engine.program import surroundings
     from dap_server.engine.program.running import run_program
+    from dap_server.engine.requests.attaching import stand
 
+    def enters(frame: FrameType) -> None:
+        stand(session, frame, "entry", "")
+
+    def ends(code: int) -> None:
+        if code == 0 and session.models is not None and not session.models.all:
+            session.output("the program has ended without a call of a model\n", "console")
+        session.connection.event("exited", ExitedEventBody(exit_code=code))
+
+    entered = enters if session.stops_on_entry else None
     surroundings.restore()
-    run_program(
-        script,
-        ends=lambda code: session.connection.event("exited", ExitedEventBody(exit_code=code)),
-        say=lambda text: session.output(text, "console"),
-    )
+    run_program(script, ends, lambda text: session.output(text, "console"), entered)

@@ -88,6 +88,8 @@ class EngineSession:
         self.debuggee: Debuggee | None = None
         self.script: Script | None = None
         """The program that is run, if it is one."""
+        self.stops_on_entry = False
+        """Whether it stands before its first line."""
         self.threads: Threads | None = None
         """Those of a program; a prompt that is run has its sequences."""
         self.uncaught: UncaughtExceptions | None = None
@@ -245,6 +247,8 @@ class EngineSession:
         self.connection.forsake()
         if self.models is not None:
             self.models.forked()
+        if self.python is not None:
+            self.python.forked()
 
     def _stopped_post_mortem(self, stop: Stop) -> None:
         """A thread is parked behind an exception that nobody has caught."""

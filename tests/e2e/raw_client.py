@@ -128,11 +128,12 @@ class RawClient:
         breakpoints: list[str] | None = None,
         instructions: list[Json] | None = None,
         lines: dict[str, list[Json]] | None = None,
+        exceptions: list[Json] | None = None,
         **configuration: Any,
     ) -> int:
         """The opening of a session as VS Code plays it; gives the number of the `launch` that still loads.
 
-        `lines` are breakpoints by the file that they stand in.
+        `lines` are breakpoints by the file that they stand in, `exceptions` the options of exception filters.
         """
         self.capabilities = self.ask(
             "initialize",
@@ -152,6 +153,8 @@ class RawClient:
         for path, wanted in (lines or {}).items():
             self.ask("setBreakpoints", source={"path": path}, breakpoints=wanted)
         self.break_at(*breakpoints or [])
+        if exceptions is not None:
+            self.ask("setExceptionBreakpoints", filters=[], filterOptions=exceptions)
         if instructions is not None:
             self.ask("setInstructionBreakpoints", breakpoints=instructions)
         self.ask("configurationDone")

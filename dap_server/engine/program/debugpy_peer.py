@@ -129,6 +129,11 @@ class Debugpy:
         else:
             _untrace_all()
 
+    def forked(self) -> None:
+        """In a child of this process, where it has no threads: its one thread is not traced."""
+        self.is_there = self.is_tracing = False
+        _untrace_all()
+
     def _connect(self, port: int, key: str, lock: str) -> None:
         debugpy = os.path.dirname(os.path.abspath(sys.modules["debugpy"].__file__ or ""))
         self._pydevd.settrace(

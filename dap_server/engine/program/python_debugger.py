@@ -158,6 +158,11 @@ class PythonDebugger:
             self.place([], {})
         self._rest(is_certain=True)
 
+    def forked(self) -> None:
+        """In a child of this process: nothing is traced, and nobody is there who could be asked for anything."""
+        if self._peer is not None:
+            self._peer.forked()
+
     # --- for the threads of the program
 
     def step_from(self, frame: FrameType, motion: Motion) -> bool:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 from typing import NoReturn
 
 from dap_server.engine.program.script import Script, own_traceback
@@ -20,17 +21,24 @@ NO_INPUT = (
 )
 
 
-def run_program(script: Script, ends: Callable[[int], None], say: Callable[[str], None]) -> NoReturn:
+def run_program(
+    script: Script,
+    ends: Callable[[int], None],
+    say: Callable[[str], None],
+    entered: Callable[[FrameType], None] | None = None,
+) -> NoReturn:
     """Runs it on this thread, and leaves the rest to the interpreter: its other threads and its exit handlers.
 
     Args:
+        script: what is run.
         ends: is told the exit status, as far as it is known, when nothing of the program is left to run.
         say: gets what the debugger has to say of the end.
+        entered: is called at the first line, before that runs.
     """
     end = _End(ends)
     atexit.register(end.reached)  # before any handler of the program, which makes it the last
     try:
-        script.run()
+        script.run(entered)
     except SystemExit as leaving:
         end.code = _status(leaving)
         raise
@@ -48,8 +56,13 @@ def run_program(script: Script, ends: Callable[[int], None], say: Callable[[str]
     sys.exit(0)
 
 
-def end_program() -> None:
-    """Asks this process to end, and what it has started, as a shell would: a handler of the program's may tidy up."""
+def end_program(release: Callable[[], None]) -> None:
+    """Asks this process to end, and what it has started, as a shell would.
+
+    A handler of the program's may tidy up: for that it is let go first, by `release`.
+    """
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        release()
     if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGTERM)
     else:

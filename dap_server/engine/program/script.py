@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from types import CodeType, ModuleType, TracebackType
+from types import CodeType, FrameType, ModuleType, TracebackType
+from typing import Any
 
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.launch import LaunchArguments
@@ -39,13 +41,18 @@ class Script:
         elif launch.module is not None:
             _check_module(launch.module)
 
-    def run(self) -> None:
-        """Runs it on this thread to its end. Raises what it raises; `own_traceback` knows which frames are its own."""
+    def run(self, entered: Callable[[FrameType], None] | None = None) -> None:
+        """Runs it on this thread to its end. Raises what it raises; `own_traceback` knows which frames are its own.
+
+        `entered` is called at its first line, before that runs.
+        """
         main = ModuleType("__main__")
         main.__dict__.update(__builtins__=__builtins__, __annotations__={}, __cached__=None)
         sys.modules["__main__"] = main
         sys.argv = [self.name, *self._arguments]
         code = self._begin_module(main, self._module) if self._module is not None else self._begin_file(main)
+        if entered is not None:
+            sys.settrace(_at_first_line(code, entered))
         exec(code, main.__dict__)
 
     def _begin_file(self, main: ModuleType) -> CodeType:
@@ -63,6 +70,19 @@ class Script:
         main.__package__ = spec.parent
         sys.argv[0] = spec.origin or name
         return code
+
+
+def _at_first_line(code: CodeType, entered: Callable[[FrameType], None]) -> Callable[..., Any]:
+    """A trace function that goes when it has called that."""
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Callable[..., Any] | None:
+        if frame.f_code is not code or event != "line":
+            return trace if frame.f_code is code else None
+        sys.settrace(None)
+        sys.call_tracing(entered, (frame,))  # what is looked at meanwhile may trace
+        return None
+
+    return trace
 
 
 def own_traceback(error: BaseException) -> TracebackType | None:

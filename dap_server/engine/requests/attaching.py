@@ -11,12 +11,14 @@ from types import FrameType
 from dap_server.engine.execution.activations import is_call
 from dap_server.engine.program.python_stops import PythonStop, stand_at
 from dap_server.engine.requests import python
-from dap_server.engine.requests.programs import models_of
+from dap_server.engine.requests.programs import models_of, take_up
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.attach import AttachArguments
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.events import ProcessEventBody
+
+CALLED = "dap_server.breakpoint()"
 
 
 @requests.request()
@@ -42,17 +44,14 @@ def attach(session: EngineSession, args: AttachArguments) -> None:
 def begin(session: EngineSession) -> None:
     """The editor has sent its breakpoints: calls that begin from now on are debugged, and the program may go on."""
     assert session.listener is not None
-    assert session.models is not None
-    session.leaving.callback(session.models.detach)
-    session.leaving.callback(python.debugger(session).detach)
-    session.models.attach()
+    take_up(session)
     session.configured.set()
     session.listener.configured()
 
 
-def stand(session: EngineSession, frame: FrameType) -> None:
+def stand(session: EngineSession, frame: FrameType, reason: str = "breakpoint", text: str = CALLED) -> None:
     """Stops the calling thread at the line of a frame, until somebody goes on from there."""
-    motion = stand_at(session.ready.stepper, frame, PythonStop("breakpoint", text="dap_server.breakpoint()"))
+    motion = stand_at(session.ready.stepper, frame, PythonStop(reason, text=text))
     if motion is not None:
         python.debugger(session).step_from(frame, motion)
 

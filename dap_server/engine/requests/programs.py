@@ -42,6 +42,17 @@ def models_of(session: EngineSession) -> Models:
     return models
 
 
+def take_up(session: EngineSession) -> None:
+    """Calls of models that begin from now on are debugged, until `session.put_back`."""
+    assert session.models is not None
+    session.leaving.callback(session.models.detach)
+    session.models.attach()
+    if session.uncaught is not None:
+        session.leaving.callback(session.uncaught.remove)
+        session.uncaught.install()
+    session.leaving.callback(python.debugger(session).detach)
+
+
 def wired(session: EngineSession, loaded: Loaded) -> Debuggee:
     """A model that tells a session what happens to it."""
     debuggee = Debuggee(loaded, session.stopped, session.output, say=lambda text: session.output(text, "console"))

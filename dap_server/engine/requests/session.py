@@ -17,7 +17,7 @@ from dap_server.engine.program.running import end_program
 from dap_server.engine.program.script import Script
 from dap_server.engine.requests import python
 from dap_server.engine.requests.attaching import begin, leave
-from dap_server.engine.requests.programs import models_of, wired
+from dap_server.engine.requests.programs import models_of, take_up, wired
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import InternalError, RequestError
@@ -53,9 +53,10 @@ def launch(session: EngineSession, args: LaunchArguments) -> Reply[None] | None:
         in_children(session.forked)
         if not args.no_debug:
             session.models = models_of(session)
-            session.models.attach()
-            if session.uncaught is not None:
-                session.uncaught.install()
+            take_up(session)
+            session.stops_on_entry = args.stop_on_entry and args.python_debugger
+            if args.stop_on_entry and not args.python_debugger:
+                session.models.pause("entry")
         session.commands.put(lambda: None)  # wakes the main thread
         return None
     reply: Reply[None] = Reply()
@@ -138,11 +139,9 @@ def disconnect(session: EngineSession, args: DisconnectArguments) -> None:
     if session.listener is not None:
         leave(session, ends=args.terminate_debuggee is True)
     elif args.terminate_debuggee is False and (session.debuggee is not None or session.script is not None):
-        debuggee = session.debuggee
         session.is_detached = True
         _redirect_output()
-        if debuggee is not None:
-            session.afterwards(debuggee.stepper.release)
+        session.afterwards(session.put_back)
         session.afterwards(session.configured.set)
     else:
         session.afterwards(lambda: _end(session))
@@ -150,7 +149,7 @@ def disconnect(session: EngineSession, args: DisconnectArguments) -> None:
 
 def _end(session: EngineSession) -> None:
     if session.script is not None and session.configured.is_set():
-        end_program()
+        end_program(session.put_back)
         return
     if session.debuggee is None or not session.configured.is_set():
         os._exit(0)  # nothing runs that could be unwound
