@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, FrameType, ModuleType, TracebackType
-from typing import Any
 
+from dap_server.engine.program.entry import with_entry
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.launch import LaunchArguments
 
@@ -51,8 +51,8 @@ class Script:
         sys.modules["__main__"] = main
         sys.argv = [self.name, *self._arguments]
         code = self._begin_module(main, self._module) if self._module is not None else self._begin_file(main)
-        if entered is not None:
-            sys.settrace(_at_first_line(code, entered))
+        if entered is not None and (source := _source(main)) is not None:
+            code = with_entry(source, code.co_filename, entered)
         exec(code, main.__dict__)
 
     def _begin_file(self, main: ModuleType) -> CodeType:
@@ -72,25 +72,17 @@ class Script:
         return code
 
 
-def _at_first_line(code: CodeType, entered: Callable[[FrameType], None]) -> Callable[..., Any]:
-    """A trace function that goes when it has called that."""
-
-    def trace(frame: FrameType, event: str, _argument: object) -> Callable[..., Any] | None:
-        if frame.f_code is not code or event != "line":
-            return trace if frame.f_code is code else None
-        sys.settrace(None)
-        sys.call_tracing(entered, (frame,))  # what is looked at meanwhile may trace
-        return None
-
-    return trace
-
-
 def own_traceback(error: BaseException) -> TracebackType | None:
     """That of an exception which has left `Script.run`, from the program's first frame on."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(OURS):
         traceback = traceback.tb_next
     return traceback
+
+
+def _source(main: ModuleType) -> str | None:
+    get = getattr(main.__loader__, "get_source", None)
+    return get(main.__spec__.name if main.__spec__ else "__main__") if get else None
 
 
 def _search_first(folder: str) -> None:
