@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import site
 import sys
@@ -140,8 +141,18 @@ def _frames_of(stop: Stop) -> Iterator[PythonFrame]:
     if stop.operation is not None:
         return live(stop.operation.caller)
     if stop.activations:
-        return live(stop.activations[0].frame)
+        return itertools.chain(_left(stop), live(stop.activations[0].frame))
     return live(sys._current_frames().get(stop.thread or threading.get_ident()))
+
+
+def _left(stop: Stop) -> list[PythonFrame]:
+    """What the innermost `forward` had called when it raised."""
+    found: list[PythonFrame] = []
+    for one in of_traceback(None if stop.error is None else stop.error.__traceback__):
+        if one.frame is stop.activations[0].forward:
+            return found
+        found.append(one)
+    return []
 
 
 def is_by_line(stop: Stop) -> bool:

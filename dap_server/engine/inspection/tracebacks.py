@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import traceback
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from dap_server.engine.inspection.python_frames import is_ours
 from dap_server.engine.inspection.rows import RAISED, reason
@@ -29,6 +31,26 @@ class Raised:
     message: str
     trace: str = ""
     because: list[Raised] = field(default_factory=list)
+
+
+def leave_out_ours(error: BaseException, depth: int = DEEPEST) -> None:
+    """Takes the debugger's frames out of a traceback that is about to be printed, and out of those of its causes."""
+    error.__traceback__ = _without_ours(error.__traceback__)
+    members = error.exceptions[:MOST] if isinstance(error, BaseExceptionGroup) else ()
+    for other in (error.__cause__, error.__context__, *members):
+        if other is not None and depth:
+            leave_out_ours(other, depth - 1)
+
+
+def _without_ours(entry: TracebackType | None) -> TracebackType | None:
+    entries: list[TracebackType] = []
+    while entry is not None:
+        if not is_ours(entry.tb_frame.f_code.co_filename):
+            entries.append(entry)
+        entry = entry.tb_next
+    for one, following in itertools.zip_longest(entries, entries[1:]):
+        one.tb_next = following
+    return entries[0] if entries else None
 
 
 def described(error: BaseException) -> Raised:

@@ -22,6 +22,7 @@ from dap_server.engine.execution.stops import Interruption, Stop, Uncaught
 from dap_server.engine.inspection.python_frames import of_traceback
 from dap_server.engine.inspection.rows import reason
 from dap_server.engine.inspection.threads import is_hidden
+from dap_server.engine.inspection.tracebacks import leave_out_ours
 from dap_server.modelmap.places import STEP, Place
 
 _ENDS = (SystemExit, KeyboardInterrupt, GeneratorExit, Interruption)
@@ -61,22 +62,24 @@ class UncaughtExceptions:
         """The run has stopped where this one was raised: nobody needs to see it twice."""
         self._shown = id(error), type(error)
 
-    def _of_program(self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        self._stop_at(error, traceback)
+    def _of_program(self, kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
+        self._stop_at(error)
         assert self._previous is not None
-        self._previous[0](kind, error, traceback)
+        self._previous[0](kind, error, error.__traceback__)
 
     def _of_thread(self, args: Any) -> None:
         if args.exc_value is not None and (args.thread is None or not is_hidden(args.thread)):
-            self._stop_at(args.exc_value, args.exc_traceback)
+            self._stop_at(args.exc_value)
+            args = threading.ExceptHookArgs((args.exc_type, args.exc_value, args.exc_value.__traceback__, args.thread))
         assert self._previous is not None
         self._previous[1](args)
 
-    def _stop_at(self, error: BaseException, traceback: TracebackType | None) -> None:
+    def _stop_at(self, error: BaseException) -> None:
+        leave_out_ours(error)
         if not self.is_wanted or not self._is_installed or os.getpid() != self._pid or isinstance(error, _ENDS):
             return
         if self._shown != (id(error), type(error)):
-            self._stands(Uncaught(error, traceback))
+            self._stands(Uncaught(error, error.__traceback__))
 
 
 def stop_at(stepper: Stepper, uncaught: Uncaught) -> Stop:
