@@ -67,8 +67,20 @@ TRAVELS = frozenset(
 )
 """They end a stop too, but may search for long before they do: whatever else ends it ends the search."""
 
+WITHOUT_MODEL = frozenset(["llm/status", "llm/generation", "llm/useMap", "llm/placeBreakpoints", "llm/breakpointCosts"])
+"""Those of our own requests that are answered before a program has called a model."""
+
 MAX_THREADS = 8
 """With more sequences than this there is one thread for all of them."""
+
+
+class NoModel(RequestError):
+    """A program has not called a model yet."""
+
+    id = 92
+
+    def __init__(self) -> None:
+        super().__init__("no model has been called yet")
 
 
 class EngineSession:
@@ -353,6 +365,9 @@ class EngineSession:
         handler = self.requests.find(request.command)
         if handler.when is When.STOPPED:
             _ = self.stop
+        is_about_model = request.command.startswith("llm/") and request.command not in WITHOUT_MODEL
+        if is_about_model and self.debuggee is not None and self.debuggee.anatomy.is_empty:
+            raise NoModel
         return handler(self, request)
 
     def _answer_late(self, request: Request, reply: Reply[Any]) -> None:

@@ -59,17 +59,17 @@ class Scopes:
         """The scopes that fit a frame. Nothing is computed before a scope is opened."""
         match frame.kind:
             case "operation":
-                return [*self._operation(frame), *self._returned(frame.stop), self._tokens(frame)]
+                return [*self._operation(frame), *self._returned(frame.stop), *self._tokens(frame)]
             case "module":
-                return [*self._module(frame), self._tokens(frame)]
+                return [*self._module(frame), *self._tokens(frame)]
             case "forward":
                 return self._python(frame) or self._locals(frame)
             case "step" if frame.stop.generation.answers and frame.stop.generation.is_over:
                 said = frame.stop.generation.answers[frame.sequence]
                 result = Scope("Result", Rows(lambda: answer_rows(said)), "returnValue")
-                return [result, *self._past_call(frame, ""), self._tokens(frame)]
+                return [result, *self._past_call(frame, ""), *self._tokens(frame)]
             case "selection" | "step":
-                return [*self._selection(frame), *self._returned(frame.stop), self._tokens(frame)]
+                return [*self._selection(frame), *self._returned(frame.stop), *self._tokens(frame)]
             case "call":
                 return self._call_locals(frame)
             case "python":
@@ -84,9 +84,9 @@ class Scopes:
             case "past step":
                 token = Scope("Token", Rows(lambda: self._past_token(frame)))
                 called = [*self._past_call(frame, ""), *self._locals(frame)]
-                return [token, *self._selection(frame), *called, self._tokens(frame)]
+                return [token, *self._selection(frame), *called, *self._tokens(frame)]
             case "prompt":
-                return [self._tokens(frame)]
+                return [*self._tokens(frame)]
         return []
 
     def _module(self, frame: Frame) -> list[Scope]:
@@ -159,8 +159,9 @@ class Scopes:
             return []
         return [Scope("Locals", Rows(lambda: self.locals.live_rows(frame, self._positions(frame.stop))), "locals")]
 
-    def _tokens(self, frame: Frame) -> Scope:
-        return Scope("Tokens", TokenRows(frame, self._vocabulary))
+    def _tokens(self, frame: Frame) -> list[Scope]:
+        rows = TokenRows(frame, self._vocabulary)
+        return [Scope("Tokens", rows)] if rows.indexed else []
 
     def _selection(self, frame: Frame) -> list[Scope]:
         """The choice of a token, and what the logits processor of the frame makes of it."""

@@ -28,6 +28,7 @@ def attach(session: EngineSession, args: AttachArguments) -> None:
         raise RequestError("'attach': this process was started for another session")
     session.listener.admit(session)
     session.attachment = args
+    session.just_my_code = args.just_my_code
     session.models = models_of(session)
     python.configure(session, args.python_debugger, args.just_my_code)
     name = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"

@@ -73,6 +73,8 @@ def _version(library: str) -> str | None:
 def loaded_sources(session: EngineSession, _args: LoadedSourcesArguments) -> LoadedSourcesResponseBody:
     """The map in use, and the Python files of the model's classes, in the order of its modules."""
     map = session.ready.map
+    if session.ready.anatomy.is_empty:
+        return LoadedSourcesResponseBody(sources=[])
     sources = [map_source(map.path, map.name)] if map is not None else []
     found = (source_of_class(type(module)) for module in session.ready.anatomy.modules.values())
     files = dict.fromkeys(source.path for source in found if source is not None)

@@ -119,18 +119,26 @@ def goto(session: EngineSession, args: GotoArguments) -> None:
 
 def _travel(session: EngineSession, find: Callable[[Traveller], Destination]) -> None:
     stepper, stop = session.ready.stepper, session.stop
+    _require_call(session)
     destination = session.on_model_thread(lambda: find(Traveller(stepper, stop)))
     _go(session, destination)
 
 
 def _go(session: EngineSession, destination: Destination) -> None:
     debuggee, stop = session.ready, session.stop
-    if stop.generation.tape is None:
-        raise NoWay("there is nothing to go back to: going back works inside one generate call")
+    _require_call(session)
     if stop.generation.is_over and destination.place.step > stop.place.step:
         raise NoWay(f"the generation is over: its last step is {stop.place.step}")
     debuggee.references.forget()
     session.afterwards(lambda: debuggee.stepper.travel(*destination))
+
+
+def _require_call(session: EngineSession) -> None:
+    """Raises NoWay: nothing stands that could run again."""
+    if session.ready.anatomy.is_empty:
+        raise NoWay("no model has been called yet")
+    if session.stop.generation.tape is None:
+        raise NoWay("there is nothing to go back to: going back works inside one call of a model")
 
 
 def _why_never_passed(session: EngineSession, path: str) -> str | None:
