@@ -7,7 +7,6 @@ everything judged at once.
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Iterable
 from math import isfinite
@@ -21,6 +20,7 @@ from torch.utils.hooks import RemovableHandle
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.device_hits import DeviceHits
+from dap_server.engine.execution.own_hooks import OwnHook
 from dap_server.engine.execution.screen import Screen
 from dap_server.engine.execution.stops import NOTHING
 
@@ -126,8 +126,8 @@ class Alarms:
 
     def _watch(self, breakpoint: Breakpoint, module: nn.Module) -> RemovableHandle:
         if breakpoint.phase == "before":
-            return module.register_forward_pre_hook(functools.partial(self._passed, breakpoint))
-        return module.register_forward_hook(functools.partial(self._passed, breakpoint))
+            return module.register_forward_pre_hook(OwnHook(self._passed, breakpoint))
+        return module.register_forward_hook(OwnHook(self._passed, breakpoint))
 
     def _passed(self, breakpoint: Breakpoint, module: nn.Module, _args: Any, output: Any = NOTHING) -> None:
         """A module call begins or ends on which a deferred condition stands."""

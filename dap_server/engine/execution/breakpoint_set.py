@@ -71,6 +71,8 @@ class BreakpointSet:
 
     def __init__(self) -> None:
         self.all: list[Breakpoint] = []
+        self.counts_on = False
+        """Whether hits are counted through all calls, as those of a program are."""
         self.by_id: dict[int, Breakpoint] = {}
         """Those that can be hit."""
         self.everywhere = self.at_once = Places([])
@@ -129,6 +131,17 @@ class BreakpointSet:
                 breakpoint.hits.take_back(step)
             if breakpoint.watch is not None:
                 breakpoint.watch.take_back(step)
+
+    def call_ends(self) -> None:
+        """What it has hit counts on in the next call, or was of a run of its own."""
+        if not self.counts_on:
+            self.take_hits_back(0)
+            return
+        for breakpoint in self.by_id.values():
+            if breakpoint.hits is not None:
+                breakpoint.hits.settle()
+            if breakpoint.watch is not None:
+                breakpoint.watch.take_back(0)
 
     def told(self, hits: list[int]) -> list[str]:
         """What the values that are watched have come to, of breakpoints that have just been hit."""

@@ -47,6 +47,13 @@ class DeviceHits:
         self._counts.clear()  # they go on from the host's
         self._at_steps = {s: counts for s, counts in self._at_steps.items() if s <= step}
 
+    def settle(self, breakpoints: Iterable[Breakpoint]) -> None:
+        """A call ends: the hosts' counts are these. Waits for the device, if it has counted."""
+        for breakpoint in breakpoints:
+            if breakpoint.hits is not None and breakpoint.id in self._counts:
+                breakpoint.hits.count = int(self._counts[breakpoint.id])
+        self.forget()
+
     def forget(self) -> None:
         """A run begins."""
         self._counts.clear()

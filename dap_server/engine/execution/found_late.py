@@ -21,6 +21,7 @@ from dap_server.engine.execution.alarms import Alarms
 from dap_server.engine.execution.breakpoint_set import Places
 from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.given import CannotRunAgain
 from dap_server.engine.execution.judging import Candidate, Judging
 from dap_server.engine.execution.motions import Motion, Plan
 from dap_server.engine.execution.operations import Operation
@@ -87,6 +88,8 @@ class FoundLate:
 
     def end(self) -> None:
         self._tell_if_nothing_was_found()
+        if self._breakpoints.counts_on:
+            self.alarms.hits.settle(self._breakpoints.deferred)
         self._look = self._generation = self._passes = None
 
     def arm(self) -> None:
@@ -139,7 +142,7 @@ class FoundLate:
 
     def heard(self, step: int, is_hit: bool) -> None:
         """The flag of a whole step has been read. Raises Rewind if it is set."""
-        if is_hit:
+        if is_hit and self._can_look_again:
             self.alarms.quiet.discard(step)
             self._look_again(_SecondLook(step))
         if self.alarms.hears_whole_step:
@@ -149,6 +152,8 @@ class FoundLate:
         """A step has raised. Raises Rewind if somebody wants to stop there, and has not yet."""
         look, is_told = self._look, self._passes is error
         self._passes = error
+        if not self._can_look_again:
+            return
         if is_told or not is_of_forward(error) or (look is not None and look.step == step and look.error is not None):
             return
         if self._breakpoints.errors:
@@ -165,9 +170,19 @@ class FoundLate:
             self._look.is_silent = False
         elif any(self._is_late(id) for id in hits):
             self._look = _SecondLook(place.step, is_silent=False)
-        elif self._generation is not None and self.listens:
+        elif self._generation is not None and self.listens and self._can_look_again:
             return bool(self.alarms.flag(self._generation.device))
         return False
+
+    @property
+    def _can_look_again(self) -> bool:
+        """Whether what a call was given is still there, so that a step of it can run again."""
+        try:
+            if self._generation is not None:
+                self._generation.require_again()
+        except CannotRunAgain:
+            return False
+        return True
 
     def look_again(self, step: int) -> NoReturn:
         """Raises Rewind."""

@@ -236,6 +236,11 @@ class Generation:
         """B; 1 while it is not known."""
         return 1 if self.input_ids is None else self.input_ids.shape[0]
 
+    def require_again(self) -> None:
+        """Raises CannotRunAgain."""
+        if self.tape is not None:
+            self.tape.require_again()
+
     def next_tokens(self) -> Tensor | None:
         """(B,) the token of this step: the one drawn, or the one that will be drawn.
 

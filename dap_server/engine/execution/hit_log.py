@@ -33,6 +33,11 @@ class HitLog:
         self.take_back(step)
         self.count = count
 
+    def settle(self) -> None:
+        """What it has counted is no longer of a run that can go back."""
+        self._by_step.clear()
+        self._met.clear()
+
     def take_back(self, step: int) -> None:
         """The run goes back to the start of a step: what it hit from there on lies in the future again."""
         for later in [s for s in self._by_step if s >= step]:

@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.activations import Given, call_frame
+from dap_server.engine.execution.own_hooks import OwnHook
 from dap_server.modelmap.places import Phase
 
 Before = Callable[[nn.Module, FrameType, Given | None], None]
@@ -46,9 +47,9 @@ class ModuleHooks:
                 self._armed.pop(place).remove()
             for module, phase in wanted - self._armed.keys():
                 if phase == "before":
-                    handle = module.register_forward_pre_hook(self._armed_before, with_kwargs=True)
+                    handle = module.register_forward_pre_hook(OwnHook(self._armed_before), with_kwargs=True)
                 else:
-                    handle = module.register_forward_hook(self._armed_after)
+                    handle = module.register_forward_hook(OwnHook(self._armed_after))
                 self._armed[module, phase] = handle
 
     def watch_all(self, on: bool) -> None:

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from dap_server.engine.anatomy.modules import Anatomy, is_called
 from dap_server.engine.execution.costs import Cost
+from dap_server.engine.execution.own_hooks import OwnHook
 
 BETWEEN_TIMED = 16
 """Steps between those whose hooks are timed: looking at the clock costs as much as looking at the values."""
@@ -48,7 +49,7 @@ class Screen:
 
     def switch(self, on: bool) -> None:
         if on and not self._handles:
-            self._handles = [module.register_forward_hook(self._returned) for module in self._listened]
+            self._handles = [module.register_forward_hook(OwnHook(self._returned)) for module in self._listened]
             self._steps = 0
         elif not on:
             for handle in self._handles:
@@ -63,7 +64,7 @@ class Screen:
         """Whether it is found out which modules return what is not finite. That waits for the device."""
         if on and not self._naming:
             self._suspects.clear()
-            self._naming = [module.register_forward_hook(self._suspect) for module in self._listened]
+            self._naming = [module.register_forward_hook(OwnHook(self._suspect)) for module in self._listened]
         elif not on:
             while self._naming:
                 self._naming.pop().remove()

@@ -128,6 +128,7 @@ class Stepper:
         `ordinal`: of the operation in its step, when the place is one.
         """
         stop = self.stop
+        self.generation.require_again()
         if stop is not None and place.step > stop.place.step:
             self._plan = Plan(Motion.TO, place=place, reason=reason)
         else:
@@ -144,13 +145,12 @@ class Stepper:
     def settle(self, edits: Edits) -> Turn | None:
         """How the run goes on with these edits in its branch; None if they change nothing that has run: it has them.
 
-        Raises:
-            NotStopped.
-            CannotEdit: another loop than ours decodes, and tells nothing of what an edit is about.
+        Raises NotStopped; CannotEdit where another loop than ours decodes, and tells nothing of what it is about.
         """
         if self.stop is None or not self.stage.is_parked:
             raise NotStopped
         generation = self.stop.generation
+        generation.require_again()
         return generation.branches.settle(edits, self.stop.place, generation.is_own_loop)
 
     def turn(self, turn: Turn, place: Place | None = None, about: str = "") -> None:
@@ -263,7 +263,7 @@ class Stepper:
         self._plan, self.flags = Plan(), Flags()
         self._returned = None
         self._prepared.clear()
-        self.breakpoints.take_hits_back(0)
+        self.breakpoints.call_ends()
         self._operations.switch(False)
         self.late.end()
         self._sight.arm()

@@ -23,6 +23,7 @@ from dap_server.engine.execution.edits.edit import Edit
 from dap_server.engine.execution.edits.stored import StoredParameters
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.given import CannotRunAgain, Given
+from dap_server.engine.execution.own_hooks import OwnHook
 from dap_server.engine.execution.probes import Enough, Probe, TraceProbe, instrumented
 from dap_server.engine.execution.stepping import Rewind, Stepper
 
@@ -119,8 +120,8 @@ class WholeCall(Generic[T]):
     def _count_calls(self) -> list[RemovableHandle]:
         model, stepper = self._stepper.anatomy.model, self._stepper
         return [
-            model.register_forward_pre_hook(lambda *_: stepper.call_begins(), prepend=True),
-            model.register_forward_hook(lambda *_: stepper.call_ends(), always_call=True),
+            model.register_forward_pre_hook(OwnHook(lambda *_: stepper.call_begins()), prepend=True),
+            model.register_forward_hook(OwnHook(lambda *_: stepper.call_ends()), always_call=True),
         ]
 
     def back_to_start(self) -> None:

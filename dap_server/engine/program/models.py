@@ -23,7 +23,7 @@ from dap_server.engine.execution.stepping import Interruption, Stepper
 from dap_server.engine.inspection.python_frames import in_call
 from dap_server.engine.program.tokenizers import name_of, tokenizer_around, tokenizer_beside
 
-MOST = 16
+MOST = 8
 """Models that are kept; one that is called after so many others have been is found anew."""
 UNKNOWN = "a program's models are known when they are first called"
 
@@ -180,6 +180,7 @@ class Models:
     def _found(self, model: nn.Module, given: Iterable[Any]) -> Debuggee:
         tokenizer = tokenizer_around(sys._getframe(2), model, given)
         debuggee = self._make(Loaded(model, tokenizer, _task(model)))
+        debuggee.stepper.breakpoints.counts_on = True
         debuggee.stopping = lambda: self._stopping(debuggee)
         self._known.pop(id(model), None)
         self._has_map.discard(id(model))

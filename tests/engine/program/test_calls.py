@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from transformers import TextIteratorStreamer
 from transformers.generation.utils import GenerationMixin
 
 from dap_server.engine.anatomy.loading import Loaded
+from dap_server.engine.execution.breakpoints import Wanted
 from dap_server.engine.execution.stepping import Motion
 from dap_server.engine.execution.travel import Traveller
 from tests.engine.program.run import Program, attached, debugged
@@ -219,3 +222,63 @@ def test_what_a_call_has_written_to_is_no_way_back() -> None:
         debugger.go()
         made = program.result()
     assert torch.equal(made, model(torch.ones(2, 4)))
+
+
+def test_a_model_with_breakpoints_is_copied_and_saved_as_if_there_were_none(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.ReLU()))
+
+    def program() -> Tensor:
+        model(torch.ones(1, 4))
+        torch.save(model, tmp_path / "model.pt")
+        twin, loaded = copy.deepcopy(model), torch.load(tmp_path / "model.pt", weights_only=False)
+        assert "dap_server" not in str((tmp_path / "model.pt").read_bytes())
+        return torch.cat([twin(torch.ones(1, 4)), loaded(torch.ones(1, 4))])
+
+    wanted = [Wanted(1, "1.0"), Wanted(2, "after:1.1"), Wanted(3, "nonFinite", "exception")]
+    with attached(*wanted) as debugger:
+        running = Program(program, debugger.ended)
+        stops = debugger.run_to_end()
+    assert len(stops) == 6, "the copy and the loaded one are models too"
+    assert torch.equal(running.result()[0], model(torch.ones(1, 4))[0])
+
+
+def test_hits_are_counted_through_all_calls() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.ReLU()))
+
+    def program() -> None:
+        for i in range(4):
+            model(torch.full((1, 4), float(i)))
+
+    with attached(Wanted(1, "1.0", hit_condition="3")) as debugger:
+        running = Program(program, debugger.ended)
+        stop = debugger.next_stop()
+        assert stop.activations[0].args[0].grad_fn is not None
+        assert torch.equal(stop.activations[-1].args[0], torch.full((1, 4), 2.0))
+        debugger.go()
+        assert debugger.run_to_end() == []
+        running.result()
+
+
+def test_what_is_found_late_in_a_training_forward_stops_where_it_came_about() -> None:
+    class Breaks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.second(torch.log(self.first(x) * 0 - 1))
+            return out
+
+    model = Breaks()
+    with attached(Wanted(1, "nonFinite", "exception"), Wanted(2, "forwardError", "exception")) as debugger:
+        program = Program(lambda: model(torch.ones(2, 4)).sum().backward(), debugger.ended)
+        assert debugger.at() == "exception: after the model in step 0", "which made it of finite values"
+        debugger.go()
+        program.result()
+        assert model.second.bias.grad is not None
+        failing = Program(lambda: model(torch.ones(2, 3)), debugger.ended)
+        debugger.run_to_end()
+        assert debugger.at() == "exception: before first in step 0"
+        debugger.go()
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            failing.result()

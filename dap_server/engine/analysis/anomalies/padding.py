@@ -71,7 +71,7 @@ def _given(passing: Passing) -> Given:
     row = passing.sequence * source.sequences // generation.sequences  # an input may have several answers
     ids, mask = source.input_ids[row], source.attention_mask
     is_seen = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask[row].bool()
-    is_encoded = bool(getattr(passing.anatomy.model.config, "is_encoder_decoder", False))
+    is_encoded = bool(getattr(getattr(passing.anatomy.model, "config", None), "is_encoder_decoder", False))
     return Given(padding_of(ids, passing.anatomy), is_seen, is_encoded)
 
 

@@ -78,7 +78,7 @@ def saliency(anatomy: Anatomy, generation: Generation, step: int, sequence: int,
     encoder = _embedding(anatomy, "get_encoder") if text.encodes else None
     if encoder not in (None, path):
         taps.append(tap(anatomy, encoder or "", "output", every_call=True))
-    elif getattr(anatomy.model.config, "is_encoder_decoder", False) and not text.encodes and generation.is_own_loop:
+    elif _has_encoder(anatomy.model) and not text.encodes and generation.is_own_loop:
         taps.append(tap(anatomy, "", "inputs"))
     found = differentiate(anatomy, text, objective, taps)
     nodes = [pair for name, pair in found.tensors.items() if name.startswith(f"{path} output#")]
@@ -104,11 +104,15 @@ def text_for(generation: Generation, step: int, sequence: int, objective: Object
     return step_of(generation, step, sequence) if is_step else text_of(generation, step, sequence, encodes)
 
 
+def _has_encoder(model: Any) -> bool:
+    return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+
+
 def _embedding(anatomy: Anatomy, part: str) -> str:
     """Path of the module that turns the ids of the text into vectors; `part` gets the encoder or decoder, if any."""
     model: Any = anatomy.model
     try:
-        if getattr(model.config, "is_encoder_decoder", False):
+        if _has_encoder(model):
             model = getattr(model, part)()
         path = anatomy.path_of(model.get_input_embeddings())
     except (AttributeError, NotImplementedError):
