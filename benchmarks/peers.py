@@ -2,7 +2,8 @@
 
 Everybody generates the same tokens on the same model, in turns. Whatever changes modules has its own, which share the
 weights; debugpy, and one control, have a process of their own. What has a bar is then measured without the others, in
-more rounds: halves of 25 told such a ratio apart by 0.5 percent, and a few percent where others used the machine.
+more rounds: after 25 of them chance was still about 0.5 percent of such a ratio, and much more where others used the
+machine.
 """
 
 from __future__ import annotations
