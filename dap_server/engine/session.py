@@ -77,7 +77,7 @@ MAX_THREADS = 8
 class NoModel(RequestError):
     """A program has not called a model yet."""
 
-    id = 92
+    id = 67
 
     def __init__(self) -> None:
         super().__init__("no model has been called yet")

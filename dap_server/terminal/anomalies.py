@@ -37,6 +37,8 @@ def anomaly(info: ExceptionInfoResponseBody) -> RenderableType:
 def line(info: ExceptionInfoResponseBody) -> Text:
     """What it is, without what the way back says again."""
     text = info.description or info.exception_id
+    if info.break_mode == "unhandled" and info.description:
+        text = f"{info.exception_id}: {text}"
     origins = info.details.inner_exception if info.details is not None else None
     nearest = origins[0].message if origins else None
     if nearest and text.endswith(nearest):

@@ -17,6 +17,8 @@ HISTORY = "dim"
 CURRENT = "bold"
 NAME = "cyan"
 ALARM = "bold red"
+NAME_WIDTH = 60
+"""Of the frames of a stack, which leaves room for where they stand."""
 _PHASE = re.compile(r"(?P<name>.*) \((?P<phase>before|after)\)")
 _REQUEST = re.compile(r"^'llm/\w+': ")
 _ARGUMENT = re.compile(r"[,:]? at `\$[^`]*`")
@@ -32,6 +34,8 @@ def stop_line(
         anomaly: what has been caught.
     """
     line = Text("stopped ", CURRENT) + Text(place(frames), f"{CURRENT} {NAME}")
+    if frames and (frames[0].can_restart is False or frames[0].name.endswith(".forward")):
+        line.append(" · ", HISTORY).append(location(frames[0]))
     if step := step_of(frames):
         line.append(" · ", HISTORY).append(step)
     if reason := anomaly or reason_of(stopped, names):
@@ -78,9 +82,9 @@ def reason_of(stopped: StoppedEventBody, names: Mapping[int, str]) -> str | None
 def stack(frames: Sequence[StackFrame], selected: int, more: bool = False) -> RenderableType:
     """One line per frame: the selected one marked, history dimmed, a label as a rule."""
     table = Table.grid(padding=(0, 1))
-    table.add_column(justify="right")
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=3)
-    table.add_column(no_wrap=True, overflow="ellipsis", style=HISTORY, ratio=2)
+    table.add_column(justify="right", no_wrap=True, min_width=3)
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=NAME_WIDTH)
+    table.add_column(no_wrap=True, overflow="ellipsis", style=HISTORY)
     for index, frame in enumerate(frames):
         if frame.presentation_hint == "label":
             table.add_row("", Text(f"── {frame.name} ──", HISTORY), "")

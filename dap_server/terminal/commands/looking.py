@@ -6,7 +6,7 @@ from rich.tree import Tree
 
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.types import Scope
-from dap_server.terminal import anomalies, paths, render, tokens
+from dap_server.terminal import anomalies, paths, render, source_view, tokens
 from dap_server.terminal.commands.table import command
 from dap_server.terminal.debugger import Debugger
 from dap_server.terminal.errors import CommandError
@@ -59,6 +59,18 @@ def vars_(debugger: Debugger, argument: str) -> None:
     debugger.screen.show(render.rows(render.heading(node.path, node.value), opened.variables, opened.more))
 
 
+@command("locals", "l", help="the local names of the Python function of this frame")
+def locals_(debugger: Debugger, _argument: str) -> None:
+    found = [scope for scope in debugger.client.scopes(debugger.frame.id) if scope.name == "Locals"]
+    if not found:
+        raise CommandError("this frame is no Python function: 'down' and 'up' lead to others, 'v' shows what it has")
+    opened = paths.open_node(paths.of_scope(found[0]), debugger.client.variables)
+    if opened.variables:
+        debugger.screen.show(render.rows(found[0].name, opened.variables, opened.more))
+    else:
+        debugger.screen.show(render.note("it has no local names"))
+
+
 @command("print", "p", usage="EXPRESSION", help="the value of a Python expression in this frame")
 def print_(debugger: Debugger, argument: str) -> None:
     if not argument:
@@ -66,13 +78,17 @@ def print_(debugger: Debugger, argument: str) -> None:
     debugger.evaluate(argument)
 
 
-@command("where", "w", help="where in the text the model is")
+@command("where", "w", help="where in the text the model is, and at which line of Python")
 def where(debugger: Debugger, _argument: str) -> None:
     debugger.require_stop()
-    rows, hidden = _tokens(debugger, TEXT_TOKENS)
     below = debugger.frames[debugger.selected :]
     here = ", ".join(filter(None, [render.place(below), render.step_of(below)]))
-    debugger.screen.show(tokens.text_view(rows, here, hidden))
+    lines = source_view.excerpt(below[0]) if source_view.is_python(below[0]) else None
+    if lines is not None:
+        debugger.screen.show(render.together([render.frame_line(below[0], debugger.selected), lines]))
+    if lines is None or render.step_of(below) is not None:
+        rows, hidden = _tokens(debugger, TEXT_TOKENS)
+        debugger.screen.show(tokens.text_view(rows, here, hidden))
     if debugger.caught is not None:
         debugger.screen.show(render.together([anomalies.line(debugger.client.exception_info())]))
 
