@@ -15,6 +15,7 @@ import time
 import traceback
 from contextlib import suppress
 
+from dap_server.engine.program.forking import in_children
 from dap_server.engine.program.hiding import hide_from_debuggers
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import RequestError
@@ -93,9 +94,10 @@ class Listener:
 
     def abandon(self) -> None:
         """In a child that was forked: closes its copies, and says nothing to those at the other ends."""
-        for end in [self._socket, *(session.socket for session in self._visiting)]:
-            if end is not None and (number := end.detach()) >= 0:
-                os.close(number)
+        if (number := self._socket.detach()) >= 0:
+            os.close(number)
+        for session in self._visiting:
+            session.connection.forsake()
 
     def _serve(self) -> None:
         try:
@@ -144,6 +146,7 @@ def listen(address: int | tuple[str, int], token: str | None) -> tuple[str, int]
         raise OSError(error.errno, text) from None
     where, bound = listener.address
     line = f"llm-dap listens on {where}:{bound}" + ("" if shown else f" with the token {listener.token}")
+    in_children(_forked)
     try:
         store_token(bound, listener.token)
         atexit.register(_forget, listener)
@@ -215,5 +218,3 @@ def _forked() -> None:
 
 
 _listener: Listener | None = None
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)

@@ -41,7 +41,6 @@ from dap_server.protocol.messages import Message, Request
 from dap_server.protocol.types import Breakpoint, Source
 from dap_server.wire.connection import Connection
 from dap_server.wire.handlers import RequestTable, When
-from dap_server.wire.loopback import SocketStreams
 from dap_server.wire.reply import Reply
 from dap_server.wire.streams import Streams
 
@@ -89,7 +88,6 @@ class EngineSession:
     def __init__(self, streams: Streams, listener: Listener | None = None) -> None:
         """`listener`: the door that it came by, where an editor attaches; None for the adapter that started us."""
         self.listener = listener
-        self.socket = streams.socket if isinstance(streams, SocketStreams) else None
         self.leaving = ExitStack()
         """What has to be put back when the editor goes and the program stays."""
         self.attachment: AttachArguments | None = None

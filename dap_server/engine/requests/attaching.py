@@ -9,6 +9,7 @@ import threading
 from types import FrameType
 
 from dap_server.engine.execution.activations import is_call
+from dap_server.engine.program.forking import in_children
 from dap_server.engine.program.python_stops import PythonStop, stand_at
 from dap_server.engine.requests import python
 from dap_server.engine.requests.programs import models_of, take_up
@@ -28,6 +29,7 @@ def attach(session: EngineSession, args: AttachArguments) -> None:
         raise RequestError("'attach': this process was started for another session")
     session.listener.admit(session)
     session.attachment = args
+    session.leaving.callback(in_children(session.forked))
     session.just_my_code = args.just_my_code
     session.models = models_of(session)
     python.configure(session, args.python_debugger, args.just_my_code)
@@ -35,19 +37,19 @@ def attach(session: EngineSession, args: AttachArguments) -> None:
     session.connection.event(
         "process", ProcessEventBody(name=name, system_process_id=os.getpid(), start_method="attach")
     )
-    where = f"{name} (process {os.getpid()})"
-    session.output(f"attached to {where}: what it prints stays where it prints\n", "console")
-    if threads := _in_calls():
-        names = " and ".join(threads)
-        session.output(f"{names} is in a call of a model already, which goes on as it is\n", "console")
 
 
 def begin(session: EngineSession) -> None:
     """The editor has sent its breakpoints: calls that begin from now on are debugged, and the program may go on."""
     assert session.listener is not None
+    threads = _in_calls()
     take_up(session)
     session.configured.set()
     session.listener.configured()
+    if threads:
+        names = ", ".join(threads)
+        session.output(f"in a call of a model already, which goes on as it is: {names}\n", "console")
+    session.output("attached: what the program prints stays where it prints\n", "console")
 
 
 def stand(session: EngineSession, frame: FrameType, reason: str = "breakpoint", text: str = CALLED) -> None:
