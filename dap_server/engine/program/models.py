@@ -154,11 +154,15 @@ class Models:
 
     # --- an owner of calls, on the thread of the call
 
-    def called(self, model: nn.Module, given: Iterable[Any]) -> Stepper:
+    def called(self, model: nn.Module, given: Iterable[Any], is_eager: bool) -> Stepper:
         with self._lock:
             debuggee = self._known.get(id(model))
             if debuggee is None or not debuggee.anatomy.is_current:
                 debuggee = self._found(model, given)
+                is_eager = is_eager or is_compiled(model)
+            if is_eager and not self._has_said_eager:
+                self._has_said_eager = True
+                self._say("compiled models run eagerly while the debugger is attached\n")
             self.now = debuggee
             if self._pausing is not None and self._entered(model):
                 debuggee.stepper.pause(self._pausing)
@@ -182,15 +186,13 @@ class Models:
         debuggee = self._make(Loaded(model, tokenizer, _task(model)))
         debuggee.stepper.breakpoints.counts_on = True
         debuggee.stopping = lambda: self._stopping(debuggee)
-        self._known.pop(id(model), None)
+        if (former := self._known.pop(id(model), None)) is not None:  # whose modules are others now
+            former.stepper.set_breakpoints([])
         self._has_map.discard(id(model))
         self._known[id(model)] = debuggee
         while len(self._known) > MOST:
             oldest = self._known.pop(next(iter(self._known)))
             oldest.stepper.set_breakpoints([])
-        if is_compiled(model) and not self._has_said_eager:
-            self._has_said_eager = True
-            self._say("compiled models run eagerly while the debugger is attached\n")
         debuggee.set_breakpoints(self._wanted)
         for breakpoint in debuggee.stepper.breakpoints.all:
             self.breakpoint_changed(breakpoint)

@@ -48,6 +48,7 @@ def test_compiled_models_run_eagerly_and_it_is_said_once(how: str) -> None:
         assert debugger.at() == "function breakpoint: before model.layers.1.mlp in step 0"
         debugger.go(Motion.NEXT)
         assert debugger.at() == "step: after model.layers.1 in step 0"
+        assert len(debugger.models.all) == 1, "what compiling makes of a model is no other one"
         debugger.models.set_breakpoints([])
         debugger.go()
         assert debugger.run_to_end() == []

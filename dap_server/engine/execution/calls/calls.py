@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dap_server.engine.execution.beginnings import Beginnings
-from dap_server.engine.execution.calls.compiled import Eagerly
+from dap_server.engine.execution.calls.compiled import Eagerly, original
 from dap_server.engine.execution.calls.decoding import loops
 from dap_server.engine.execution.calls.generating import Generating, is_ours
 from dap_server.engine.execution.calls.modes import Modes
@@ -34,8 +34,11 @@ T = TypeVar("T")
 class Owner(Protocol):
     """Knows the models of a program, and hears of their calls. Called on the thread that calls the model."""
 
-    def called(self, model: nn.Module, given: Iterable[Any]) -> Stepper | None:
-        """A call of a model is about to begin with some arguments, no other is under way. None: it is left alone."""
+    def called(self, model: nn.Module, given: Iterable[Any], is_eager: bool) -> Stepper | None:
+        """A call of a model is about to begin with some arguments, no other is under way. None: it is left alone.
+
+        `is_eager`: whether what was called is compiled, and runs as it is written.
+        """
         ...
 
     def returned(self, stepper: Stepper) -> None:
@@ -101,9 +104,11 @@ class Calls:
         """A module is called from outside of any model."""
         if not is_model(module) or self._is_of_others(module):
             return _call(module, *args, **kwargs)
-        with self._taken(module, (*args, *kwargs.values())) as stepper:
+        called, module = module, original(module)
+        is_eager = called is not module or module._compiled_call_impl is not None
+        with self._taken(module, (*args, *kwargs.values()), is_eager) as stepper:
             if stepper is None:
-                return _call(module, *args, **kwargs)
+                return _call(called, *args, **kwargs)
             ids = ids_of(args, kwargs)
             generation = self._generation(ids, mask_of(ids, kwargs))
             generation.is_forward = True
@@ -140,7 +145,7 @@ class Calls:
     # --- one call
 
     @contextmanager
-    def _taken(self, model: nn.Module, given: Iterable[Any]) -> Iterator[Stepper | None]:
+    def _taken(self, model: nn.Module, given: Iterable[Any], is_eager: bool = False) -> Iterator[Stepper | None]:
         """The turn of this thread, with the stepper of the model; None where the call is left alone."""
         is_ours = self._turns.take(lambda: self._is_installed, self._is_stopped)
         with self.left_alone():
@@ -148,7 +153,7 @@ class Calls:
             try:
                 if is_ours:
                     self._eagerly.begin()
-                    stepper = self._present = self._owner.called(model, given)
+                    stepper = self._present = self._owner.called(model, given, is_eager)
                 yield stepper
             finally:
                 if is_ours:

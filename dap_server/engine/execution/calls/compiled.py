@@ -10,6 +10,8 @@ from torch import nn
 
 from dap_server.engine.execution.calls.replacing import Replacements
 
+_ORIGINAL = "_orig_mod"
+
 
 class Eagerly:
     """Has everything that is compiled run as it is written, in the whole process, until it is undone."""
@@ -22,7 +24,7 @@ class Eagerly:
         """At the beginning of a call: never within one, whose code may be compiled. Cheap when it is so already."""
         if self._stance is None and "torch._dynamo" in sys.modules:
             self._stance = torch.compiler.set_stance("force_eager")
-            self._replaced.put(torch._dynamo.OptimizedModule, "__call__", _call_original)
+            self._replaced.put(torch._dynamo.OptimizedModule, "__call__", _call)
 
     def undo(self) -> None:
         if self._stance is not None:
@@ -34,11 +36,18 @@ class Eagerly:
 def is_compiled(model: nn.Module) -> bool:
     """Whether it or a part of it is."""
     return any(
-        getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+        getattr(module, "_compiled_call_impl", None) is not None or _ORIGINAL in module._modules
         for module in model.modules()
     )
 
 
-def _call_original(self: Any, *args: Any, **kwargs: Any) -> Any:
-    """Of what `torch.compile` makes of a module: it would warn of our hooks, and they would see it twice."""
-    return self._orig_mod(*args, **kwargs)
+def original(module: nn.Module) -> nn.Module:
+    """The module that `torch.compile` was given, of what it has made of it; every other module itself."""
+    while (inner := module._modules.get(_ORIGINAL)) is not None:
+        module = inner
+    return module
+
+
+def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Of what `torch.compile` makes of a module: without its warning of hooks on all modules."""
+    return nn.Module.__call__(self, *args, **kwargs)
