@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import os
 import sys
@@ -47,7 +48,7 @@ class Script:
         `entered` is called at its first line, before that runs.
         """
         main = ModuleType("__main__")
-        main.__dict__.update(__builtins__=__builtins__, __annotations__={}, __cached__=None)
+        main.__dict__.update(__builtins__=builtins, __annotations__={}, __cached__=None)
         sys.modules["__main__"] = main
         sys.argv = [self.name, *self._arguments]
         code = self._begin_module(main, self._module) if self._module is not None else self._begin_file(main)
