@@ -121,6 +121,11 @@ class RawClient:
         self._seen = index + 1
         return {"event": message["event"], **message.get("body", {})}
 
+    def event_so_far(self, name: str) -> Json:
+        """The body of the last event of that name."""
+        body: Json = next(m["body"] for m in reversed(self.messages) if m.get("event") == name)
+        return body
+
     # --- sessions
 
     def begin(

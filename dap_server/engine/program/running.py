@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
-from dap_server.engine.program.script import Script, own_traceback
+from dap_server.engine.program.script import Script, forget_ours
 
 INTERRUPTED = 130
 """What a shell shows of a program that Ctrl+C has ended."""
@@ -83,7 +83,7 @@ class _End:
 
 def _tell(error: BaseException) -> None:
     """As the interpreter would tell it, by a hook of the program's too."""
-    error.__traceback__ = own_traceback(error)
+    forget_ours(error)
     with suppress(Exception):  # such as a standard error that is closed
         sys.excepthook(type(error), error, error.__traceback__)
 

@@ -43,7 +43,7 @@ class Script:
             _check_module(launch.module)
 
     def run(self, entered: Callable[[FrameType], None] | None = None) -> None:
-        """Runs it on this thread to its end. Raises what it raises; `own_traceback` knows which frames are its own.
+        """Runs it on this thread to its end. Raises what it raises; `forget_ours` leaves its own frames.
 
         `entered` is called at its first line, before that runs.
         """
@@ -73,12 +73,32 @@ class Script:
         return code
 
 
-def own_traceback(error: BaseException) -> TracebackType | None:
-    """That of an exception which has left `Script.run`, from the program's first frame on."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(OURS):
+def forget_ours(error: BaseException) -> None:
+    """Leaves in the tracebacks of an exception, and of those that led to it, only what they have without a debugger."""
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        one = chain.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = _without_ours(one.__traceback__)
+            chain += [one.__cause__, one.__context__]
+
+
+def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
+    while traceback is not None and _is_ours(traceback):
         traceback = traceback.tb_next
+    at = traceback
+    while at is not None and at.tb_next is not None:
+        if _is_ours(at.tb_next):
+            at.tb_next = at.tb_next.tb_next
+        else:
+            at = at.tb_next
     return traceback
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    return traceback.tb_frame.f_code.co_filename.startswith(OURS)
 
 
 def _source(main: ModuleType) -> str | None:
