@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from dap_server.engine.execution.generation import StepRecord
 
 
+SHOWN = 40
+"""Characters of a prompt in the name of its branch."""
+
+
 class NoSuchBranch(RequestError):
     """There is no branch of that number, or it cannot be deleted; the text says why."""
 
@@ -52,6 +56,7 @@ class Turn:
     Attributes:
         step: that begins by them; the run has come to it.
         left: where the run stands before, and `ordinal` which operation of its step that is.
+        begins_anew: the branch has another prompt, so its call begins with that, at step 0.
     """
 
     branch: Branch
@@ -59,6 +64,7 @@ class Turn:
     step: int
     left: Place
     ordinal: int = 0
+    begins_anew: bool = False
 
 
 class Branches:
@@ -94,21 +100,25 @@ class Branches:
     def turn_by(self, edits: Edits, here: Place) -> Turn | None:
         """How the run goes on with other edits; None where that changes no step.
 
-        A branch whose future is known is kept, and another one begins, unless there is one that has these edits.
+        A branch whose future is known is kept, and another one begins, unless there is one that has these edits. So
+        it is with one of another prompt.
         """
         present = self.present
-        step = present.edits.first_difference(edits)
+        step, begins_anew = present.edits.first_difference(edits), present.edits.prompts != edits.prompts
         if step is None:
             return None
-        if len(present.records) <= step and here.step <= step:
+        if len(present.records) <= step and here.step <= step and not begins_anew:
             return Turn(present, edits, step, here)
         begins = min(step, here.step)  # the run may have gone back before what changes
         for branch in self._all.values():
             if branch.edits.first_difference(edits) is None:
-                return Turn(branch, edits, begins, here)
+                return Turn(branch, edits, begins, here, begins_anew=begins_anew)
         self._last_id += 1
-        new = Branch(self._last_id, f"branch {self._last_id}", present.id, step, edits, present.records[:step])
-        return Turn(new, edits, begins, here)
+        name = f"branch {self._last_id}"
+        if begins_anew and edits.prompts:
+            name += f": {_shown(edits.prompts[-1].text)}"
+        new = Branch(self._last_id, name, present.id, step, edits, present.records[:step])
+        return Turn(new, edits, begins, here, begins_anew=begins_anew)
 
     def settle(self, edits: Edits, here: Place, is_own_loop: bool) -> Turn | None:
         """The same; where it changes nothing that has run, the present branch has them at once.
@@ -129,7 +139,8 @@ class Branches:
         """How the run goes on to where it left another branch."""
         difference = self.present.edits.first_difference(branch.edits)
         steps = (difference, branch.left.step if branch.left else None, here.step)
-        return Turn(branch, branch.edits, min(step for step in steps if step is not None), here)
+        begins_anew = self.present.edits.prompts != branch.edits.prompts
+        return Turn(branch, branch.edits, min(s for s in steps if s is not None), here, begins_anew=begins_anew)
 
     def take(self, turn: Turn) -> None:
         """The run stands at the start of the step, and the edits until there are those of the branch."""
@@ -160,6 +171,12 @@ class Branches:
         for other in self._all.values():
             if other.parent == id:
                 other.parent, other.fork_step = branch.parent, min(other.fork_step, branch.fork_step)
+
+
+def _shown(prompt: str) -> str:
+    """In a name."""
+    text = " ".join(prompt.split())
+    return repr(text if len(text) <= SHOWN else f"…{text[1 - SHOWN :]}")
 
 
 def _counted(ids: list[int]) -> str:

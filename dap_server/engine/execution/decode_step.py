@@ -18,6 +18,7 @@ from transformers.generation.utils import ALL_CACHE_NAMES
 
 from dap_server.engine.execution import randomness
 from dap_server.engine.execution.arguments import Growing
+from dap_server.engine.execution.branches import Branches
 from dap_server.engine.execution.collected import Collected
 from dap_server.engine.execution.edits.options import Sampling
 from dap_server.engine.execution.edits.step_edits import StepEdits
@@ -74,6 +75,8 @@ class DecodeStep:
         holders = Holders(model, [*logits_processor, *stopping_criteria])
         self._changes = StepEdits(stepper.anatomy)
         self.timeline = Timeline(model, holders, input_ids.device)
+        outer = stepper.generation
+        run = None if outer.is_own_loop else outer.run
         self.generation = Generation(
             input_ids=input_ids,
             attention_mask=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None,
@@ -81,7 +84,9 @@ class DecodeStep:
             unfinished=self.unfinished,
             is_own_loop=True,
             has_flags=True,
-            encoded=None if stepper.generation.is_own_loop or not self._is_encoder_decoder else stepper.generation,
+            encoded=None if outer.is_own_loop or not self._is_encoder_decoder else outer,
+            run=run,
+            branches=Branches() if run is None else run.branches,
         )
 
     def _begin(self, step: int) -> None:

@@ -79,6 +79,8 @@ class SamplingLoop(DecodeStep):
             try:
                 return self._run_to_the_end()
             except Rewind as rewind:
+                if rewind.begins_anew:
+                    raise  # it leads to a call with another prompt
                 self._go_back(rewind.start)
                 if rewind.turn is not None:
                     self._turn(rewind.turn)
@@ -171,7 +173,7 @@ class SamplingLoop(DecodeStep):
         """
         with self.aside():
             try:
-                return self._at(step, probe, supposing)._replay_here(step, probe)
+                return self._of(supposing)._at(step, probe, supposing)._replay_here(step, probe)
             except Enough:
                 return None
             except randomness.CannotDraw:
@@ -208,10 +210,11 @@ class SamplingLoop(DecodeStep):
         heard: Callable[[int, Selection], None],
     ) -> None:
         """Runs steps of another branch one after another beside the suspended run, along the text that it has."""
-        other, records = self.generation.edits.first_difference(branches.present.edits), branches.present.records
-        start = steps.start if other is None else min(other, steps.start)
+        records = branches.present.records
         with self.aside():
-            past = self._at(start, None)
+            loop = self._of(branches)
+            start = loop._last_common(steps.start, branches)
+            past = loop._at(start, None)
             past.generation = replace(past.generation, branches=branches)
             for step in range(start, steps.stop):
                 self.stepper.stage.progress.reached(step - start, steps.stop - start)
@@ -221,6 +224,20 @@ class SamplingLoop(DecodeStep):
                 if step in steps:
                     heard(step, selection)
                 past._append_aside(records[step].tokens if step < len(records) else selection.tokens)
+
+    def _of(self, branches: Branches | None) -> SamplingLoop:
+        """The loop of branches: another one, at its start, if they have another prompt."""
+        if branches is None or branches.present.edits.prompts == self.generation.edits.prompts:
+            return self
+        assert self.generation.run is not None, "nobody else edits prompts"
+        loop = self.generation.run.beside(branches)
+        loop._kernels, loop._changes = self._kernels, self._changes.beside()
+        return loop
+
+    def _last_common(self, step: int, branches: Branches) -> int:
+        """The last step up to this one that is known here, and begins in the same way in other branches."""
+        other = self.generation.edits.first_difference(branches.present.edits)
+        return min(step, len(self.timeline.steps) - 1, step if other is None else other)
 
     def _replay_here(self, step: int, probe: Probe | None) -> Selection:
         seen = contextlib.nullcontext() if probe is None else instrumented(self._anatomy, probe)
@@ -232,8 +249,7 @@ class SamplingLoop(DecodeStep):
     def _at(self, step: int, probe: Probe | None, supposing: Branches | None = None) -> SamplingLoop:
         """Another loop that stands at the start of a step, on a view of the cache. Holders are set to that time."""
         if supposing is not None:
-            other = self.generation.edits.first_difference(supposing.present.edits)
-            return self._at(min(step, step if other is None else other), probe)._goes_on_to(step, supposing)
+            return self._at(self._last_common(step, supposing), probe)._goes_on_to(step, supposing)
         cache = self.cache
         start, checkpoint = self.timeline.start_for(step, cache)
         past = copy.copy(self)

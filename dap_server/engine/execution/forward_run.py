@@ -10,6 +10,9 @@ from torch import Tensor
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.tokens import Vocabulary
 from dap_server.engine.execution.answers import Answer, answers
+from dap_server.engine.execution.branches import Branches
+from dap_server.engine.execution.decoding import SamplingLoop
+from dap_server.engine.execution.edits.edits import Edits
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.prompting import ConfigurationError, Run, Write
 from dap_server.engine.execution.stepping import Stepper
@@ -33,26 +36,34 @@ class ForwardRun(Run):
         kind = type(self.model).__name__
         return f"{kind} does not generate, and is never at '{name}': set the breakpoint on a module"
 
-    def _begin(self) -> None:
+    def prompt_length(self, edits: Edits) -> int:
+        return self.inputs_of(edits)["input_ids"].shape[1]
+
+    def beside(self, branches: Branches) -> SamplingLoop:
+        raise NotImplementedError("there is no loop: the forward runs again as a whole")
+
+    def _begin(self, name: str = "") -> None:
+        if name:
+            self._write(f"[{name}]\n")
         for i, row in enumerate(self._prompts()):
             self._line(i, self._vocabulary.readable(row))
 
     def _carry_out(self, generation: Generation) -> Tensor:
         """Returns the logits, (B, T, V) or (B, labels)."""
-        generation.is_forward = True
+        generation.is_forward, generation.branches = True, self.branches
 
         def finish(logits: Tensor) -> None:
             generation.is_over = True
             generation.answers = answers(logits, self.inputs["input_ids"], self.model.config, self._vocabulary)
             self._finish(generation)
 
-        with torch.no_grad():
-            return WholeCall(self.stepper, generation, self.model.device, self._forward, finish).run()
+        def forward() -> Tensor:
+            output: Any = self.model(**self.inputs_of(generation.branches.present.edits), return_dict=True)
+            logits: Tensor = output.logits
+            return logits
 
-    def _forward(self) -> Tensor:
-        output: Any = self.model(**self.inputs, return_dict=True)
-        logits: Tensor = output.logits
-        return logits
+        with torch.no_grad():
+            return WholeCall(self.stepper, generation, self.model.device, forward, finish).run()
 
     def turned(self, generation: Generation) -> None:
         if self._is_printed:

@@ -13,9 +13,11 @@ from torch import Tensor
 from dap_server.engine.execution import randomness
 from dap_server.engine.execution.branches import Branches
 from dap_server.engine.execution.edits.edits import Edits
+from dap_server.engine.execution.edits.selection import CannotEdit
 
 if TYPE_CHECKING:
     from dap_server.engine.execution.answers import Answer
+    from dap_server.engine.execution.decoding import SamplingLoop
     from dap_server.engine.execution.encoding import EncoderCall
     from dap_server.engine.execution.probes import Probe
 
@@ -173,6 +175,28 @@ class Tape(Protocol):
         ...
 
 
+class PromptedRun(Protocol):
+    """What has begun a call with a prompt, and can begin it with another."""
+
+    branches: Branches
+    """Of all its calls."""
+
+    def texts(self, edits: Edits) -> list[str]:
+        """What every sequence begins with; of a chat the last message of the user. Raises CannotEdit."""
+        ...
+
+    def prompt_length(self, edits: Edits) -> int:
+        """T of the padded prompts, where `generate` reads them. Raises CannotEdit."""
+        ...
+
+    def beside(self, branches: Branches) -> SamplingLoop:
+        """A call with another prompt beside the suspended one, at its start. Whoever asks puts everything back.
+
+        Raises CannotEdit: `generate` does not take it.
+        """
+        ...
+
+
 @dataclass
 class Generation:
     """One `generate` call.
@@ -195,6 +219,7 @@ class Generation:
         seconds: that choosing the tokens so far has taken, stops not counted.
         diverged_at: step that chose another token when it ran again: the run does not repeat itself.
         branches: the futures of this call, and its edits.
+        run: what has begun it with a prompt; None where a program did.
     """
 
     input_ids: Tensor | None = None
@@ -215,6 +240,7 @@ class Generation:
     seconds: float = 0.0
     diverged_at: int | None = None
     branches: Branches = field(default_factory=Branches)
+    run: PromptedRun | None = None
 
     @property
     def records(self) -> list[StepRecord]:
@@ -225,6 +251,20 @@ class Generation:
     def edits(self) -> Edits:
         """Of the present branch."""
         return self.branches.present.edits
+
+    @property
+    def takes_prompts(self) -> bool:
+        """Whether an edit may be of its prompt. It may not while an encoder runs before the steps."""
+        return self.run is not None and self.run.branches is self.branches
+
+    def prompts_of(self, edits: Edits) -> list[str] | None:
+        """What every sequence begins with by a list of edits; None where no edit could be about that."""
+        if self.run is None or not self.takes_prompts:
+            return None
+        try:
+            return self.run.texts(edits)
+        except CannotEdit:
+            return None
 
     @property
     def device(self) -> torch.device:

@@ -16,9 +16,16 @@ from transformers.generation.configuration_utils import GenerationMode
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.tokens import TextStream, Vocabulary
-from dap_server.engine.execution.calls.decoding import own_decoding
+from dap_server.engine.execution.beginnings import Beginnings
+from dap_server.engine.execution.branches import Branches
+from dap_server.engine.execution.calls.decoding import own_decoding, prepared_loop
+from dap_server.engine.execution.decoding import SamplingLoop
+from dap_server.engine.execution.edits.edits import Edits, PromptText
+from dap_server.engine.execution.edits.selection import CannotEdit
 from dap_server.engine.execution.generation import Generation
-from dap_server.engine.execution.stepping import Stepper
+from dap_server.engine.execution.prompts import ConfigurationError as ConfigurationError
+from dap_server.engine.execution.prompts import encode, prompted, texts_of
+from dap_server.engine.execution.stepping import Rewind, Stepper
 from dap_server.engine.execution.whole_call import WholeCall
 from dap_server.protocol.errors import RequestError, did_you_mean
 from dap_server.protocol.launch import LaunchArguments
@@ -29,12 +36,6 @@ SECONDS_BETWEEN_PIECES = 0.1
 """Text of tokens that follow each other faster is decoded and sent together."""
 SHOWN_AGAIN = 100
 """Characters of what a branch shares with another, that stand before what it does not."""
-
-
-class ConfigurationError(RequestError):
-    """The launch configuration does not fit the model."""
-
-    id = 21
 
 
 class Transcript:
@@ -48,8 +49,11 @@ class Transcript:
         self._waiting: list[Tensor] = []
         self._written_at = 0.0
 
-    def begin(self, prompt: list[int]) -> None:
-        """`prompt`: ids of the first sequence, without padding."""
+    def begin(self, prompt: list[int], name: str = "") -> None:
+        """`prompt`: ids of the first sequence, without padding. `name`: of the branch, if it is not the first."""
+        if name:
+            self.flush()
+            self._emit(f"\n[{name}] ")
         self._stream = TextStream(self._vocabulary)
         self._waiting.clear()
         self._emit(self._stream.complete(prompt))
@@ -101,9 +105,29 @@ class Run(ABC):
         """Raises ConfigurationError for a prompt that the model cannot take."""
         self.model, self.tokenizer = loaded.model, loaded.tokenizer
         self.launch, self.stepper = launch, stepper
-        self.inputs = encode(self.tokenizer, launch, self.model.device)
+        self.branches = Branches()
         self._write = write
         self._is_printed = False
+        self._beginnings = Beginnings(loaded.model, loaded.model.device)
+        self._first = self._beginnings.now()
+        self._encoded: dict[tuple[PromptText, ...], dict[str, Tensor]] = {}
+        self.inputs_of(Edits())
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """`input_ids` and what belongs to them, each (B, T), of the present branch."""
+        return self.inputs_of(self.branches.present.edits)
+
+    def inputs_of(self, edits: Edits) -> dict[str, Tensor]:
+        """The same with the prompts of a list of edits. Raises ConfigurationError, CannotEdit."""
+        prompts = edits.prompts
+        if prompts not in self._encoded:
+            self._encoded[prompts] = encode(self.tokenizer, prompted(self.launch, prompts), self.model.device)
+        return self._encoded[prompts]
+
+    def texts(self, edits: Edits) -> list[str]:
+        """What every sequence begins with; of a chat its last message of the user. Raises CannotEdit."""
+        return texts_of(prompted(self.launch, edits.prompts))
 
     def run(self) -> Tensor:
         """Runs it. Returns what it made; raises what the model raises, and Interruption."""
@@ -112,15 +136,32 @@ class Run(ABC):
         self._begin()
         if self.launch.stop_on_entry and not self.launch.no_debug:
             self.stepper.pause("entry")
+        self._first, self.branches = self._beginnings.now(), Branches()
+        try:
+            while True:
+                try:
+                    return self._call()
+                except Rewind as rewind:
+                    self._begin_anew(rewind)
+        finally:
+            self.stepper.end()
+
+    def _call(self) -> Tensor:
+        """From the prompt of the present branch on."""
         self._is_printed = False
         ids: Tensor = self.inputs["input_ids"]
         mask: Tensor | None = self.inputs.get("attention_mask")
-        generation = Generation(input_ids=ids, attention_mask=mask, prompt_length=ids.shape[1])
+        generation = Generation(input_ids=ids, attention_mask=mask, prompt_length=ids.shape[1], run=self)
         self.stepper.begin(generation)
-        try:
-            return self._carry_out(generation)
-        finally:
-            self.stepper.end()
+        return self._carry_out(generation)
+
+    def _begin_anew(self, rewind: Rewind) -> None:
+        """Everything is as it was before the first call, and the present branch is one with another prompt."""
+        assert rewind.turn is not None
+        self._beginnings.restore(self._first)
+        self.branches.take(rewind.turn)
+        self.stepper.anew = rewind
+        self._begin(self.branches.present.name)
 
     def flush(self) -> None:  # noqa: B027  # most runs hold nothing back
         """Writes what is known; called before every stop."""
@@ -134,8 +175,16 @@ class Run(ABC):
         """Why the run does not tell when it is at a place of token selection; None if it does."""
 
     @abstractmethod
-    def _begin(self) -> None:
-        """Writes the prompt."""
+    def prompt_length(self, edits: Edits) -> int:
+        """T of the padded prompts, where the steps go on from them."""
+
+    @abstractmethod
+    def beside(self, branches: Branches) -> SamplingLoop:
+        """A call with another prompt, as `PromptedRun` has it."""
+
+    @abstractmethod
+    def _begin(self, name: str = "") -> None:
+        """Writes the prompt, with the name of its branch if that is not the first."""
 
     @abstractmethod
     def _carry_out(self, generation: Generation) -> Tensor: ...
@@ -172,8 +221,25 @@ class PromptRun(Run):
             return None
         return f"this decoding method does not tell when it is at '{name}': set the breakpoint on a module"
 
-    def _begin(self) -> None:
-        self.transcript.begin(next(self._prompts()))
+    def prompt_length(self, edits: Edits) -> int:
+        return 1 if self._has_encoder else self.inputs_of(edits)["input_ids"].shape[1]
+
+    def beside(self, branches: Branches) -> SamplingLoop:
+        edits, settings = branches.present.edits, self._beginnings.settings()
+        try:
+            self._beginnings.restore(self._first)
+            loop = prepared_loop(lambda: self._generate(edits))
+        except RequestError:
+            raise
+        except Exception as error:
+            raise CannotEdit(f"`generate` does not take this prompt: {' '.join(str(error).split())}") from error
+        finally:
+            self._beginnings.set(settings)
+        loop.generation.branches = branches
+        return loop
+
+    def _begin(self, name: str = "") -> None:
+        self.transcript.begin(next(self._prompts()), name)
 
     def _carry_out(self, generation: Generation) -> Tensor:
         """Returns ids (B, T)."""
@@ -184,8 +250,9 @@ class PromptRun(Run):
                 return WholeCall(self.stepper, generation, self.model.device, self._generate, counts=False).run()
             return self._generate()
 
-    def _generate(self) -> Tensor:
-        output = self.model.generate(**self.inputs, **self._extras(), generation_config=self.config)
+    def _generate(self, edits: Edits | None = None) -> Tensor:
+        inputs = self.inputs if edits is None else self.inputs_of(edits)
+        output = self.model.generate(**inputs, **self._extras(), generation_config=self.config)
         return output if isinstance(output, Tensor) else output.sequences
 
     def _generate_untouched(self, generation: Generation) -> Tensor:
@@ -197,7 +264,12 @@ class PromptRun(Run):
             generation.input_ids = sequences
             self.finished(generation)
 
-        return WholeCall(self.stepper, generation, self.model.device, self._generate, finish).run()
+        generation.branches = self.branches
+
+        def call() -> Tensor:
+            return self._generate(generation.branches.present.edits)
+
+        return WholeCall(self.stepper, generation, self.model.device, call, finish).run()
 
     def _extras(self) -> dict[str, Any]:
         """The tokenizer only where `generate` needs it: it hands it on to the forward of every module."""
@@ -244,28 +316,3 @@ def generation_config(model: Any, options: dict[str, Any]) -> Any:
     except Exception as error:
         raise ConfigurationError(f"generation: {' '.join(str(error).split())}") from error
     return config
-
-
-def encode(tokenizer: Any, launch: LaunchArguments, device: torch.device) -> dict[str, Tensor]:
-    """The inputs of `generate`: `input_ids` and `attention_mask`, each (B, T), left-padded.
-
-    Raises:
-        ConfigurationError: an empty prompt, or a chat for a model without a chat template.
-    """
-    try:
-        if launch.messages is not None:
-            encoded = tokenizer.apply_chat_template(
-                launch.messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-            )
-        else:
-            texts = launch.prompts if launch.prompts is not None else [launch.prompt or ""]
-            if len(texts) > 1 and tokenizer.pad_token is None:
-                tokenizer.pad_token = tokenizer.eos_token
-            encoded = tokenizer(texts, return_tensors="pt", padding=len(texts) > 1)
-    except Exception as error:
-        what = "messages" if launch.messages is not None else "prompt"
-        raise ConfigurationError(f"{what}: {' '.join(str(error).split())}") from error
-    if encoded["input_ids"].shape[-1] == 0:
-        raise ConfigurationError("prompt: it is empty, and the tokenizer adds no token of its own: give some text")
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    return {name: encoded[name].to(device) for name in names if name in encoded}

@@ -71,6 +71,8 @@ class Stepper:
         """Called on the model thread before anything runs again."""
         self.turned: Callable[[Generation], None] = lambda _generation: None
         """Told that what was heard of the present step and later ones is no longer so: the run goes another way."""
+        self.anew: Rewind | None = None
+        """What leads to a place of a call that begins anew, until the run has come to a stop in it."""
         self._stopped = stopped
         self._is_released = False
         self._plan = Plan()
@@ -156,13 +158,15 @@ class Stepper:
     def turn(self, turn: Turn, place: Place | None = None, about: str = "") -> None:
         """Goes another way from a step on, and stops at a place; without one where it stands now.
 
-        Where another way begins earlier, it stops at the beginning of its first step. Raises NotStopped.
+        Where another way begins earlier, it stops at the beginning of its first step; that of another prompt may have
+        its end elsewhere. Raises NotStopped.
         """
         stop, first = self.stop, Place(turn.step, STEP if self.generation.is_own_loop else "")
         ordinal = 0 if stop is None else stop.ordinal
         turn = replace(turn, ordinal=ordinal)
         if place is None:
-            place = first if stop is None or turn.step < stop.place.step else stop.place
+            is_end = turn.begins_anew and stop is not None and stop.place.path == END and not self.generation.is_forward
+            place = first if stop is None or turn.step < stop.place.step or is_end else stop.place
             ordinal = 0 if place is first else ordinal
         else:
             ordinal = turn.branch.ordinal if place == turn.branch.left else 0
@@ -214,6 +218,8 @@ class Stepper:
         self._sight.arm()
         self._prepared.clear()
         self._sight.step_begins(self._plan)
+        if self.anew is not None:
+            self.go_to(self.anew)
 
     def go_to(self, rewind: Rewind) -> None:
         """The owner of the call has unwound it, and runs on from the start of a step: stops at the place."""
@@ -261,7 +267,7 @@ class Stepper:
         self._sight.forget_calls()
         self._hooks.watch_all(False)
         self._plan, self.flags = Plan(), Flags()
-        self._returned = None
+        self._returned = self.anew = None
         self._prepared.clear()
         self.breakpoints.call_ends()
         self._operations.switch(False)
@@ -459,7 +465,7 @@ class Stepper:
         From a line of Python nothing can be unwound: an interruption comes at the next place.
         """
         self._sight.stops()
-        self._plan, self._returned = Plan(), None
+        self._plan, self._returned, self.anew = Plan(), None, None
         parked_at = time.monotonic()
         with self._operations.set_aside(), aside():
             self.stage.park(lambda: self._parked(stop))

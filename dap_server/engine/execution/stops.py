@@ -138,3 +138,8 @@ class Rewind(Interruption):
     def start(self) -> int:
         """The step that the call starts again from."""
         return self.place.step if self.turn is None else self.turn.step
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether the way goes to a call with other inputs, which whoever makes the calls begins."""
+        return self.turn is not None and self.turn.begins_anew

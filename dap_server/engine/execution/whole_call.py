@@ -73,6 +73,8 @@ class WholeCall(Generic[T]):
                     self._finish(result)
                     return result
                 except Rewind as rewind:
+                    if rewind.begins_anew:
+                        raise  # it leads to a call with other inputs
                     self.back_to_start()
                     if rewind.turn is not None:
                         self._generation.branches.take(rewind.turn)

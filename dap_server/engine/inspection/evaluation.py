@@ -92,6 +92,8 @@ class Evaluator:
     def _names_of_call(self, frame: Frame) -> dict[str, Any]:
         names: dict[str, Any] = {}
         names |= {"step": frame.step, "sequence": frame.sequence, "input_ids": frame.stop.generation.input_ids}
+        if (prompts := frame.stop.generation.prompts_of(frame.stop.generation.edits)) is not None:
+            names |= {"prompt": prompts[min(frame.sequence, len(prompts) - 1)]}
         if (tape := frame.stop.generation.tape) is not None and tape.cache is not None:
             names |= {"cache": tape.cache}
         if (selection := frame.stop.generation.selection) is not None:

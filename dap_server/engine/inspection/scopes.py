@@ -252,13 +252,17 @@ class Scopes:
 
 
 class TokenRows:
-    """The tokens of a sequence up to a frame's step: ids and text, what is padding, what was generated."""
+    """The tokens of a sequence up to a frame's step: ids and text, what is padding, what was generated.
 
-    named = 0
+    Where the prompt can be another text, it is a row of its own.
+    """
 
     def __init__(self, frame: Frame, vocabulary: Vocabulary) -> None:
         self._vocabulary, self._sequence = vocabulary, frame.sequence
         generation = frame.stop.generation
+        prompts = generation.prompts_of(generation.edits) or []
+        self._prompt = prompts[min(self._sequence, len(prompts) - 1)] if prompts else None
+        self.named = 0 if self._prompt is None else 1
         if frame.kind == "prompt" and generation.encoded is not None:
             generation = generation.encoded
         self._generation = generation
@@ -270,7 +274,7 @@ class TokenRows:
             self.indexed = generation.prompt_length if frame.kind == "prompt" else min(known, ids.shape[1])
 
     def named_rows(self) -> list[Row]:
-        return []
+        return [] if self._prompt is None else [Row("prompt", repr(self._prompt), "str", expression="prompt")]
 
     def indexed_rows(self, start: int, count: int) -> list[Row]:
         generation = self._generation

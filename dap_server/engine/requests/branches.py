@@ -72,6 +72,7 @@ def _told(session: EngineSession, thread: int, present: int | None = None) -> Br
 
 
 def _branch(session: EngineSession, branch: Branch, sequence: int, is_present: bool) -> messages.Branch:
+    generation = session.stop.generation
     vocabulary, specs = session.ready.vocabulary, EditSpecs(session.ready.anatomy, session.ready.vocabulary)
     tokens = []
     for record in branch.records[branch.fork_step :]:
@@ -87,4 +88,5 @@ def _branch(session: EngineSession, branch: Branch, sequence: int, is_present: b
         edits=[specs.info(edit) for edit in branch.edits.all],
         parent=branch.parent,
         fork_step=None if branch.parent is None else branch.fork_step,
+        prompt=None if (prompts := generation.prompts_of(branch.edits)) is None else prompts[sequence],
     )

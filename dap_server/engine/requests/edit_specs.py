@@ -6,7 +6,7 @@ import base64
 import binascii
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from dap_server.engine.execution.edits.edit import (
     Logits,
     ModuleValue,
     Option,
+    Prompt,
     Steps,
     StoredValue,
     Target,
@@ -52,6 +53,7 @@ _FIELDS: dict[str, frozenset[str]] = {
     "token": frozenset(["sequences"]),
     "option": frozenset(["name"]),
     "expert": frozenset(["path", "expert"]),
+    "prompt": frozenset(["sequences"]),
 }
 """What may be said of a target."""
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -86,6 +88,8 @@ class EditSpecs:
         require_sense(target, change, self._anatomy)
         if spec.steps is not None:
             steps = Steps(spec.steps.first, spec.steps.last)
+        if isinstance(target, Prompt) and steps != Steps(0):
+            raise CannotEdit("all steps follow from the prompt: leave out its 'steps'")
         return self.worded(Edit(target, change, steps, is_on=spec.enabled))
 
     def worded(self, edit: Edit) -> Edit:
@@ -114,6 +118,7 @@ class EditSpecs:
             tokens=self.tokens(spec.tokens or ()),
             tensor=tensor,
             source=source_of(spec.source),
+            text=spec.text,
         )
 
 
@@ -142,11 +147,12 @@ def target_of(spec: EditTarget) -> Target:
             return StoredValue(spec.kind, name, _selection(spec))
         case "logits":
             return Logits(_selection(spec))
-        case "token":
+        case "token" | "prompt":
             sequences = spec.sequences or []
             if len(sequences) > 1:
-                raise CannotEdit("the token of one sequence, or of all of them, is changed at once")
-            return Token(sequences[0] if sequences else None)
+                raise CannotEdit(f"the {spec.kind} of one sequence, or of all of them, is changed at once")
+            of = Token if spec.kind == "token" else Prompt
+            return of(sequences[0] if sequences else None)
         case "option":
             return Option(name)
         case "expert":
@@ -171,6 +177,7 @@ def spec_of(edit: Edit, with_data: bool) -> EditSpec:
         tokens=list(change.tokens) or None,
         tensor=None if change.tensor is None else encoded(change.tensor, with_data),
         source=None if change.source is None else EditSource(**_lists(vars(change.source))),
+        text=change.text,
     )
     return EditSpec(
         target=_told_target(edit.target),
@@ -191,8 +198,9 @@ def _told_target(target: Target) -> EditTarget:
             return EditTarget(kind=kind, name=name, **_told_selection(selection))
         case Logits(selection):
             return EditTarget(kind="logits", **_told_selection(selection))
-        case Token(sequence):
-            return EditTarget(kind="token", sequences=None if sequence is None else [sequence])
+        case Token(sequence) | Prompt(sequence):
+            what: Literal["token", "prompt"] = "token" if isinstance(target, Token) else "prompt"
+            return EditTarget(kind=what, sequences=None if sequence is None else [sequence])
         case Option(name):
             return EditTarget(kind="option", name=name)
         case Expert(path, index):

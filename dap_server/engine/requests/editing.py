@@ -17,7 +17,7 @@ from dap_server.engine.analysis.edits.proposal import (
 from dap_server.engine.analysis.patching.sources import Sources
 from dap_server.engine.execution.edits.changes import Change
 from dap_server.engine.execution.edits.checking import require_sense
-from dap_server.engine.execution.edits.edit import Edit, ModuleValue, Steps
+from dap_server.engine.execution.edits.edit import Edit, ModuleValue, Prompt, Steps
 from dap_server.engine.execution.edits.edits import Edits, NoSuchEdit
 from dap_server.engine.execution.edits.outcomes import Outcomes
 from dap_server.engine.execution.edits.selection import CannotEdit
@@ -29,12 +29,13 @@ from dap_server.engine.requests.edit_specs import EditSpecs
 from dap_server.engine.requests.effects import tell_effect
 from dap_server.engine.session import EngineSession
 from dap_server.modelmap.places import STEP, Place
+from dap_server.protocol.errors import RequestError
 from dap_server.protocol.events import InvalidatedEventBody
 from dap_server.protocol.llm.edits import EditInfo, EditsResponseBody
 
 WHICH = (
     "one can change parameters and buffers, the first tensor that a module is given or returns, keys and values of the "
-    "cache, logits, the token, and options of sampling"
+    "cache, logits, the token, options of sampling, and the prompt"
 )
 
 
@@ -84,6 +85,8 @@ def _settled(session: EngineSession, frame: Frame, wanted: Sequence[Edit], other
         ]
         for edit in found:
             require_sense(edit.target, edit.change, debuggee.anatomy)
+        if any(isinstance(edit.target, Prompt) for edit in found):
+            _require_prompts(stop)
         _try(stop, found, others)
         return found
 
@@ -104,6 +107,8 @@ def put(session: EngineSession, edits: Edits, about: str, place: Place | None = 
     else:
         forked_from = None if turn.branch is present else present.id
         there = None if place is None or place.step != turn.step else place
+        if turn.begins_anew and there is None:
+            there = turn.branch.left  # of a branch that is there already
         session.afterwards(lambda: stepper.turn(turn, there, about))
     session.ready.scopes.forget()
     return EditsResponseBody(edits=told(session, edits), forked_from=forked_from)
@@ -131,9 +136,33 @@ def _try(stop: Stop, wanted: Sequence[Edit], others: Edits) -> None:
         return
     numbered = [replace(edit, id=-i) for i, edit in enumerate(wanted, 1)]
     trial = generation.branches.supposing(others.plus(numbered))
-    generation.tape.replay(first, None, trial)
+    try:
+        generation.tape.replay(first, None, trial)
+    except (RequestError, MemoryError):
+        raise
+    except Exception as error:
+        if trial.present.edits.prompts == generation.edits.prompts:
+            raise
+        raise CannotEdit(f"the model does not take this prompt: {type(error).__name__}: {error}") from error
     for edit in numbered:
         _require_applied(edit, first, trial.outcomes)
+
+
+def _require_prompts(stop: Stop) -> None:
+    """Raises CannotEdit: this call cannot begin with another prompt."""
+    generation = stop.generation
+    if generation.run is None:
+        raise CannotEdit("a program has begun this call with its own text: change it there")
+    if not generation.takes_prompts:
+        raise CannotEdit(
+            "the encoder reads this prompt just now: give another one from the first step of the decoder on"
+        )
+    if (
+        generation.encoded is not None
+        and generation.encoded.edits
+        and generation.encoded.branches is not generation.branches
+    ):
+        raise CannotEdit("the encoder has been edited while it read this prompt: restart with the other one")
 
 
 def _require_applied(edit: Edit, step: int, outcomes: Outcomes) -> None:

@@ -35,6 +35,8 @@ class Branch(Struct):
     parent: UInt31 | None = None
     fork_step: SafeUInt | None = None
     """The first step in which it is not its parent."""
+    prompt: str | None = None
+    """What it begins with, of a chat the last message of the user; missing where no edit could be about that."""
 
 
 class BranchesResponseBody(Struct):

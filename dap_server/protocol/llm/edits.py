@@ -27,7 +27,7 @@ class EditTensor(Struct):
 class EditTarget(Struct):
     """Which value is changed, and which elements of it; all of them where nothing is said."""
 
-    kind: Literal["module", "attention", "parameter", "cache", "logits", "token", "option", "expert"]
+    kind: Literal["module", "attention", "parameter", "cache", "logits", "token", "option", "expert", "prompt"]
     path: str | None = None
     """Of a module, or a glob of paths; of attention that of its module, of an expert that of the mixture."""
     value: Literal["input", "output", "heads", "pattern", "scores"] | None = None
@@ -40,7 +40,7 @@ class EditTarget(Struct):
     expert: SafeUInt | None = None
     """Its number."""
     sequences: Numbers | None = None
-    """Of the batch, from 0. Of a token one at most."""
+    """Of the batch, from 0. Of a token and a prompt one at most."""
     positions: Numbers | None = None
     """In the text, padding included; negative ones from the end of the text as it is in each step."""
     neurons: Numbers | None = None
@@ -101,6 +101,8 @@ class EditChange(Struct):
     to `resample` from."""
     source: EditSource | None = None
     """Of a `patch`, instead of a tensor; it stays beside the tensor that it was."""
+    text: str | None = None
+    """The prompt to `set`: what the run begins with; of a chat instead of the last message of the user."""
 
 
 class EditSteps(Struct):

@@ -22,6 +22,7 @@ from dap_server.engine.execution.edits.edit import (
     Logits,
     ModuleValue,
     Option,
+    Prompt,
     StoredValue,
     Target,
     Token,
@@ -129,6 +130,8 @@ class Pointing:
             return ModuleValue(path, "input", None, Selection(index=index))
         if path is not None and name == "attention":
             return _attention(path, index or ())
+        if name == "prompt" and index is None and self._is_prompt():
+            return Prompt(frame.sequence if len(generation.prompts_of(generation.edits) or ()) > 1 else None)
         if self._is_local(name):
             return None
         if name in ("scores", "probs"):
@@ -138,6 +141,15 @@ class Pointing:
         if name == "token" and index is None:
             return Token(None if generation.sequences == 1 else frame.sequence)
         return Option(name) if name in OPTIONS and index is None else None
+
+    def _is_prompt(self) -> bool:
+        """Whether `prompt` is what the run begins with, and no other value of the frame or of a program."""
+        if self._frame.stop.generation.run is None:
+            return False
+        try:
+            return isinstance(self._look("prompt"), str)
+        except RequestError:
+            return True  # of an encoder, where it cannot be changed
 
     def _is_local(self, name: str) -> bool:
         """Whether the frame has a value of that name itself, such as a local name of a `forward`."""
@@ -150,6 +162,8 @@ class Pointing:
         return True
 
     def _change(self, target: Target, assignment: Assignment) -> Change:
+        if isinstance(target, Prompt):
+            return Change("set", text=self._text(assignment))
         value = self._value(target, assignment.value)
         if isinstance(target, Token):
             if assignment.operator:
@@ -179,6 +193,18 @@ class Pointing:
             if isinstance(target, Token):
                 return text  # a word without quotes
             raise
+
+    def _text(self, assignment: Assignment) -> str:
+        """Of a prompt: a Python expression, or what no expression is, as it stands."""
+        try:
+            ast.parse(assignment.value.strip(), mode="eval")
+        except (SyntaxError, ValueError):
+            return assignment.value
+        whole = f"({assignment.target}) {assignment.operator} ({assignment.value})"
+        text = self._evaluate(whole if assignment.operator else assignment.value)
+        if not isinstance(text, str):
+            raise CannotEdit(f"a prompt is a text, and {text!r} is none: write it in quotes")
+        return text
 
     def _token(self, value: object) -> int:
         if isinstance(value, Tensor) and value.numel() == 1:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dap_server.engine.execution.edits.changes import Change
-from dap_server.engine.execution.edits.edit import Option, Steps, StoredValue, Target, Token
+from dap_server.engine.execution.edits.edit import Option, Prompt, Steps, StoredValue, Target, Token
 
 Which = Literal["this", "onwards", "all"]
 """The step of the frame, all from it on, or all from the prefill on."""
@@ -59,5 +59,7 @@ def which_by_default(target: Target) -> Which:
 
 def steps_of(target: Target, which: Which | None, step: int) -> Steps:
     """In which steps an edit applies that was made in a frame of `step`."""
+    if isinstance(target, Prompt):
+        return Steps(0)
     which = which or ("this" if isinstance(target, Token) else "onwards")
     return {"this": Steps(step, step), "onwards": Steps(step), "all": Steps(0)}[which]

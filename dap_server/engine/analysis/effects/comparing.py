@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dap_server.engine.analysis.effects.distributions import Distance, distance
 from dap_server.engine.analysis.effects.movement import movement
-from dap_server.engine.analysis.effects.running import StepProbe, padding_before
+from dap_server.engine.analysis.effects.running import OTHER_TEXT, StepProbe, padding_before
 from dap_server.engine.analysis.lens.residuals import CannotRead, Stream
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.branches import Branch, Branches
@@ -92,10 +92,11 @@ def compare(
     if fork is None or fork >= min(ends):
         return Comparison(sequence, fork, None, [], [], [], [], torch.zeros(0, 0))
     stage.progress.called("Comparing branches")
+    unread = "" if first.edits.prompts == second.edits.prompts else OTHER_TEXT
     runs = []
     for i, branch in enumerate((first, second)):
         with stage.progress.part(i, 2):
-            runs.append(_followed(generation, anatomy, branch, range(fork, min(ends)), sequence))
+            runs.append(_followed(generation, anatomy, branch, range(fork, min(ends)), sequence, unread))
     steps = [
         StepPair(
             fork + i,
@@ -127,11 +128,13 @@ def _end(branch: Branch, generation: Generation) -> int:
     return len(branch.records) + (not is_over)
 
 
-def _followed(generation: Generation, anatomy: Anatomy, branch: Branch, steps: range, sequence: int) -> list[_Step]:
-    """Some steps of a branch, run one after another beside the suspended run."""
+def _followed(
+    generation: Generation, anatomy: Anatomy, branch: Branch, steps: range, sequence: int, unread: str
+) -> list[_Step]:
+    """Some steps of a branch, run one after another beside the suspended run. `unread`: why no stream is wanted."""
     if generation.tape is None:
         raise CannotRead("there is no call of the model here that could run again")
-    probes = {step: StepProbe(anatomy) for step in steps}
+    probes = {step: StepProbe(anatomy, unread=unread) for step in steps}
     found: list[_Step] = []
 
     def heard(step: int, selection: Selection) -> None:

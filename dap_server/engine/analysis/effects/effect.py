@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dap_server.engine.analysis.effects.distributions import Distance, distance, probability
 from dap_server.engine.analysis.effects.movement import Movement, movement
-from dap_server.engine.analysis.effects.running import StepRun, padding_before, run_step
+from dap_server.engine.analysis.effects.running import OTHER_TEXT, StepRun, padding_before, run_step
 from dap_server.engine.analysis.effects.sizes import Outlier, outliers
 from dap_server.engine.analysis.lens.residuals import CannotRead
 from dap_server.engine.anatomy.modules import Anatomy
@@ -93,6 +93,7 @@ def effect_of(
         None if no step is run differently.
 
     Raises:
+        CannotRead: the lists begin with other prompts, and what the model says is about positions.
         NotEnoughMemory, Cancelled.
     """
     first = old.first_difference(new)
@@ -101,9 +102,12 @@ def effect_of(
     step = first if step is None else step
     edits, reached = _difference(old, new), reporting(TITLE)
     reached(0, 2)
-    before = run_step(generation, anatomy, old, step, edits)
+    unread = "" if old.prompts == new.prompts else OTHER_TEXT
+    before = run_step(generation, anatomy, old, step, edits, unread)
     reached(1, 2)
-    after = run_step(generation, anatomy, new, step, edits)
+    after = run_step(generation, anatomy, new, step, edits, unread)
+    if unread and before.logits.dim() > 2:
+        raise CannotRead(unread)
     rows = before.logits.shape[0]
     beams = max(rows // generation.sequences, 1)  # of a beam search each is a row
     wanted = range(rows) if sequence is None else range(sequence * beams, min((sequence + 1) * beams, rows))

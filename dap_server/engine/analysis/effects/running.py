@@ -20,6 +20,9 @@ from dap_server.engine.execution.generation import Generation, Selection
 from dap_server.engine.execution.randomness import CannotDraw
 from dap_server.modelmap.places import LOGITS, STEP, Phase
 
+OTHER_TEXT = "the prompts are two texts, whose positions have nothing to do with each other"
+"""Why the residual stream of one is not compared with that of another."""
+
 
 @dataclass(frozen=True)
 class StepRun:
@@ -53,13 +56,13 @@ class StepProbe:
         self,
         anatomy: Anatomy,
         sizes: SizeProbe | None = None,
-        reads_stream: bool = True,
+        unread: str = "",
         keeps_positions: bool = False,
     ) -> None:
-        """`keeps_positions`: whether the logits of all positions are wanted."""
+        """`unread`: why the stream is not wanted. `keeps_positions`: whether the logits of all positions are."""
         self._keeps_positions = keeps_positions
         self.logits: Tensor | None = None
-        self.unread = "" if reads_stream else "it was not asked for"
+        self.unread = unread
         self._stream, self._sizes = StreamProbe(anatomy, None), sizes
         self._is_deaf = False  # token selection may call the model too
 
@@ -113,13 +116,13 @@ def run_step(
     edits: Edits,
     step: int,
     measured: Sequence[Edit] = (),
-    reads_stream: bool = True,
+    unread: str = "",
 ) -> StepRun:
     """Runs a step with a list of edits beside the suspended run, along its text.
 
     Args:
         measured: edits whose places are measured, applied or not.
-        reads_stream: whether the residual stream is wanted.
+        unread: why the residual stream is not wanted; it is if nothing is said.
 
     Raises:
         CannotRead: the call cannot run again, or gives no logits.
@@ -127,7 +130,7 @@ def run_step(
     if (tape := generation.tape) is None:
         raise CannotRead("there is no call of the model here that could run again")
     supposed = generation.branches.supposing(edits)
-    probe = StepProbe(anatomy, SizeProbe(measured, anatomy), reads_stream, generation.is_forward)
+    probe = StepProbe(anatomy, SizeProbe(measured, anatomy), unread, generation.is_forward)
     chosen: list[Selection] = []
     with torch.no_grad():
         if generation.is_own_loop:

@@ -176,7 +176,7 @@ class Sweeper:
     def _run(self, *edits: Edit) -> StepRun:
         """The step with the edits of the run, and others."""
         edited = Edits((*self._generation.edits.all, *edits))
-        run = run_step(self._generation, self._anatomy, edited, self._step, reads_stream=False)
+        run = run_step(self._generation, self._anatomy, edited, self._step, unread="it was not asked for")
         for edit in edits:
             if edit.id in run.problems:
                 raise CannotSweep(run.problems[edit.id])

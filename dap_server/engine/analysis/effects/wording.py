@@ -104,7 +104,7 @@ def _choice(effect: Effect, answers: Answers) -> str:
 def _moved(moved: Movement | None, unread: str) -> str:
     """From where to where the residual stream moved."""
     if moved is None:
-        return f"the residual stream cannot be read: {unread}"
+        return f"the residual stream is not compared: {unread}"
     if moved.first is None:
         return "no layer's output moved"
     first, gone = _name(moved.paths[moved.first]), moved.died_out

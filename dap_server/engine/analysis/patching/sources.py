@@ -100,7 +100,9 @@ class Sources:
             raise CannotEdit(f"{branch.name} has run {len(branch.records)} steps, and step {step} is none of them")
         with contextlib.suppress(Enough):
             self._tape.follow(range(step, step + 1), Branches(branch), lambda _step: probe, lambda *_: None)
-        return _positions(generation, step)
+        if generation.run is None or branch.edits.prompts == generation.edits.prompts:
+            return _positions(generation, step)
+        return _positions(replace(generation, prompt_length=generation.run.prompt_length(branch.edits)), step)
 
     @property
     def _tape(self) -> Tape:

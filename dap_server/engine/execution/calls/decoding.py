@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -28,6 +28,16 @@ class _Decoding:
 
 class _Here(threading.local):
     decoding: _Decoding | None = None
+    prepares = False
+    """Whether a loop is wanted, and not that it runs."""
+
+
+class _Prepared(BaseException):
+    """A loop on its way out of `generate`. No `except Exception` catches it."""
+
+    def __init__(self, loop: SamplingLoop) -> None:
+        super().__init__("prepared")
+        self.loop = loop
 
 
 _here = _Here()
@@ -47,6 +57,21 @@ def own_decoding(stepper: Stepper, listener: Listener) -> Iterator[None]:
     finally:
         loops.remove()
         _here.decoding = outer
+
+
+def prepared_loop(call: Callable[[], object]) -> SamplingLoop:
+    """The loop that a call of `generate` would run, at its start; only an encoder runs, if there is one.
+
+    Where `own_decoding` is open on this thread.
+    """
+    _here.prepares = True
+    try:
+        call()
+    except _Prepared as prepared:
+        return prepared.loop
+    finally:
+        _here.prepares = False
+    raise AssertionError("`generate` came to no loop of ours")
 
 
 class Loops:
@@ -90,17 +115,20 @@ def _asking(original: Any) -> Any:
         **model_kwargs: Any,
     ) -> Any:
         here = _here.decoding
-        is_inner = here is None or here.is_running or here.stepper.is_replaying
-        if here is None or is_inner or getattr(generation_config, "is_assistant", False) or synced_gpus:
+        is_wanted = _here.prepares or (here is not None and not (here.is_running or here.stepper.is_replaying))
+        if here is None or not is_wanted or getattr(generation_config, "is_assistant", False) or synced_gpus:
             return original(
                 self, input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, streamer,
                 **model_kwargs,
             )  # fmt: skip
-        here.is_running = True
         loop = SamplingLoop(
             here.stepper, self, input_ids, logits_processor, stopping_criteria, generation_config, streamer,
             model_kwargs, here.listener,
         )  # fmt: skip
+        if _here.prepares:
+            loop.timeline.record(0, loop.cache, loop.model_kwargs, loop.unfinished, 0.0)
+            raise _Prepared(loop)
+        here.is_running = True
         loop.generation.encoder, here.encoder = here.encoder, None
         try:
             return loop.run()

@@ -84,9 +84,9 @@ class Change:
     """A change as data. Two of the same words are two changes.
 
     Attributes:
-        kind: `set`: a number, or a tensor that fits by broadcasting. `zero`. `mean` of the vectors (N, D) of a tensor,
-            such as the value at all positions of a prompt, or of the elements' own without. `resample`: each vector
-            becomes one of these, drawn at random. `noise`: normal, with the number as its standard deviation, is added.
+        kind: `set`: a number, a tensor that fits by broadcasting, or of a prompt a text. `zero`. `mean` of the vectors
+            (N, D) of a tensor, such as the value at all positions of a prompt, or of the elements' own without.
+            `resample`: each vector becomes one of these, drawn at random. `noise`: normal, with the number as its standard deviation, is added.
             `scale`: times the number. `clamp`: not below `low`, not above `high`; NaN stays. `steer`: the tensor (D,),
             times the number if there is one, is added. `projectOut`: what lies along the tensor (D,), of every vector
             x: x - (x · v) v / (v · v). `skip`: what went in is passed on. `patch`, `freeze`: the tensor, from somewhere
@@ -106,6 +106,7 @@ class Change:
     tokens: tuple[int, ...] = ()
     tensor: Tensor | None = None
     source: Source | None = None
+    text: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -115,8 +116,8 @@ class Change:
                 raise CannotEdit(f"{number!r} is no number")
         if self.kind in ("noise", "scale", "bias") and self.number is None:
             raise CannotEdit(f"'{self.kind}' needs a number")
-        if self.kind == "set" and (self.number is None) == (self.tensor is None):
-            raise CannotEdit("'set' needs a number or a tensor")
+        if self.kind == "set" and sum(x is not None for x in (self.number, self.tensor, self.text)) != 1:
+            raise CannotEdit("'set' needs a number or a tensor, of a prompt a text")
         if self.kind in ("steer", "projectOut", "patch", "freeze") and self.tensor is None and self.source is None:
             raise CannotEdit(f"'{self.kind}' needs a tensor")
         if self.kind in ("force", "ban", "bias") and not self.tokens:

@@ -12,6 +12,7 @@ from dap_server.engine.execution.edits.edit import (
     Logits,
     ModuleValue,
     Option,
+    Prompt,
     StoredValue,
     Target,
     Token,
@@ -32,6 +33,7 @@ _ALLOWED: dict[type, frozenset[str]] = {
     Token: frozenset(["force"]),
     Option: frozenset(["set"]),
     Expert: frozenset(["zero"]),
+    Prompt: frozenset(["set"]),
 }
 _NAMES: dict[type, str] = {
     ModuleValue: "the value of a module",
@@ -41,6 +43,7 @@ _NAMES: dict[type, str] = {
     Token: "the token",
     Option: "an option",
     Expert: "an expert",
+    Prompt: "the prompt",
 }
 
 
@@ -50,6 +53,8 @@ def require_sense(target: Target, change: Change, anatomy: Anatomy) -> None:
         raise CannotEdit(
             f"'{change.kind}' is no change of {_NAMES[type(target)]}: that takes {', '.join(sorted(allowed))}"
         )
+    if (change.text is not None) != isinstance(target, Prompt):
+        raise CannotEdit("a prompt is set to a text, and nothing else is: give its 'text'")
     size = getattr(getattr(anatomy.model, "config", None), "vocab_size", None)
     for token in change.tokens if isinstance(size, int) else ():
         require_token(token, size or 0)

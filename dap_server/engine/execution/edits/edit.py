@@ -108,7 +108,14 @@ class Expert:
     index: int
 
 
-Target = ModuleValue | AttentionValue | StoredValue | Logits | Token | Option | Expert
+@dataclass(frozen=True)
+class Prompt:
+    """What the run begins with: one text of a batch, or with None all; of a chat the last message of the user."""
+
+    sequence: int | None = None
+
+
+Target = ModuleValue | AttentionValue | StoredValue | Logits | Token | Option | Expert | Prompt
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from dap_server.engine.execution.edits.edit import Edit, Logits, Option, StoredValue, Token
+from dap_server.engine.execution.edits.edit import Edit, Logits, Option, Prompt, StoredValue, Token
 from dap_server.engine.execution.edits.selection import CannotEdit
 from dap_server.protocol.errors import RequestError
 
@@ -14,6 +15,13 @@ class NoSuchEdit(RequestError):
     """There is no edit of that number in the present branch."""
 
     id = 57
+
+
+class PromptText(NamedTuple):
+    """Another prompt, of one sequence or, with None, of all."""
+
+    sequence: int | None
+    text: str
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,17 @@ class Edits:
     def active(self, step: int) -> tuple[Edit, ...]:
         """Those that a step is run with."""
         return tuple(edit for edit in self.all if edit.is_active(step))
+
+    @property
+    def prompts(self) -> tuple[PromptText, ...]:
+        """The texts that the run begins with instead of its own; those that others have taken the place of left out."""
+        found: dict[int | None, str] = {}
+        for edit in self.all:
+            if isinstance(edit.target, Prompt) and edit.is_on and edit.change.text is not None:
+                if edit.target.sequence is None:
+                    found.clear()
+                found[edit.target.sequence] = edit.change.text
+        return tuple(PromptText(sequence, text) for sequence, text in found.items())
 
     def of(self, id: int) -> Edit:
         """Raises NoSuchEdit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager, nullcontext
 from types import UnionType
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,12 @@ class StepEdits:
         self._entries = CacheEntries()
         self._sampling: tuple[tuple[Edit, ...], Outcomes, Sampling] | None = None
         self._model = anatomy.model
+
+    def beside(self) -> StepEdits:
+        """Of another loop of the same model, which runs beside this one: there is one set of parameters."""
+        other = copy.copy(self)
+        other._entries, other._sampling = CacheEntries(), None
+        return other
 
     def begin(self, generation: Generation, step: int, cache: Any, is_live: bool) -> None:
         """A step begins: what lasts is as the edits have it."""

@@ -12,6 +12,7 @@ from dap_server.engine.execution.edits.edit import (
     Logits,
     ModuleValue,
     Option,
+    Prompt,
     Steps,
     StoredValue,
     Target,
@@ -22,6 +23,8 @@ from dap_server.modelmap.patterns import WHOLE_MODEL
 
 def edit_text(target: Target, change: Change, steps: Steps, vocabulary: Vocabulary) -> str:
     """`scale output of model.layers.3 at position 4 by 2, from step 1 on`."""
+    if isinstance(target, Prompt):
+        return f"{target_text(target)} = {change.text!r}"
     tokens = ", ".join(map(vocabulary.quoted, change.tokens))
     return f"{_what(target_text(target), change, tokens)}, {steps_text(steps)}"
 
@@ -52,6 +55,8 @@ def target_text(target: Target) -> str:
             return name
         case Expert(path, index):
             return f"expert {index} of {path}"
+        case Prompt(sequence):
+            return "prompt" if sequence is None else f"prompt of sequence {sequence}"
 
 
 def steps_text(steps: Steps) -> str:
