@@ -20,7 +20,7 @@ from dap_server.engine.execution.generation import Generation, Selection
 from dap_server.engine.execution.randomness import CannotDraw
 from dap_server.modelmap.places import LOGITS, STEP, Phase
 
-OTHER_TEXT = "the prompts are two texts, whose positions have nothing to do with each other"
+OTHER_TEXT = "the positions of another prompt are others"
 """Why the residual stream of one is not compared with that of another."""
 
 

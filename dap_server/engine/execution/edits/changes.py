@@ -86,12 +86,12 @@ class Change:
     Attributes:
         kind: `set`: a number, a tensor that fits by broadcasting, or of a prompt a text. `zero`. `mean` of the vectors
             (N, D) of a tensor, such as the value at all positions of a prompt, or of the elements' own without.
-            `resample`: each vector becomes one of these, drawn at random. `noise`: normal, with the number as its standard deviation, is added.
-            `scale`: times the number. `clamp`: not below `low`, not above `high`; NaN stays. `steer`: the tensor (D,),
-            times the number if there is one, is added. `projectOut`: what lies along the tensor (D,), of every vector
-            x: x - (x · v) v / (v · v). `skip`: what went in is passed on. `patch`, `freeze`: the tensor, from somewhere
-            else, or as it was. `force`: the token is this one. `ban`: the logits (…, V) of the tokens are -inf. `bias`:
-            the number is added to them.
+            `resample`: each vector becomes one of these, drawn at random. `noise`: normal, with the number as its
+            standard deviation, is added. `scale`: times the number. `clamp`: not below `low`, not above `high`; NaN
+            stays. `steer`: the tensor (D,), times the number if there is one, is added. `projectOut`: what lies along
+            the tensor (D,), of every vector x: x - (x · v) v / (v · v). `skip`: what went in is passed on. `patch`,
+            `freeze`: the tensor, from somewhere else, or as it was. `force`: the token is this one. `ban`: the logits
+            (…, V) of the tokens are -inf. `bias`: the number is added to them.
         source: where the tensor is from, or is to be taken from while there is none yet.
 
     Raises:
