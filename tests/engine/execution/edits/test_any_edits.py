@@ -7,7 +7,9 @@ from functools import cache
 from typing import Any
 
 import pytest
+import torch
 
+from dap_server.engine.anatomy.tasks import Task
 from dap_server.engine.execution.edits.changes import Change
 from dap_server.engine.execution.edits.edit import (
     AttentionValue,
@@ -23,7 +25,8 @@ from dap_server.engine.execution.edits.edit import (
 from dap_server.engine.execution.edits.selection import Selection
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.modelmap.places import STEP, Place
-from tests.engine.execution.edits.sessions import Session, plain, same_run
+from tests.engine.execution.edits.prompted import TEXTS, WORDS, Prompted, plain, prompt, tiny
+from tests.engine.execution.edits.sessions import Session
 from tests.engine.execution.straight import same, state_of
 from tests.models.tiny import VOCABULARY, tiny_model
 
@@ -35,12 +38,19 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "encoder and decoder": ("bart", {}),
     "experts": ("mixtral", {}),
 }
-SAMPLED: dict[str, Any] = {"do_sample": True, "temperature": 1.3}
+OPTIONS: dict[str, Any] = {
+    "do_sample": True,
+    "temperature": 1.3,
+    "max_new_tokens": 6,
+    "min_new_tokens": 6,
+    "return_dict_in_generate": True,
+    "output_logits": True,
+}
 TURNS = 14
 
 
 @cache
-def loaded(name: str) -> Any:
+def model_of(name: str) -> Any:
     return tiny_model(name)
 
 
@@ -54,7 +64,7 @@ def random_edit(draw: random.Random, model: Any) -> Edit:
     parameters = [name for name, value in model.named_parameters() if value.dim() and "encoder." not in name]
     attention = [path for path, _ in model.named_modules() if path.endswith("self_attn") and "encoder." not in path]
     kinds = ["module", "module", "input", "attention", "expert", "parameter", "cache", "logits", "token", "option"]
-    kind = draw.choice(kinds)
+    kind = draw.choice([*kinds, "prompt", "prompt"])
     match kind:
         case "module":
             change = draw.choice(
@@ -77,6 +87,8 @@ def random_edit(draw: random.Random, model: Any) -> Edit:
             return Edit(StoredValue("cache", entry, at), Change("set", number=number), Steps(max(first, 1)))
         case "logits":
             return Edit(Logits(), Change("ban", tokens=tuple(draw.sample(range(3, VOCABULARY), 40))), steps)
+        case "prompt":
+            return prompt(" ".join(draw.choices(WORDS, k=draw.randrange(3, 7))), draw.choice([None, 0, 1]))
         case "token":
             return Edit(Token(draw.choice([None, 0, 1])), Change("force", tokens=(draw.randrange(3, 90),)), steps)
         case _:
@@ -145,11 +157,11 @@ class Editing:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("name", "options"), MODELS.values(), ids=MODELS)
 def test_edits_undone_in_any_order_leave_the_run_as_it_was(name: str, options: dict[str, Any], seed: int) -> None:
-    model, options = loaded(name), {**SAMPLED, **options}
+    model, options = model_of(name), {**OPTIONS, **options}
     own = {key: value.clone() for key, value in model.state_dict().items()}
     editing = Editing(seed, model)
-    session = Session(model, [editing], "*.0", "sample")
-    result = session.run(**options)
-    assert same_run(result, plain(model, **options))
+    loaded = tiny(model, Task.SEQ2SEQ if model.config.is_encoder_decoder else Task.CAUSAL)
+    session = Prompted(loaded, [editing], "*.0", "sample", prompts=TEXTS, generation=options)
+    assert torch.equal(session.go(), plain(loaded, *TEXTS, **options))
     assert same(dict(model.state_dict()), own)
     assert editing.ends >= 1
