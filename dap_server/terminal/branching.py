@@ -31,18 +31,19 @@ def edits_view(edits: Sequence[EditInfo]) -> RenderableType:
 
 
 def tree(branches: Sequence[Branch]) -> RenderableType:
-    """Branches below those that they left."""
+    """Branches below those that they left; with the first prompt where another one has another."""
+    has_others = len({branch.prompt for branch in branches}) > 1
     nodes: dict[int, Tree] = {}
     roots: list[Tree] = []
     for branch in sorted(branches, key=lambda one: one.id):
         parent = nodes.get(branch.parent or 0)
-        nodes[branch.id] = Tree(_line(branch)) if parent is None else parent.add(_line(branch))
+        nodes[branch.id] = Tree(_line(branch, has_others)) if parent is None else parent.add(_line(branch))
         if parent is None:
             roots.append(nodes[branch.id])
     return render.together(roots)
 
 
-def _line(branch: Branch) -> Text:
+def _line(branch: Branch, with_prompt: bool = False) -> Text:
     line = Text(f"{branch.id}  ", "bold" if branch.is_present else "")
     line.append("▸ " if branch.is_present else "")
     line.append(branch.name)
@@ -51,6 +52,8 @@ def _line(branch: Branch) -> Text:
     shown = "".join(token.text for token in branch.tokens[:TOKENS])
     more = " …" if len(branch.tokens) > TOKENS else ""
     line.append(f"  {shown!r}{more}" if branch.tokens else "", "" if branch.is_present else "dim")
+    if with_prompt and branch.prompt is not None:
+        line.append(f"\n     prompt = {branch.prompt!r}", "dim")
     for edit in branch.edits:
         line.append(f"\n     {edit.id}  {edit.text}{'' if edit.enabled else ' (off)'}", "dim")
     return line

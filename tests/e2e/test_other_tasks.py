@@ -119,6 +119,8 @@ def test_an_encoder_and_its_decoder_are_stopped_and_stepped_alike(spawn: Spawn, 
     )
     assert client.stop()["text"] == "before encoder.block.1 in step 0"
     assert "encoder.block.0 (done)" in names(client.frames())
+    with pytest.raises(Refused, match="the encoder reads this prompt just now: give another one from the first step"):
+        client.ask("evaluate", expression="prompt = 'one two'", context="repl")
     assert client.move("stepBack")["text"] == "before encoder.block.0 in step 0"
     assert client.move("next")["text"] == "before encoder.block.1 in step 0"
     assert client.move("continue")["text"] == "before decoder.block.0 in step 0"
@@ -130,6 +132,11 @@ def test_an_encoder_and_its_decoder_are_stopped_and_stepped_alike(spawn: Spawn, 
     model: Any = AutoModelForSeq2SeqLM.from_pretrained(folder)
     ids = model.generate(**tokenizer(prompt, return_tensors="pt"), **options)[0]
     assert client.output() == f"{prompt}\n{tokenizer.decode(ids, skip_special_tokens=True)}\n"
+    client.ask("evaluate", expression="prompt = 'one two'", context="repl")
+    assert client.stop()["text"] == "step 0"
+    assert client.move("continue")["description"] == "generation finished"
+    ids = model.generate(**tokenizer("one two", return_tensors="pt"), **options)[0]
+    assert client.output().endswith(f"] one two\n{tokenizer.decode(ids, skip_special_tokens=True)}\n")
 
 
 def test_a_checkpoint_of_another_kind_is_refused_by_its_name(spawn: Spawn, tmp_path: Path) -> None:

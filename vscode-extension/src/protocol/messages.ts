@@ -165,6 +165,8 @@ export interface Branch {
   parent?: number;
   /** The first step in which it is not its parent. */
   forkStep?: number;
+  /** What it begins with, of a chat the last message of the user; missing where no edit could be about that. */
+  prompt?: string;
 }
 
 /** `llm/switchBranch`: goes on in another branch, where it was left. `llm/deleteBranch`: forgets it and its own. */
@@ -485,6 +487,8 @@ export interface EditChange {
   tensor?: EditTensor;
   /** Of a `patch`, instead of a tensor; it stays beside the tensor that it was. */
   source?: EditSource;
+  /** The prompt to `set`: what the run begins with; of a chat instead of the last message of the user. */
+  text?: string;
 }
 
 /** An edit of the present branch. */
@@ -536,7 +540,7 @@ export interface EditSteps {
 
 /** Which value is changed, and which elements of it; all of them where nothing is said. */
 export interface EditTarget {
-  kind: "attention" | "cache" | "expert" | "logits" | "module" | "option" | "parameter" | "token";
+  kind: "attention" | "cache" | "expert" | "logits" | "module" | "option" | "parameter" | "prompt" | "token";
   /** Of a module, or a glob of paths; of attention that of its module, of an expert that of the mixture. */
   path?: string;
   /**
@@ -550,7 +554,7 @@ export interface EditTarget {
   name?: string;
   /** Its number. */
   expert?: number;
-  /** Of the batch, from 0. Of a token one at most. */
+  /** Of the batch, from 0. Of a token and a prompt one at most. */
   sequences?: number[];
   /** In the text, padding included; negative ones from the end of the text as it is in each step. */
   positions?: number[];

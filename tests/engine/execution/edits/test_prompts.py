@@ -13,6 +13,7 @@ from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.anatomy.tasks import Task
 from dap_server.engine.execution.branches import Branches
 from dap_server.engine.execution.edits.edit import StoredValue, Token
+from dap_server.engine.execution.edits.edits import Edits
 from dap_server.engine.execution.edits.selection import CannotEdit
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stop
@@ -232,6 +233,23 @@ def test_looks_at_a_branch_of_another_prompt_leave_the_run_as_it_is(atlas: Loade
     session = Prompted(atlas, [noting(seen, editing(prompt(JAPAN))), look, look], prompt=FRANCE, generation=options)
     assert torch.equal(session.go(), plain(atlas, JAPAN, **options))
     assert same(found, seen[0][1][2:] * 2)
+
+
+def test_a_prompt_that_generate_does_not_take_is_refused_before_anything_moves() -> None:
+    loaded = tiny(tiny_model("llama"))
+    refused: list[str] = []
+
+    def look(_session: Session, stop: Stop) -> Motion:
+        tape = stop.generation.tape
+        assert tape is not None
+        with pytest.raises(CannotEdit, match=r"`generate` does not take this prompt: Input length .* is 10") as caught:
+            tape.replay(0, None, stop.generation.branches.supposing(Edits((prompt(" ".join(["one"] * 8)),))))
+        refused.append(str(caught.value))
+        return Motion.RUN
+
+    session = Prompted(loaded, [look], "sample", prompt="one two", generation={"max_length": 8})
+    assert torch.equal(session.go(), plain(loaded, "one two", max_length=8))
+    assert refused
 
 
 def test_the_prompt_is_a_row_of_the_tokens(atlas: Loaded) -> None:
