@@ -51,3 +51,24 @@ def test_edits_and_branches_as_they_are_typed(example_model: Path, tmp_path: Pat
     assert seen["branches delete 2"][0] == "1  ▸ the other capital  ' Tokyo'"
     assert seen["undo 9"] == ["error: there is no edit 9 in this branch: it has 1, 2"]
     assert played.returncode == 1, "two lines were refused"
+
+
+def test_another_prompt_is_typed_and_one_goes_back_to_the_first(example_model: Path, tmp_path: Path) -> None:
+    script = tmp_path / "commands"
+    lines = ['prompt = "The capital of Japan is"', "branches", "continue", "undo"]
+    script.write_text("\n".join([*lines, "quit"]))
+    options = ("--prompt", "The capital of France is", "--max-new-tokens", "2")
+    played = llm_dap("run", str(example_model), *options, "--script", str(script), stdin="")
+    first, japan, branches, onwards, undone = played.stdout.split("(llm) ")[:5]
+    assert first.startswith("The capital of France is Paris.\n")
+    assert "[branch 2: 'The capital of Japan is'] The capital of Japan is\n" in japan
+    assert japan.endswith("stopped at step 0 (prefill) · edited: prompt = 'The capital of Japan is'\n")
+    told = [*map(str.strip, branches.splitlines()[1:])]
+    assert told == [
+        "1  branch 1  ' Paris.'",
+        "prompt = 'The capital of France is'",
+        "└── 2  ▸ branch 2: 'The capital of Japan is' from step 0",
+        "1  prompt = 'The capital of Japan is'",
+    ]
+    assert "… Tokyo.\n" in onwards
+    assert "[branch 1] The capital of France is Paris.\n" in undone
