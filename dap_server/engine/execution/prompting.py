@@ -16,7 +16,7 @@ from transformers.generation.configuration_utils import GenerationMode
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.anatomy.tokens import TextStream, Vocabulary
-from dap_server.engine.execution.beginnings import Beginnings
+from dap_server.engine.execution.beginnings import Beginning, Beginnings
 from dap_server.engine.execution.branches import Branches
 from dap_server.engine.execution.calls.decoding import own_decoding, prepared_loop
 from dap_server.engine.execution.decoding import SamplingLoop
@@ -108,8 +108,8 @@ class Run(ABC):
         self.branches = Branches()
         self._write = write
         self._is_printed = False
-        self._beginnings = Beginnings(loaded.model, loaded.model.device)
-        self._first = self._beginnings.now()
+        self._beginnings = Beginnings(self.model, self.model.device)
+        self._first: Beginning | None = None
         self._encoded: dict[tuple[PromptText, ...], dict[str, Tensor]] = {}
         self.inputs_of(Edits())
 
@@ -156,12 +156,17 @@ class Run(ABC):
         return self._carry_out(generation)
 
     def _begin_anew(self, rewind: Rewind) -> None:
-        """Everything is as it was before the first call, and the present branch is one with another prompt."""
+        """The present branch is one with another prompt."""
         assert rewind.turn is not None
-        self._beginnings.restore(self._first)
+        self._restore()
         self.branches.take(rewind.turn)
         self.stepper.anew = rewind
         self._begin(self.branches.present.name)
+
+    def _restore(self) -> None:
+        """The model and the generators are as they were before the first call."""
+        assert self._first is not None
+        self._beginnings.restore(self._first)
 
     def flush(self) -> None:  # noqa: B027  # most runs hold nothing back
         """Writes what is known; called before every stop."""
@@ -227,7 +232,7 @@ class PromptRun(Run):
     def beside(self, branches: Branches) -> SamplingLoop:
         edits, settings = branches.present.edits, self._beginnings.settings()
         try:
-            self._beginnings.restore(self._first)
+            self._restore()
             loop = prepared_loop(lambda: self._generate(edits))
         except RequestError:
             raise

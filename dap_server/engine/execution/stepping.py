@@ -10,7 +10,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -156,21 +155,10 @@ class Stepper:
         return generation.branches.settle(edits, self.stop.place, generation.is_own_loop)
 
     def turn(self, turn: Turn, place: Place | None = None, about: str = "") -> None:
-        """Goes another way from a step on, and stops at a place; without one where it stands now.
-
-        Where another way begins earlier, it stops at the beginning of its first step; that of another prompt may have
-        its end elsewhere. Raises NotStopped.
-        """
-        stop, first = self.stop, Place(turn.step, STEP if self.generation.is_own_loop else "")
-        ordinal = 0 if stop is None else stop.ordinal
-        turn = replace(turn, ordinal=ordinal)
-        if place is None:
-            is_end = turn.begins_anew and stop is not None and stop.place.path == END and not self.generation.is_forward
-            place = first if stop is None or turn.step < stop.place.step or is_end else stop.place
-            ordinal = 0 if place is first else ordinal
-        else:
-            ordinal = turn.branch.ordinal if place == turn.branch.left else 0
-        self.flags.interruption = Rewind(place, "goto", ordinal, turn=turn, about=about)
+        """Goes another way from a step on, and stops at a place, as `Stop.turned` has it. Raises NotStopped."""
+        if self.stop is None:
+            raise NotStopped
+        self.flags.interruption = self.stop.turned(turn, place, about)
         self.stage.resume()
 
     def pause(self, reason: str = "pause") -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dap_server.engine.execution.activations import Activation
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.operations import Operation
-from dap_server.modelmap.places import Place
+from dap_server.modelmap.places import END, STEP, Place
 
 if TYPE_CHECKING:
     from dap_server.engine.execution.branches import Turn
@@ -104,6 +104,21 @@ class Stop:
     def has_raised(self, error: Exception, step: int) -> bool:
         """Whether it is what a replay of a step raises, too."""
         return self.place.step == step and type(self.error) is type(error)
+
+    def turned(self, turn: Turn, place: Place | None = None, about: str = "") -> Rewind:
+        """What unwinds the run to go another way from a step on, and stop at a place; without one where it stands now.
+
+        Where the other way begins earlier, it stops where its first step begins; another prompt may end elsewhere.
+        """
+        turn = replace(turn, ordinal=self.ordinal)
+        if place is not None:
+            ordinal = turn.branch.ordinal if place == turn.branch.left else 0
+            return Rewind(place, "goto", ordinal, turn=turn, about=about)
+        is_end = turn.begins_anew and self.place.path == END and not self.generation.is_forward
+        if turn.step < self.place.step or is_end:
+            first = Place(turn.step, STEP if self.generation.is_own_loop else "")
+            return Rewind(first, "goto", turn=turn, about=about)
+        return Rewind(self.place, "goto", self.ordinal, turn=turn, about=about)
 
 
 class Interruption(BaseException):

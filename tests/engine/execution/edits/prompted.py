@@ -32,7 +32,7 @@ class Prompted(Session):
         self.loaded = loaded
         self.written: list[str] = []
         arguments = LaunchArguments(**{"model": "tiny", "seed": SEED, **launch})
-        kind = PromptRun if loaded.task.generates else ForwardRun
+        kind = ForwardRun if loaded.task is Task.MASKED else PromptRun
         self.of_launch = kind(loaded, arguments, self.stepper, self.written.append)
         self.stepper.turned = self.of_launch.turned
 
