@@ -458,7 +458,7 @@ class Stepper:
         with self._operations.set_aside(), aside():
             self.stage.park(lambda: self._parked(stop))
         self.seconds_stopped += time.monotonic() - parked_at
-        self.stop = None
+        self.stop = None if self.stop is stop else self.stop
         self._move_begins()
         if stop.python is None:
             self.flags.raise_interruption()
@@ -471,7 +471,7 @@ class Stepper:
         """Parks a thread in which no call of this model is under way; one in another thread goes on unnoticed."""
         with aside():
             self.stage.park(lambda: self._parked(stop))
-        self.stop = None
+        self.stop = None if self.stop is stop else self.stop  # another thread may have come to its own already
 
     def _parked(self, stop: Stop) -> None:
         """A thread is parked. An interruption that came on its way here was told that it was not."""

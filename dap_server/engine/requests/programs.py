@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.debuggee import Debuggee
-from dap_server.engine.execution.stops import Uncaught
+from dap_server.engine.execution.stops import Stop, Uncaught
 from dap_server.engine.inspection.threads import Threads
 from dap_server.engine.program.models import Models, Placed
 from dap_server.engine.program.uncaught import UncaughtExceptions, stop_at
@@ -55,7 +55,12 @@ def take_up(session: EngineSession) -> None:
 
 def wired(session: EngineSession, loaded: Loaded) -> Debuggee:
     """A model that tells a session what happens to it."""
-    debuggee = Debuggee(loaded, session.stopped, session.output, say=lambda text: session.output(text, "console"))
+
+    def stopped(stop: Stop) -> None:
+        session.debuggee = debuggee  # another thread may have called another model before this one could stop
+        session.stopped(stop)
+
+    debuggee = Debuggee(loaded, stopped, session.output, say=lambda text: session.output(text, "console"))
     debuggee.logged = session.logged
     debuggee.just_my_code = session.just_my_code
     debuggee.stepper.judging.switched_off = debuggee.changed = session.breakpoint_changed

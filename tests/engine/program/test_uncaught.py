@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dap_server.engine.anatomy.modules import Anatomy
+from dap_server.engine.execution.stepping import Motion, Stepper
 from dap_server.engine.execution.stops import Interruption, Stop, Uncaught
 from dap_server.engine.inspection.hovering import EvaluationError
 from dap_server.engine.inspection.tracebacks import described
@@ -242,3 +245,33 @@ def test_a_recursion_without_end_has_its_thousand_frames() -> None:
     frames = known.stack(stop_at(known.stepper, Uncaught(caught.value, caught.tb)))
     assert len(frames) > 500
     assert frames[0].name.endswith("deeper")
+
+
+def test_threads_that_end_at_the_same_time_stand_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _args: None)
+    stood: queue.SimpleQueue[tuple[Stop, Stop | None]] = queue.SimpleQueue()
+    stepper = Stepper(Anatomy(nn.Module()), lambda stop: stood.put((stop, stepper.stop)))
+    uncaught = UncaughtExceptions(lambda one: stepper.stand_outside(stop_at(stepper, one)))
+    uncaught.is_wanted = True
+
+    def worker(number: int) -> None:
+        raise LookupError(number)
+
+    threads = [threading.Thread(target=worker, args=(number,)) for number in range(8)]
+    uncaught.install()
+    try:
+        for thread in threads:
+            thread.start()
+        told = []
+        for _ in threads:
+            stop, known = stood.get(timeout=30)
+            assert known is stop
+            told.append(stop.about)
+            stepper.stage.run(lambda: None)
+            stepper.resume(Motion.RUN)
+        for thread in threads:
+            thread.join(30)
+    finally:
+        uncaught.remove()
+    assert sorted(told) == [f"LookupError: {number}" for number in range(8)]
+    assert stepper.stop is None
