@@ -68,7 +68,7 @@ class FoundLate:
         """Is told of a step that was run again, whether for an exception, and in which nothing was found."""
         self._anatomy, self._judging, self._breakpoints = anatomy, judging, judging.breakpoints
         self._plan, self._changed = plan, changed
-        self._errors = ErrorWatch(raises)
+        self._errors = ErrorWatch(raises, is_ours)
         self._passed: set[tuple[Place, int]] = set()  # places of this step with breakpoints that were judged
         self._passes: Exception | None = None  # it has been looked for, and ends the call
         self._look: _SecondLook | None = None

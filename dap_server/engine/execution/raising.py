@@ -40,9 +40,12 @@ def is_of_forward(error: Exception) -> bool:
 class ErrorWatch:
     """Reports an exception once, of the innermost module call that it leaves."""
 
-    def __init__(self, raises: Raises) -> None:
-        """`raises` gets the module, the frames of its call and of its forward, which is over, and the exception."""
-        self._raises = raises
+    def __init__(self, raises: Raises, is_ours: Callable[[], bool]) -> None:
+        """`raises` gets the module, the frames of its call and of its forward, which is over, and the exception.
+
+        `is_ours`: whether what runs now, on this thread, belongs to the run; a look at the stop raises the like of it.
+        """
+        self._raises, self._is_ours = raises, is_ours
         self._handle: RemovableHandle | None = None
         self._wanted: Origin | None = None
         self._told: BaseException | None = None
@@ -58,7 +61,7 @@ class ErrorWatch:
 
     def _ended(self, module: nn.Module, _args: Any, output: Any) -> None:
         error = sys.exception()
-        if output is not None or not isinstance(error, Exception) or error is self._told:
+        if output is not None or not isinstance(error, Exception) or error is self._told or not self._is_ours():
             return
         if origin_of(error) != self._wanted:
             return

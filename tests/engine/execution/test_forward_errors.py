@@ -190,8 +190,10 @@ def test_going_back_from_it_and_on_comes_to_it_again() -> None:
     assert walk.stops == [f"{AT} 1", "restart: before model.layers.1.mlp in step 1", f"{AT} 1"]
 
 
-def whole(model: Any, call: Callable[[], Any], counts: bool = True) -> tuple[Walk, Exception | None]:
-    walk = Walk(Loaded(model, None), breakpoints=[RAISES, NON_FINITE])
+def whole(
+    model: Any, call: Callable[[], Any], counts: bool = True, decide: Callable[[Stop], Motion] | None = None
+) -> tuple[Walk, Exception | None]:
+    walk = Walk(Loaded(model, None), decide, breakpoints=[RAISES, NON_FINITE])
     generation = Generation(is_forward=counts)
     walk.stepper.begin(generation)
     try:
@@ -212,6 +214,18 @@ def test_in_a_bare_forward_and_in_beam_search() -> None:
     model = raising()
     walk, error = whole(model, lambda: model.generate(input_ids=PROMPTS, num_beams=2, **GREEDY))
     assert walk.stops == [f"{AT} 1"]
+    assert isinstance(error, torch.OutOfMemoryError)
+
+
+def test_a_look_that_raises_it_again_does_not_have_it_told_twice() -> None:
+    def decide(stop: Stop) -> Motion:
+        assert stop.generation.tape is not None
+        stop.generation.tape.replay(0)
+        return Motion.RUN
+
+    model = raising(lambda _calls, x: True)
+    walk, error = whole(model, lambda: model(input_ids=PROMPTS).logits, decide=decide)
+    assert walk.stops == [f"{AT} 0"]
     assert isinstance(error, torch.OutOfMemoryError)
 
 
