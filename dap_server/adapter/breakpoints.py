@@ -97,7 +97,8 @@ class Breakpoints:
         possible = {id: wanted for id, wanted in self._all() if wanted.problem is None}
         for b in placed:
             if b.id in possible:
-                self._states[b.id] = possible[b.id].state(b.id, b.verified, b.message, line=b.line)
+                is_pending = b.reason == "pending"
+                self._states[b.id] = possible[b.id].state(b.id, b.verified, b.message, is_pending, b.line)
 
     def unsettle(self, are_off: bool) -> None:
         """Another model will come; `are_off` says whether it runs without debugging."""

@@ -14,6 +14,7 @@ from transformers.models.llama import modeling_llama
 from tests.conftest import EXAMPLE_MODEL
 from tests.e2e.raw_client import Json, RawClient, names
 
+Run = Callable[..., RawClient]
 Spawn = Callable[[], RawClient]
 PROMPTS = EXAMPLE_MODEL.parents[1] / "programs" / "prompts.py"
 MODELING = Path(inspect.getfile(modeling_llama))
@@ -76,3 +77,37 @@ def test_a_walk_from_python_into_a_layer_to_an_operation_and_back(spawn: Spawn, 
 def plain_output() -> str:
     """What the program prints without a debugger."""
     return subprocess.run([sys.executable, str(PROMPTS)], capture_output=True, text=True, check=True).stdout
+
+
+def test_lines_of_a_model_s_own_code_stop_in_a_run_of_a_prompt(run: Run, tmp_path: Path) -> None:
+    client = run(prompt="The capital of France is", stopOnEntry=True, generation={"max_new_tokens": 3})
+    client.stop()
+    line = line_of(MODELING, "down_proj = self.down_proj")
+    (unused,) = set_lines(client, tmp_path / "unrelated.py", 1)
+    assert (unused["verified"], unused["reason"]) == (False, "pending")
+    assert unused["message"].startswith("nothing has been loaded from this file")
+    assert client.evaluate("'debugpy' in __import__('sys').modules") == "False", "nothing needs it yet"
+    blank = line_of(MODELING, "class LlamaMLP") - 1
+    states = set_lines(
+        client,
+        MODELING,
+        {"line": line, "condition": "x.shape[1] == 1", "hitCondition": "2"},
+        {"line": blank, "logMessage": "never"},
+        {"line": line + 1, "logMessage": "shape {tuple(x.shape)}"},
+    )
+    assert [state["verified"] for state in states] == [True] * 3
+    assert states[1]["line"] != blank, "a line without code moves to one with code"
+    stop = client.move("continue")
+    assert (stop["reason"], stop["hitBreakpointIds"]) == ("breakpoint", [states[0]["id"]])
+    assert stop["text"] == f"modeling_llama.py:{line}"
+    assert [frame["name"] for frame in client.frames(levels=2)] == ["LlamaMLP.forward", "model.layers.1.mlp"]
+    assert client.evaluate("tuple(x.shape)") == "(1, 1, 192)"
+    assert "shape (1, 6, 192)\n" in client.output("console")
+    client.move("next")
+    assert where(client)[1:] == ("modeling_llama.py", line + 1)
+    client.move("stepOut")
+    assert where(client)[0] == "LlamaDecoderLayer.forward"
+    set_lines(client, MODELING)
+    client.move("stepBack")  # at a line there is no unwinding: the run turns at the next module
+    assert where(client)[0] == "model.layers.1 (before)" or where(client)[0].endswith("(before)")
+    assert client.evaluate("__import__('sys').gettrace() is None") == "True", "without lines nothing is traced"

@@ -476,7 +476,7 @@ class Stepper:
     def _parked(self, stop: Stop) -> None:
         """A thread is parked. An interruption that came on its way here was told that it was not."""
         self.stop = stop
-        if self.flags.interruption is not None:
+        if self.flags.interruption is not None or self._is_released:
             with contextlib.suppress(NotStopped):
                 self.stage.resume()
         else:

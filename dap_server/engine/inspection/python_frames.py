@@ -175,10 +175,13 @@ def below_debugger(frame: FrameType | None) -> FrameType | None:
 
     The frame itself where no debugger is below it; frames of ours are passed over.
     """
-    suspended = frame
-    for one in live(frame):
-        if _is_debugger(one.frame.f_code.co_filename):
-            suspended = one.frame.f_back
+    frames = [one.frame for one in live(frame)]
+    first = next((i for i, one in enumerate(frames) if _is_debugger(one.f_code.co_filename)), None)
+    if first is None:
+        suspended = frame
+    else:  # a thread that was started under it has frames of it at the bottom too
+        rest = itertools.dropwhile(lambda one: _is_debugger(one.f_code.co_filename), frames[first:])
+        suspended = next(rest, None)
     while suspended is not None and is_ours(suspended.f_code.co_filename):
         suspended = suspended.f_back
     return suspended

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 import dap_server
+from dap_server.engine.inspection.threads import is_hidden
 from dap_server.engine.program.hiding import hide_from_debuggers
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.messages import Event, Message
@@ -29,6 +30,8 @@ from dap_server.wire.reply import Reply
 
 ENVIRONMENT = {"PYDEVD_WARN_EVALUATION_TIMEOUT": "1e9", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 """A stop is one evaluation to debugpy, and lasts as long as somebody looks."""
+TRACES = "enable_tracing"
+"""What pydevd calls to have a thread traced."""
 SECONDS = 20.0
 """How long debugpy may take to answer: what it is asked for does not depend on the program."""
 OURS = os.path.dirname(os.path.abspath(dap_server.__file__)) + os.sep
@@ -122,11 +125,14 @@ class Debugpy:
         if is_on == self.is_tracing:
             return
         self.is_tracing = is_on
+        debugger = self._pydevd.get_global_debugger()
         if is_on:
+            vars(debugger).pop(TRACES, None)
             self._pydevd.settrace(suspend=False, patch_multiprocessing=False)
-            self._pydevd.get_global_debugger().set_tracing_for_untraced_contexts()
+            debugger.set_tracing_for_untraced_contexts()
             untrace_here()
-        else:
+        else:  # frames that have been traced switch it on for their thread again, until they have returned
+            setattr(debugger, TRACES, lambda *_, **__: None)
             _untrace_all()
 
     def forked(self) -> None:
@@ -179,8 +185,8 @@ def _import() -> Any:
 
 
 def untrace_here() -> None:
-    """The calling thread is none of the program's."""
-    if sys.version_info < (3, 12):
+    """The calling thread may be none of the program's."""
+    if sys.version_info < (3, 12) and is_hidden(threading.current_thread()):
         _settrace(None)
 
 
@@ -190,7 +196,7 @@ def _untrace_all() -> None:
         return
     threading.settrace(None)
     importlib.import_module("pydevd_tracing").set_trace_to_threads(_untrace)
-    untrace_here()
+    _settrace(None)
 
 
 def _untrace(_frame: FrameType, _event: str, _arg: object) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -20,9 +21,11 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from dap_server.conditions.hits import parse_hit_condition
 from dap_server.engine.execution.motions import Motion
 from dap_server.engine.inspection.python_frames import PythonFrame, below_debugger, is_shown
 from dap_server.engine.program.debugpy_peer import OURS, Debugpy, NoPythonDebugger, debugpy_of_process, untraced
+from dap_server.engine.program.import_watch import ImportWatch, is_loaded
 from dap_server.engine.program.python_stops import PythonStop
 from dap_server.protocol.errors import RequestError
 from dap_server.wire.reply import Reply
@@ -30,6 +33,7 @@ from dap_server.wire.reply import Reply
 OFF = 'lines of Python are not debugged in this session ("pythonDebugger": false)'
 FILTERS = {"python.raised": "raised", "python.userUnhandled": "userUnhandled"}
 """Our filters that are debugpy's, with its names for them."""
+NOT_LOADED = "nothing has been loaded from this file; it is debugged from when it is imported"
 STEPS = ("step", "goto", "entry")
 """Why debugpy stops where a motion of ours ends; at a line that nobody has asked for it has its reason from us too."""
 COMMANDS = {Motion.NEXT: "next", Motion.IN: "stepIn", Motion.OUT: "stepOut"}
@@ -47,8 +51,14 @@ class Line:
     log_message: str | None = None
 
     def for_debugpy(self) -> dict[str, Any]:
-        texts = {"condition": self.condition, "hitCondition": self.hit_condition, "logMessage": self.log_message}
-        return {"line": self.line, **{name: text for name, text in texts.items() if text}}
+        """Hits are counted by us, in its condition: debugpy takes a condition and a number of hits as alternatives."""
+        condition, asked = self.condition, {"line": self.line}
+        if self.hit_condition:
+            _hits.setdefault(self, 0)
+            _counted[self.id] = self
+            condition = f"({condition}\n) and {COUNT.format(self.id)}" if condition else COUNT.format(self.id)
+        texts = {"condition": condition, "logMessage": self.log_message}
+        return {**asked, **{name: text for name, text in texts.items() if text}}
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,7 @@ class LineState:
     is_verified: bool
     line: int | None = None
     message: str | None = None
+    is_pending: bool = False
 
 
 @dataclass
@@ -67,6 +78,8 @@ class Options:
 
     is_allowed: bool = True
     just_my_code: bool = True
+    program: str | None = None
+    """The file that is about to run."""
 
 
 @dataclass
@@ -101,12 +114,16 @@ class PythonDebugger:
         self._stands, self._changed, self._say, self._logged = stands, changed, say, logged
         self._peer: Debugpy | None = None
         self._wanted = _Wanted()
+        self._waiting: dict[str, list[Line]] = {}
+        self._imports = ImportWatch(self._loads)
+        self._lock = threading.RLock()
         self._ids: dict[int, int] = {}
         self._target: tuple[str, int] | None = None
         self._rules: list[dict[str, Any]] | None = None
         self._standing = 0
         self._motion: Motion | None = None
         self._pausing: int | None = None
+        self._stepping: set[int | None] = set()
 
     # --- for the dispatcher
 
@@ -123,21 +140,43 @@ class PythonDebugger:
 
         Never fails: the states say why one is not in force.
         """
-        before, wanted = self._wanted, _Wanted(filters={id: FILTERS[name] for id, name in filters.items()})
-        for line in lines:
-            wanted.lines.setdefault(line.path, []).append(line)
-        self._wanted = wanted
-        asked = [*filters, *(line.id for of_file in wanted.lines.values() for line in of_file)]
-        if not asked and self._peer is None:
-            return []
-        try:
-            peer = self._begin()
-            states = [state for path in {**before.lines, **wanted.lines} for state in self._send(peer, path)]
-            peer.ask("setExceptionBreakpoints", filters=list(wanted.filters.values()))
-            self._rest()
-        except RequestError as error:
-            return [LineState(id, False, message=str(error)) for id in asked]
-        return [*states, *(LineState(id, True) for id in filters)]
+        with self._lock:
+            before, wanted = self._wanted, _Wanted(filters={id: FILTERS[name] for id, name in filters.items()})
+            waiting: dict[str, list[Line]] = {}
+            for line in lines:
+                group = wanted.lines if self._is_there(line.path) else waiting
+                group.setdefault(line.path, []).append(line)
+            self._wanted, self._waiting = wanted, waiting
+            self._imports.wait_for(set(waiting))
+            later = [LineState(line.id, False, None, NOT_LOADED, True) for group in waiting.values() for line in group]
+            if wanted.is_empty and self._peer is None:
+                return later
+            try:
+                peer = self._begin()
+                states = [state for path in {**before.lines, **wanted.lines} for state in self._send(peer, path)]
+                peer.ask("setExceptionBreakpoints", filters=list(wanted.filters.values()))
+                self._rest()
+            except RequestError as error:
+                ids = [*filters, *(line.id for group in wanted.lines.values() for line in group)]
+                return [*later, *(LineState(id, False, message=str(error)) for id in ids)]
+            return [*later, *states, *(LineState(id, True) for id in filters)]
+
+    def _is_there(self, path: str) -> bool:
+        return not self.options.is_allowed or os.path.realpath(path) == self.options.program or is_loaded(path)
+
+    def _loads(self, file: str) -> None:
+        """A file in which somebody wants to stop is about to be loaded, on the calling thread."""
+        with self._lock:
+            paths = [path for path in self._waiting if os.path.realpath(path) == file]
+            for path in paths:
+                self._wanted.lines[path] = self._waiting.pop(path)
+            try:
+                states = [state for path in paths for state in self._send(self._begin(), path)]
+            except RequestError as error:
+                lines = [line for path in paths for line in self._wanted.lines[path]]
+                states = [LineState(line.id, False, message=str(error)) for line in lines]
+            for state in states:
+                self._changed(state)
 
     def run_to(self, path: str, line: int) -> None:
         """Stops at a line once, if no other stop comes before. Raises NoPythonDebugger."""
@@ -149,6 +188,7 @@ class PythonDebugger:
         """Stops a thread at the next line that it comes to. Raises NoPythonDebugger."""
         self._begin()
         self._pausing = ident
+        self._stepping.add(ident)
         _api().request_suspend_thread(_debugger(), _thread_id(ident))
 
     def detach(self) -> None:
@@ -174,6 +214,7 @@ class PythonDebugger:
             self._begin()
         except RequestError:
             return False
+        self._stepping.add(threading.get_ident())
         target = frame.f_back if motion is Motion.OUT else frame
         sys.modules["pydevd"].settrace(suspend=True, trace_only_current_thread=True, stop_at_frame=target)
         if motion is Motion.IN:
@@ -189,7 +230,9 @@ class PythonDebugger:
             for each in {ident, self._pausing or ident}:
                 _api().request_resume_thread(_thread_id(each))
         self._pausing = None
+        self._stepping.discard(ident)
         self._drop_target()
+        self._rest()
 
     def _stand(self, stop: PythonStop) -> None:
         """What debugpy evaluates in a thread that it has suspended."""
@@ -198,6 +241,7 @@ class PythonDebugger:
             stop.onwards = self._motion if self._motion is Motion.IN else Motion.NEXT
         else:
             self._motion = self._pausing = None
+            self._stepping.discard(threading.get_ident())
             self._drop_target()
             with untraced():
                 sys.call_tracing(self._park, (stop, frame))  # what is looked at may watch what returns
@@ -206,6 +250,8 @@ class PythonDebugger:
         self._standing += 1
         try:
             self._motion = stop.onwards = self._stands(stop, frame)
+            if stop.onwards is not None:
+                self._stepping.add(threading.get_ident())
         finally:
             self._standing -= 1
 
@@ -225,7 +271,9 @@ class PythonDebugger:
 
     def _rest(self, is_certain: bool = False) -> None:
         """Has it trace nothing when nothing needs it."""
-        is_needed = not self._wanted.is_empty or self._target is not None or self._standing
+        threads = {thread.ident for thread in threading.enumerate()}
+        self._stepping &= threads
+        is_needed = not self._wanted.is_empty or self._target is not None or self._standing or self._stepping
         if self._peer is not None and (is_certain or not is_needed):
             self._peer.trace(False)
 
@@ -287,10 +335,9 @@ class PythonDebugger:
             peer.send("evaluate", goes_on, expression=STAND.format(number), frameId=frame, context="repl")
 
         def goes_on(_answer: Reply[dict[str, Any]]) -> None:
+            self._rest()  # before the thread goes on
             command = "continue" if stop.onwards is None else COMMANDS[stop.onwards]
-            peer.send(
-                command, lambda _: self._rest() if command == "continue" else None, threadId=thread, singleThread=True
-            )
+            peer.send(command, threadId=thread, singleThread=True)
 
         def has_details(answer: Reply[dict[str, Any]]) -> None:
             with contextlib.suppress(RequestError):
@@ -312,6 +359,16 @@ def stand(number: int) -> None:
     _standing.pop(number)()
 
 
+def is_met(id: int) -> bool:
+    """Counts a hit of the line of this id. Whether it is one to stop at."""
+    line = _counted[id]
+    _hits[line] += 1
+    return parse_hit_condition(line.hit_condition or "").is_met(_hits[line])
+
+
+_hits: dict[Line, int] = {}
+_counted: dict[int, Line] = {}
+COUNT = "__import__('dap_server.engine.program.python_debugger').engine.program.python_debugger.is_met({})"
 STAND = "__import__('dap_server.engine.program.python_debugger').engine.program.python_debugger.stand({})"
 _numbers = itertools.count(1)
 _standing: dict[int, Callable[[], None]] = {}

@@ -73,10 +73,11 @@ def pause(session: EngineSession, number: int) -> bool:
     return True
 
 
-def configure(session: EngineSession, is_allowed: bool, just_my_code: bool) -> None:
-    """What the launch configuration says of it, or whoever attaches."""
+def configure(session: EngineSession, is_allowed: bool, just_my_code: bool, program: str | None = None) -> None:
+    """What the launch configuration says of it, or whoever attaches. `program`: the file that is about to run."""
     options = debugger(session).options
     options.is_allowed, options.just_my_code = is_allowed, just_my_code
+    options.program = os.path.realpath(program) if program else None
 
 
 def is_python(breakpoint: PlaceBreakpoint) -> bool:
@@ -104,7 +105,7 @@ def _breakpoint(state: LineState) -> Breakpoint:
         id=state.id,
         line=state.line,
         message=state.message,
-        reason=None if state.is_verified else "failed",
+        reason=None if state.is_verified else "pending" if state.is_pending else "failed",
     )
 
 

@@ -46,7 +46,7 @@ class Ended(Interruption):
 @requests.request()
 def launch(session: EngineSession, args: LaunchArguments) -> Reply[None] | None:
     """Loads the model on the main thread; the run, like that of a program, waits for `configurationDone`."""
-    python.configure(session, args.python_debugger and not args.no_debug, args.just_my_code)
+    python.configure(session, args.python_debugger and not args.no_debug, args.just_my_code, args.program)
     session.just_my_code = args.just_my_code
     if args.is_program:
         session.script = Script(args)
