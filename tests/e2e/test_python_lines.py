@@ -12,7 +12,7 @@ import pytest
 from transformers.models.llama import modeling_llama
 
 from tests.conftest import EXAMPLE_MODEL
-from tests.e2e.raw_client import Json, RawClient, names
+from tests.e2e.raw_client import Json, RawClient, Refused, names
 
 Run = Callable[..., RawClient]
 Spawn = Callable[[], RawClient]
@@ -111,3 +111,85 @@ def test_lines_of_a_model_s_own_code_stop_in_a_run_of_a_prompt(run: Run, tmp_pat
     client.move("stepBack")  # at a line there is no unwinding: the run turns at the next module
     assert where(client)[0] == "model.layers.1 (before)" or where(client)[0].endswith("(before)")
     assert client.evaluate("__import__('sys').gettrace() is None") == "True", "without lines nothing is traced"
+
+
+PROGRAM = """
+import sys
+import threading
+
+def work(name):
+    for i in range(3):
+        step = f"{name} {i}"  # here
+    return step
+
+def careful(text):
+    try:
+        return int(text)  # raises
+    except ValueError:
+        return None
+
+def main():
+    threads = [threading.Thread(target=work, args=(name,), name=name) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    careful("x")
+    round = 0
+    while round >= 0:
+        round += 1
+    print("debugpy" in sys.modules)
+
+main()
+"""
+
+
+def test_threads_exceptions_and_a_pause_in_a_program_without_a_model(spawn: Spawn, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    client = spawn()
+    lines = {str(program): [{"line": line_of(program, "# here"), "condition": "i == 2"}]}
+    client.response(client.begin(lines=lines, program=str(program)))
+    first = client.stop()
+    assert first["reason"] == "breakpoint"
+    thread = next(t for t in client.ask("threads")["threads"] if t["id"] == first["threadId"])
+    assert client.evaluate("name", frameId=client.frames(first["threadId"])[0]["id"]) == repr(thread["name"])
+    client.ask("continue", threadId=first["threadId"])
+    second = client.stop()
+    assert {first["threadId"], second["threadId"]} == {2, 3}, "the other thread has waited for its turn"
+
+    client.ask("setExceptionBreakpoints", filters=["python.raised"])
+    set_lines(client, program)
+    client.ask("continue", threadId=second["threadId"])
+    stop = client.stop()
+    assert (stop["reason"], where(client)) == ("exception", ("careful", "program.py", line_of(program, "# raises")))
+    info = client.ask("exceptionInfo", threadId=stop["threadId"])
+    assert info["exceptionId"] == "ValueError"
+    assert "invalid literal for int()" in info["description"]
+    with pytest.raises(Refused, match="no model has been called yet"):
+        client.ask("stepBack", threadId=stop["threadId"])
+
+    client.ask("setExceptionBreakpoints", filters=[])
+    client.ask("continue", threadId=1)
+    client.ask("pause", threadId=1)
+    stop = client.stop()
+    assert (stop["reason"], where(client)[0]) == ("pause", "main")
+    assert client.evaluate("round > 0", "watch", frameId=client.frames()[0]["id"]) == "True"
+    client.ask("next", threadId=1)
+    assert client.stop()["reason"] == "step"
+    client.ask("setExpression", expression="round", value="-5", frameId=client.frames()[0]["id"])
+    client.ask("continue", threadId=1)
+    assert client.end() == 0
+    assert client.output() == "True\n"
+
+
+def test_without_the_python_debugger_debugpy_is_never_imported(spawn: Spawn, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import sys\nprint('debugpy' in sys.modules, sys.gettrace())\n")
+    client = spawn()
+    client.response(client.begin(lines={str(program): [{"line": 2}]}, program=str(program), pythonDebugger=False))
+    assert client.end() == 0
+    assert client.output() == "False None\n"
+    states = [m["body"]["breakpoint"] for m in client.messages if m.get("event") == "breakpoint"]
+    assert (states[-1]["verified"], states[-1]["reason"]) == (False, "failed")
+    assert states[-1]["message"] == 'lines of Python are not debugged in this session ("pythonDebugger": false)'

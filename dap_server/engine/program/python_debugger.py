@@ -117,12 +117,15 @@ class PythonDebugger:
         self._waiting: dict[str, list[Line]] = {}
         self._imports = ImportWatch(self._loads)
         self._lock = threading.RLock()
+        """Not for debugpy's reader, for which others wait while they hold it."""
+        self._switching = threading.Lock()
         self._ids: dict[int, int] = {}
         self._target: tuple[str, int] | None = None
         self._rules: list[dict[str, Any]] | None = None
         self._standing = 0
         self._motion: Motion | None = None
         self._pausing: int | None = None
+        self._suspended_threads = 0
         self._stepping: set[int | None] = set()
 
     # --- for the dispatcher
@@ -186,9 +189,14 @@ class PythonDebugger:
 
     def pause(self, ident: int) -> None:
         """Stops a thread at the next line that it comes to. Raises NoPythonDebugger."""
-        self._begin()
         self._pausing = ident
+        if not self._suspended_threads:
+            self._begin()
+            self._suspend(ident)
+
+    def _suspend(self, ident: int) -> None:
         self._stepping.add(ident)
+        self._trace()
         _api().request_suspend_thread(_debugger(), _thread_id(ident))
 
     def detach(self) -> None:
@@ -266,16 +274,21 @@ class PythonDebugger:
         self._attach(peer)
         if is_new:
             peer.ask("configurationDone")
-        peer.trace(True)
+        self._trace()
         return peer
+
+    def _trace(self) -> None:
+        with self._switching:
+            if self._peer is not None:
+                self._peer.trace(True)
 
     def _rest(self, is_certain: bool = False) -> None:
         """Has it trace nothing when nothing needs it."""
-        threads = {thread.ident for thread in threading.enumerate()}
-        self._stepping &= threads
-        is_needed = not self._wanted.is_empty or self._target is not None or self._standing or self._stepping
-        if self._peer is not None and (is_certain or not is_needed):
-            self._peer.trace(False)
+        with self._switching:
+            self._stepping &= {thread.ident for thread in threading.enumerate()}
+            is_needed = not self._wanted.is_empty or self._target is not None or self._standing or self._stepping
+            if self._peer is not None and (is_certain or not is_needed):
+                self._peer.trace(False)
 
     def _attach(self, peer: Debugpy) -> None:
         """Tells it whose lines count. A library in which somebody wants to stop is theirs."""
@@ -319,6 +332,7 @@ class PythonDebugger:
     def _suspended(self, body: dict[str, Any]) -> None:
         """Debugpy has suspended a thread: it stands as soon as what is known only there has been asked."""
         thread, peer = body["threadId"], self._peer
+        self._suspended_threads += 1
         ids = [self._ids[id] for id in body.get("hitBreakpointIds") or [] if id in self._ids]
         is_step = body["reason"] in STEPS or (body["reason"] == "breakpoint" and not ids)
         stop = PythonStop("step" if is_step else body["reason"], ids, body.get("text") or "")
@@ -337,7 +351,7 @@ class PythonDebugger:
         def goes_on(_answer: Reply[dict[str, Any]]) -> None:
             self._rest()  # before the thread goes on
             command = "continue" if stop.onwards is None else COMMANDS[stop.onwards]
-            peer.send(command, threadId=thread, singleThread=True)
+            peer.send(command, lambda _: self._went_on(), threadId=thread, singleThread=True)
 
         def has_details(answer: Reply[dict[str, Any]]) -> None:
             with contextlib.suppress(RequestError):
@@ -348,6 +362,12 @@ class PythonDebugger:
             peer.send("exceptionInfo", has_details, threadId=thread)
         else:
             peer.send("stackTrace", has_frame, threadId=thread, startFrame=0, levels=1)
+
+    def _went_on(self) -> None:
+        """A thread that stood runs again. If somebody wants to pause since, it is time."""
+        self._suspended_threads -= 1
+        if self._pausing is not None and not self._suspended_threads:
+            self._suspend(self._pausing)
 
     def _gone(self) -> None:
         self._peer, self._rules = None, None

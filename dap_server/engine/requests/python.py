@@ -63,6 +63,8 @@ def leaves_call(session: EngineSession) -> bool:
 
 def pause(session: EngineSession, number: int) -> bool:
     """Stops a thread at its next line, where no call of a model is under way. False: lines are not debugged here."""
+    if session.debuggee is not None and session.debuggee.stepper.stage.is_parked:
+        return False  # it stands already
     thread = (
         next((one.ident for one in session.threads.all() if one.number == number), None) if session.threads else None
     )
