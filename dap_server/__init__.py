@@ -18,6 +18,8 @@ __all__ = ["breakpoint", "is_client_connected", "listen", "wait_for_client"]
 def listen(address: int | tuple[str, int] = 0, token: str | None = None) -> tuple[str, int]:
     """Lets editors attach to this process. It runs on as it was until one comes, and again when it has gone.
 
+    In a program that an editor has started, that one is there already: nothing is opened.
+
     Somebody who has the token can run code in this process: with the port alone, only this machine is listened to. The
     token is kept in a file that only your user can read, where editors on this machine find it.
 

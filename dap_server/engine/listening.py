@@ -131,10 +131,19 @@ class Listener:
                 session.connection.close()
 
 
+def launched(session: EngineSession) -> None:
+    """An editor has started this process, and debugs it: whatever the program does to let one in, it is there."""
+    global _launched
+    _launched = session
+    in_children(_forked)
+
+
 def listen(address: int | tuple[str, int], token: str | None) -> tuple[str, int]:
     """See `dap_server.listen`."""
     global _listener
     host, port = (LOOPBACK, address) if isinstance(address, int) else address
+    if _launched is not None:
+        return host, port
     if _listener is not None:
         _check_same(_listener, host, port, token)
         return _listener.address
@@ -161,6 +170,8 @@ def listen(address: int | tuple[str, int], token: str | None) -> tuple[str, int]
 
 def wait_for_client() -> None:
     """See `dap_server.wait_for_client`."""
+    if _launched is not None:
+        return
     if _listener is None:
         raise RuntimeError("this process does not listen: call dap_server.listen first")
     _listener.wait()
@@ -168,16 +179,22 @@ def wait_for_client() -> None:
 
 def is_client_connected() -> bool:
     """See `dap_server.is_client_connected`."""
-    return _listener is not None and _listener.attached is not None
+    return _attached() is not None
 
 
 def breakpoint() -> None:
     """See `dap_server.breakpoint`."""
-    session = _listener.attached if _listener is not None else None
+    session = _attached()
     if session is not None:
         from dap_server.engine.requests.attaching import stand
 
         stand(session, sys._getframe(2))
+
+
+def _attached() -> EngineSession | None:
+    if _launched is not None:
+        return _launched if _launched.models is not None and not _launched.is_detached else None
+    return _listener.attached if _listener is not None else None
 
 
 def _check_same(listener: Listener, host: str, port: int, token: str | None) -> None:
@@ -211,10 +228,12 @@ def _forget(listener: Listener) -> None:
 
 
 def _forked() -> None:
-    global _listener
+    global _listener, _launched
+    _launched = None
     if _listener is not None:
         _listener.abandon()
         _listener = None
 
 
 _listener: Listener | None = None
+_launched: EngineSession | None = None
