@@ -8,6 +8,7 @@ USAGE = """\
 llm-dap: a debugger for language models
 
   llm-dap run MODEL --prompt TEXT [--break NAME] …   debug in the terminal
+  llm-dap debug [--break NAME] … FILE | -m MODULE …  debug a Python program, and the models that it calls
   llm-dap demo                                       the same, on the example model
   llm-dap map MODEL [-o FILE]                        the model as text: every module on a line, to set breakpoints on
   llm-dap adapter [--host HOST] [--port PORT]        a debug adapter on stdio, or a server, for editors
@@ -31,6 +32,10 @@ def main(argv: list[str] | None = None) -> int:
             from dap_server.terminal.main import run
 
             return run(rest)
+        case "debug":
+            from dap_server.terminal.program import run as run_program
+
+            return run_program(rest)
         case "demo":
             from dap_server.terminal.demo import main as demo
 

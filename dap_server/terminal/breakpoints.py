@@ -1,6 +1,7 @@
 """Breakpoints as they are typed: `NAME [if CONDITION] [hits COUNT] [log MESSAGE]`.
 
-The name may be a line of a map, `:12`, or a value that is watched, `value model.norm.weight[3]`.
+The name may be a line of a map, `:12`, one of a Python file, `train.py:30`, or a value that is watched,
+`value model.norm.weight[3]`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ VALUE = "value "
 
 _FIRST = re.compile(r"(?:^|\s)(if|hits|log)(?=\s|$)")
 _LINE = re.compile(rf"(?:(?P<phase>before|after):)?(?P<file>.*{re.escape(SUFFIX)})?:(?P<line>\d+)")
+_PYTHON = re.compile(r"(?P<file>.+\.pyw?):(?P<line>\d+)")
 _MISSING = {
     "if": "a condition: break sample if prob < 0.1",
     "hits": "a number: break step hits % 10",
@@ -50,11 +52,11 @@ class Typed(NamedTuple):
 
 @dataclass(frozen=True)
 class LineBreakpoint:
-    """One on a line of a map.
+    """One on a line of a map, or of a Python file.
 
     Attributes:
         name: how it is called here.
-        file: absolute path of the map.
+        file: absolute path.
         place: what the line says, where the name does not.
     """
 
@@ -131,6 +133,8 @@ def wanted(
     """
     if typed.name.startswith(VALUE):
         return [_on_value(typed, data_id)]
+    if (line := _PYTHON.fullmatch(typed.name)) is not None:
+        return [LineBreakpoint(typed.name, _python(line["file"]), _at(typed, int(line["line"])))]
     if (line := _LINE.fullmatch(typed.name)) is not None:
         phase: Phase | None = "before" if line["phase"] == "before" else "after" if line["phase"] else None
         _check(typed, None, phase)
@@ -220,10 +224,21 @@ def _on_line(typed: Typed, file: str, text: MapText, line: int, phase: Phase | N
     if place is None and phase is not None:
         raise CommandError(f"line {line} of {os.path.basename(file)} is no place of a model")
     column = None if phase is None else text.columns(line)[phase == "after"]
-    at = SourceBreakpoint(
+    return LineBreakpoint(typed.name, file, _at(typed, line, column), "" if place is None else place.place_name)
+
+
+def _at(typed: Typed, line: int, column: int | None = None) -> SourceBreakpoint:
+    return SourceBreakpoint(
         line=line, column=column, condition=typed.condition, hit_condition=typed.hits, log_message=typed.log
     )
-    return LineBreakpoint(typed.name, file, at, "" if place is None else place.place_name)
+
+
+def _python(file: str) -> str:
+    """Its path. What a condition there means is Python's to say."""
+    path = os.path.abspath(file)
+    if not os.path.isfile(path):
+        raise CommandError(f"there is no file '{path}'")
+    return path
 
 
 def _lines(pattern: Pattern, text: MapText) -> list[int]:

@@ -24,18 +24,19 @@ INTRODUCTION = "Type help for the commands; next, step, out and continue move on
 def run(argv: list[str]) -> int:
     """The command line. Gives the exit status: 1 if the session could not begin or a command of a script failed."""
     args = _parser().parse_args(argv)
-    options = launch_options(args)
-    lines: Iterable[str] | None = None
-    if args.script and args.script != "-":
+    lines = lines_of(args.script)
+    return debug(launch_options(args), args.breakpoints, lines, runs_to_end=args.script is None, filters=args.filters)
+
+
+def lines_of(script: str | None) -> Iterable[str] | None:
+    """The commands of a script, `-` for standard input; None for a person at a terminal. Ends without such a file."""
+    if script and script != "-":
         try:
-            with open(args.script, encoding="utf-8") as file:
-                lines = file.read().splitlines()
+            with open(script, encoding="utf-8") as file:
+                return file.read().splitlines()
         except OSError as error:
-            print(f"llm-dap run: cannot read {args.script}: {error.strerror}", file=sys.stderr)
-            return 1
-    elif args.script == "-" or not sys.stdin.isatty():
-        lines = _lines_of_stdin()
-    return debug(options, args.breakpoints, lines, runs_to_end=args.script is None, filters=args.filters)
+            sys.exit(f"llm-dap: cannot read {script}: {error.strerror}")
+    return _lines_of_stdin() if script == "-" or not sys.stdin.isatty() else None
 
 
 def debug(
@@ -49,7 +50,7 @@ def debug(
     """One session.
 
     Args:
-        options: fields of `LaunchArguments`.
+        options: fields of `LaunchArguments`, or of `AttachArguments`.
         filters: of anomalies, as `catch` takes them.
         lines: commands to play; None for a person at a terminal.
         runs_to_end: after the last line, instead of ending the session where it stands.

@@ -57,8 +57,8 @@ def test_a_script_that_cannot_be_read_is_said_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = str(tmp_path / "none")
-    assert main.run(["model", "--prompt", "a", "--script", missing]) == 1
-    assert capsys.readouterr().err == f"llm-dap run: cannot read {missing}: No such file or directory\n"
+    with pytest.raises(SystemExit, match=f"llm-dap: cannot read {missing}: No such file or directory"):
+        main.run(["model", "--prompt", "a", "--script", missing])
 
 
 def test_an_option_without_a_value_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
