@@ -50,7 +50,7 @@ def test_a_line_of_a_python_file_is_a_breakpoint(tmp_path: Path) -> None:
 def test_a_script_is_debugged_in_the_terminal_line_by_line_and_layer_by_layer() -> None:
     line = f"{path_of('prompts.py')}:{line_of('prompts.py', 'print(')}"
     session = "where\nbreak *.layers.3\nnext\nback\n"
-    done = llm_dap("debug", "-b", line, path_of("prompts.py"), input=session)
+    done = llm_dap("debug", "-b", line, path_of("prompts.py"), stdin=session)
     assert done.returncode == 0, done.stderr
     assert "stopped in main · prompts.py:" in done.stdout
     assert "stopped before model.layers.3 · step 0 (prefill)" in done.stdout
