@@ -75,10 +75,20 @@ export default async function ({ editor, folder, step, measure, python }) {
     await panel.getByText("Paris").first().waitFor();
     await editor.close("How the token is chosen");
     await editor.command("View: Move Editor into Right Group");
-    await editor.section("Breakpoints", false);
-    await editor.page.setViewportSize({ width: 1280, height: 660 });
+  });
+
+  await step("program and map are side by side, at the lines of one stack", async () => {
+    for (const section of ["Watch", "Breakpoints"]) {
+      await editor.section(`${section} Section`, false);
+    }
+    await editor.page.setViewportSize({ width: 1240, height: 600 });
+    await editor.focusFrame("model.layers.1 (before)");
+    await editor.page.locator(`.monaco-editor[data-uri$=".llmmap"] .debug-top-stack-frame-line`).first().waitFor();
+    await editor.focusFrame("answer");
+    await editor.value("prompt", /The capital of France is/);
     await editor.picture("programs", undefined, () => editor.frame("main"));
     await editor.page.setViewportSize(WINDOW);
+    await editor.focusFrame("model.layers.1 (before)");
   });
 
   await step("a step into its Python leads to its forward", async () => {
