@@ -31,7 +31,7 @@ class Attached(Backend):
     """A program that somebody else has started. What it prints stays with it."""
 
     def __init__(self, session: AdapterSession, attach: AttachArguments, connected: Callable[[], None]) -> None:
-        """Connects; `connected` is called once the program can be talked to. Raises AttachFailed without a token."""
+        """Connects; `connected` is called once the program can be talked to."""
         super().__init__(session, connected)
         self._attach = attach
         self._has_answered = False
@@ -61,6 +61,10 @@ class Attached(Backend):
             f"{self._token_is_from}; or, if the port is forwarded, nothing listens at its other end"
         )
 
+    @property
+    def unknown_end(self) -> str:
+        return f"the program at {self._attach.address} has ended, or the connection to it is lost"
+
     def stuck(self, seconds: float) -> str:
         return f"the program has been told to end, and has not within {seconds:g} s: it is left to itself\n"
 
@@ -68,16 +72,26 @@ class Attached(Backend):
         """On a thread of its own: a machine that does not answer takes its time."""
         place = self._attach.connect
         try:
-            streams = connect(place.port, key(self._token, "engine"), place.host)
+            streams = connect(place.port, key(self._token, "engine") if self._token else "", place.host)
         except OSError as error:
-            why = AttachFailed(
+            self._failed(
                 f"nothing listens at {self._attach.address} ({error.strerror or error}): the program has to call "
                 f"dap_server.listen({place.port}), or to be started by 'llm-dap listen --port {place.port}'"
             )
-            self._session.post(lambda: self._session.start_failed(self, why))
+            return
+        if not self._token:
+            streams.close()
+            self._failed(
+                f"no token is known for {self._attach.address}: give the one that the program printed as 'token' in "
+                f"'connect', or in the environment variable {TOKEN_VARIABLE}; programs of your own on this machine "
+                "need none"
+            )
             return
         self._session.post(lambda: self._connect(streams))
         self._session.later(HANDSHAKE_SECONDS, self._check_answered)
+
+    def _failed(self, text: str) -> None:
+        self._session.post(lambda: self._session.start_failed(self, AttachFailed(text)))
 
     def _check_answered(self) -> None:
         if not self._has_answered and not self.is_abandoned:
@@ -92,8 +106,8 @@ class Attached(Backend):
         self._ended(None)
 
 
-def _token(attach: AttachArguments) -> tuple[str, str]:
-    """The token, and where it is from. Raises AttachFailed."""
+def _token(attach: AttachArguments) -> tuple[str | None, str]:
+    """The token, if one is known, and where it is from."""
     place = attach.connect
     if place.token is not None:
         return place.token, "the one at `$.connect.token`"
@@ -101,7 +115,4 @@ def _token(attach: AttachArguments) -> tuple[str, str]:
         return known, f"the one in {token_file(place.port)}"
     if given := os.environ.get(TOKEN_VARIABLE):
         return given, f"the one in {TOKEN_VARIABLE}"
-    raise AttachFailed(
-        f"no token is known for {attach.address}: give the one that the program printed as 'token' in 'connect', or in "
-        f"the environment variable {TOKEN_VARIABLE}; programs of your own on this machine need none"
-    )
+    return None, "nowhere"

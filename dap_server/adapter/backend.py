@@ -57,6 +57,11 @@ class Backend(ABC):
     def _disconnected(self) -> None:
         """The connection is closed, and everything that came by it has been received."""
 
+    @property
+    def unknown_end(self) -> str:
+        """What is said of an end of which nobody can know more; nothing where it needs no word."""
+        return ""
+
     def request(self, command: str, arguments: Any = None) -> Reply[Any]:
         """Asks the engine; the reply settles on the dispatcher.
 

@@ -359,6 +359,8 @@ class AdapterSession:
                 if exit.code and not self._is_ending:
                     self._tell(exit)
                 self.client.event("exited", ExitedEventBody(exit_code=exit.code))
+            elif not self._is_ending and backend.unknown_end:
+                self.output(f"{backend.unknown_end}\n", "important")
             self.terminated()
         self._answer_ends()
 

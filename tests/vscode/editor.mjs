@@ -708,11 +708,19 @@ export class Editor {
     }, `a row ${name} among the variables`);
   }
 
-  /** The lines of the Debug Console. */
-  async console() {
-    await this.page.keyboard.press("Control+Shift+Y");
-    await this.page.locator(".repl").waitFor();
-    return this.#texts(".repl .monaco-list-row");
+  /** The lines of the Debug Console, once one matches. */
+  async console(matches = /./) {
+    const isShown = () => this.page.locator(".repl").isVisible();
+    await until(async () => {
+      if (!(await isShown())) {
+        await this.page.keyboard.press("Control+Shift+Y"); // hides it too
+      }
+      return until(isShown, "it", 2000);
+    }, "the Debug Console");
+    return until(async () => {
+      const lines = await this.#texts(".repl .monaco-list-row");
+      return lines.some((line) => matches.test(line)) && lines;
+    }, `${matches} in the Debug Console`);
   }
 
   // ---------------------------------------------------------------------------------------------------------- panels

@@ -9,9 +9,17 @@ import { until } from "../editor.mjs";
 export const title = "attaching to a program that runs, and leaving it";
 export const programs = ["prompts.py"];
 
+/** A program that has itself debugged by who attaches, as `llm-dap listen --wait` does it for one that has not. */
+const SERVED = `
+import dap_server, runpy, sys
+dap_server.listen(0)
+dap_server.wait_for_client()
+runpy.run_path(sys.argv[1], run_name="__main__")
+`;
+
 /** A program that listens and waits for an editor: its port, its token, what it has said, and its end. */
 async function listening(python, file) {
-  const process = spawn(python, ["-m", "dap_server", "listen", "--port", "0", "--wait", file]);
+  const process = spawn(python, ["-c", SERVED, file]);
   const said = { out: "", err: "" };
   process.stdout.on("data", (data) => {
     said.out += data;
@@ -94,10 +102,7 @@ export default async function ({ editor, folder, step, python }) {
     await step("and says so when that is killed", async () => {
       started[1].kill("SIGKILL");
       await editor.ended();
-      await until(
-        async () => (await editor.console()).some((line) => /ended|lost|closed/.test(line)),
-        "a word about it",
-      );
+      await editor.notification("has ended, or the connection to it is lost");
     });
   } finally {
     for (const each of started) {
