@@ -36,13 +36,15 @@ class Beginnings:
         self._holders = Holders(model, [])
         self._configurations = _configurations(model)
         self._last: Snapshot | None = None
+        self._random: RandomState | None = None
 
     def now(self) -> Beginning:
         """The present moment. What has not changed since the one before is shared with it."""
         self._holders.begin()
         if self._holders.have_changed() or self._last is None:
             self._last = self._holders.copy()
-        return Beginning(randomness.capture(self._device), self._last, self.settings())
+        self._random = randomness.capture(self._device, self._random)
+        return Beginning(self._random, self._last, self.settings())
 
     def restore(self, moment: Beginning) -> None:
         self._holders.restore(moment.attributes)

@@ -26,12 +26,16 @@ class RandomState:
     accelerator: Tensor | None
     python: tuple[Any, ...]
     numpy: Any
+    raw: bytes = b""
 
 
-def capture(device: torch.device) -> RandomState:
-    """The present moment."""
+def capture(device: torch.device, last: RandomState | None = None) -> RandomState:
+    """The present moment. What has not moved since an earlier one is shared with it."""
     accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    return RandomState(_pack(torch.get_rng_state()), accelerator, random.getstate(), np.random.get_state())
+    cpu = torch.get_rng_state()
+    raw = cpu.numpy().tobytes()
+    packed = last.cpu if last is not None and last.raw == raw else _pack(cpu)
+    return RandomState(packed, accelerator, random.getstate(), np.random.get_state(), raw)
 
 
 class Recorder:

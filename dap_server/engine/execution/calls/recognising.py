@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def is_model(module: nn.Module) -> bool:
 
 def device_of(model: nn.Module) -> torch.device:
     """Where its weights are; those that lie elsewhere between calls, as accelerate has it, do not count."""
-    held = (*model.parameters(), *model.buffers())
+    held = itertools.chain(model.parameters(), model.buffers())
     return next((tensor.device for tensor in held if not tensor.is_meta), torch.device("cpu"))
 
 
