@@ -214,7 +214,8 @@ class Generation:
         is_own_loop: whether our loop decodes, and tells its places.
         has_flags: whether somebody reads, once a step, what was found out late.
         encoded: what an encoder has read, where this is the text of a decoder.
-        is_forward: whether it is one forward of a model that does not generate.
+        is_forward: whether it is one forward, of a model that does not generate or by itself.
+        records_graph: whether gradients may go back through what it returns.
         answers: what such a model says about each sequence, when it is over.
         seconds: that choosing the tokens so far has taken, stops not counted.
         diverged_at: step that chose another token when it ran again: the run does not repeat itself.
@@ -235,6 +236,7 @@ class Generation:
     has_flags: bool = False
     encoded: Generation | None = None
     is_forward: bool = False
+    records_graph: bool = False
     is_over: bool = False
     answers: list[list[Answer]] = field(default_factory=list)
     seconds: float = 0.0
@@ -276,10 +278,12 @@ class Generation:
         """B; 1 while it is not known."""
         return 1 if self.input_ids is None else self.input_ids.shape[0]
 
-    def require_again(self) -> None:
-        """Raises CannotRunAgain."""
+    def require_again(self, edits: Edits | None = None) -> None:
+        """That it can, with some edits. Raises CannotRunAgain, CannotEdit."""
         if self.tape is not None:
             self.tape.require_again()
+        if edits is not None and self.records_graph:
+            edits.require_no_parameters()
 
     def next_tokens(self) -> Tensor | None:
         """(B,) the token of this step: the one drawn, or the one that will be drawn.

@@ -151,7 +151,7 @@ class Stepper:
         if self.stop is None or not self.stage.is_parked:
             raise NotStopped
         generation = self.stop.generation
-        generation.require_again()
+        generation.require_again(edits)
         return generation.branches.settle(edits, self.stop.place, generation.is_own_loop)
 
     def turn(self, turn: Turn, place: Place | None = None, about: str = "") -> None:

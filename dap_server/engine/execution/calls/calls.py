@@ -111,7 +111,7 @@ class Calls:
                 return _call(called, *args, **kwargs)
             ids = ids_of(args, kwargs)
             generation = self._generation(ids, mask_of(ids, kwargs))
-            generation.is_forward = True
+            generation.is_forward, generation.records_graph = True, torch.is_grad_enabled()
             modes = Modes()
 
             def again(*args: Any, **kwargs: Any) -> Any:

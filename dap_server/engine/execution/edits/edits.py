@@ -86,6 +86,14 @@ class Edits:
                     "what modules are given or return, attention or parameters"
                 )
 
+    def require_no_parameters(self) -> None:
+        """Raises CannotEdit: one is of a weight, which has its own bytes again when gradients are taken."""
+        if any(isinstance(edit.target, StoredValue) and edit.target.kind == "parameter" for edit in self.all):
+            raise CannotEdit(
+                "a weight cannot be edited in a forward that gradients go back through: they would be of neither "
+                "weight. Edit what the module returns, or have the program call the model under torch.no_grad()"
+            )
+
     def _what(self, step: int) -> list[object]:
         return [(edit.target, edit.change, _since(edit)) for edit in self.active(step)]
 
