@@ -50,7 +50,7 @@ def test_a_training_forward_with_edits_has_their_loss_and_gradients() -> None:
     def program() -> tuple[Tensor, list[Tensor]]:
         model.zero_grad()
         loss = functional.cross_entropy(model(PROMPTS).logits.flatten(0, 1), PROMPTS.flatten())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), [p.grad.clone() for p in model.parameters()]
 
     with attached("model.layers.1.mlp") as debugger:
