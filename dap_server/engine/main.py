@@ -78,7 +78,11 @@ def _run_program(session: EngineSession, script: Script) -> NoReturn:
             session.output("the program has ended without a call of a model\n", "console")
         session.connection.event("exited", ExitedEventBody(exit_code=code))
 
+    def raised(error: BaseException) -> None:
+        if session.uncaught is not None:
+            session.uncaught.stop_at(error)
+
     entered = enters if session.stops_on_entry else None
     surroundings.restore()
     listening.launched(session)
-    run_program(script, ends, lambda text: session.output(text, "console"), entered)
+    run_program(script, ends, lambda text: session.output(text, "console"), entered, raised)

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.raw_client import Json, RawClient, Refused, names, values
 
 PROGRAM = """
+    import sys
     import threading
 
     import torch
@@ -54,7 +55,11 @@ PROGRAM = """
         over.set()
         load("atlas")
 
+    def tells(kind, error, traceback):
+        sys.__excepthook__(kind, error, traceback)
+
     over = threading.Event()
+    sys.excepthook = tells
     main()
 """
 

@@ -26,6 +26,7 @@ def run_program(
     ends: Callable[[int], None],
     say: Callable[[str], None],
     entered: Callable[[FrameType], None] | None = None,
+    raised: Callable[[BaseException], None] = lambda _error: None,
 ) -> NoReturn:
     """Runs it on this thread, and leaves the rest to the interpreter: its other threads and its exit handlers.
 
@@ -34,6 +35,7 @@ def run_program(
         ends: is told the exit status, as far as it is known, when nothing of the program is left to run.
         say: gets what the debugger has to say of the end.
         entered: is called at the first line, before that runs.
+        raised: is given what ends the program, before anybody is told, the program's own hook included.
     """
     end = _End(ends)
     atexit.register(end.reached)  # before any handler of the program, which makes it the last
@@ -49,6 +51,7 @@ def run_program(
         raise
     except BaseException as error:
         end.code = 1
+        raised(error)
         _tell(error)
         if isinstance(error, EOFError) and _has_no_input():
             say(NO_INPUT)

@@ -63,26 +63,28 @@ class UncaughtExceptions:
         self._shown = id(error), type(error)
 
     def _of_program(self, kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
-        self._stop_at(error)
+        self.stop_at(error)
         assert self._previous is not None
         self._previous[0](kind, error, error.__traceback__)
 
     def _of_thread(self, args: Any) -> None:
         if args.exc_value is not None and (args.thread is None or not is_hidden(args.thread)):
-            self._stop_at(args.exc_value)
+            self.stop_at(args.exc_value)
             args = threading.ExceptHookArgs((args.exc_type, args.exc_value, args.exc_value.__traceback__, args.thread))
         assert self._previous is not None
         self._previous[1](args)
 
-    def _stop_at(self, error: BaseException) -> None:
+    def stop_at(self, error: BaseException) -> None:
+        """Nobody will catch it: stops, unless it has been looked at already."""
         leave_out_ours(error)
         if not self.is_wanted or not self._is_installed or os.getpid() != self._pid or isinstance(error, _ENDS):
             return
         if self._shown != (id(error), type(error)):
+            self.shown(error)
             self._stands(Uncaught(error, error.__traceback__))
 
 
-def stop_at(stepper: Stepper, uncaught: Uncaught) -> Stop:
+def stop_of(stepper: Stepper, uncaught: Uncaught) -> Stop:
     """The stop of this thread, with the modules that the exception has left. What they ran in cannot run again."""
     found = activations_in(one.frame for one in of_traceback(uncaught.traceback))
     activations = [one for one in found if stepper.anatomy.path_of(one.module) is not None]

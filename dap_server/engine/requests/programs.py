@@ -7,7 +7,7 @@ from dap_server.engine.debuggee import Debuggee
 from dap_server.engine.execution.stops import Stop, Uncaught
 from dap_server.engine.inspection.threads import Threads
 from dap_server.engine.program.models import Models, Placed
-from dap_server.engine.program.uncaught import UncaughtExceptions, stop_at
+from dap_server.engine.program.uncaught import UncaughtExceptions, stop_of
 from dap_server.engine.requests import python
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.types import Breakpoint
@@ -29,7 +29,7 @@ def models_of(session: EngineSession) -> Models:
 
     def stands(uncaught: Uncaught) -> None:
         stepper = session.ready.stepper
-        stepper.stand_outside(stop_at(stepper, uncaught))
+        stepper.stand_outside(stop_of(stepper, uncaught))
 
     session.uncaught = UncaughtExceptions(stands)
     models = Models(

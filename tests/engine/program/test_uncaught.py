@@ -18,7 +18,7 @@ from dap_server.engine.execution.stepping import Motion, Stepper
 from dap_server.engine.execution.stops import Interruption, Stop, Uncaught
 from dap_server.engine.inspection.hovering import EvaluationError
 from dap_server.engine.inspection.tracebacks import described
-from dap_server.engine.program.uncaught import UncaughtExceptions, stop_at
+from dap_server.engine.program.uncaught import UncaughtExceptions, stop_of
 from tests.engine.inspection.at_a_line import Lines
 
 
@@ -32,7 +32,7 @@ class Watched(Lines):
         self.uncaught.is_wanted = True
 
     def _stands(self, uncaught: Uncaught) -> None:
-        stop = stop_at(self.stepper, uncaught)
+        stop = stop_of(self.stepper, uncaught)
         self.stops.append(stop)
         self.look(stop)
 
@@ -103,7 +103,7 @@ def test_modules_that_it_has_left_are_frames_at_the_lines_they_were_on(watched: 
     def look(_stop: Stop) -> None:
         uncaught = watched.stops[-1].uncaught
         assert uncaught is not None
-        stop = stop_at(known.stepper, uncaught)
+        stop = stop_of(known.stepper, uncaught)
         frames = known.stack(stop)
         assert [(frame.kind, frame.name) for frame in frames[:5]] == [
             ("forward", "Mix.forward"),
@@ -186,6 +186,13 @@ def test_a_hook_that_the_program_has_put_in_front_of_ours_stays_when_we_go(watch
     assert len(watched.stops) == 1
 
 
+def test_who_runs_the_program_can_have_it_stop_whatever_hook_it_has_and_only_once(watched: Watched) -> None:
+    error = KeyError("a")
+    watched.uncaught.stop_at(error)
+    sys.excepthook(KeyError, error, None)
+    assert len(watched.stops) == 1
+
+
 def test_what_is_no_python_is_shown_at_its_line(watched: Watched) -> None:
     watched.end(lambda: compile("x = 1\nif x\n    y\n", "/home/someone/settings.py", "exec"))
     frame = watched.stack(watched.stops[0])[0]
@@ -242,7 +249,7 @@ def test_a_recursion_without_end_has_its_thousand_frames() -> None:
 
     with pytest.raises(RecursionError) as caught:
         deeper(0)
-    frames = known.stack(stop_at(known.stepper, Uncaught(caught.value, caught.tb)))
+    frames = known.stack(stop_of(known.stepper, Uncaught(caught.value, caught.tb)))
     assert len(frames) > 500
     assert frames[0].name.endswith("deeper")
 
@@ -251,7 +258,7 @@ def test_threads_that_end_at_the_same_time_stand_one_after_the_other(monkeypatch
     monkeypatch.setattr(threading, "excepthook", lambda _args: None)
     stood: queue.SimpleQueue[tuple[Stop, Stop | None]] = queue.SimpleQueue()
     stepper = Stepper(Anatomy(nn.Module()), lambda stop: stood.put((stop, stepper.stop)))
-    uncaught = UncaughtExceptions(lambda one: stepper.stand_outside(stop_at(stepper, one)))
+    uncaught = UncaughtExceptions(lambda one: stepper.stand_outside(stop_of(stepper, one)))
     uncaught.is_wanted = True
 
     def worker(number: int) -> None:
