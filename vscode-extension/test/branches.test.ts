@@ -47,6 +47,9 @@ test("a branch whose parent is deleted is not lost", () => {
 test("what is told of a branch", () => {
   assert.equal(extent(branch(1)), "1 token from the prompt");
   assert.equal(extent(branch(2, { forkStep: 3, tokens: [token("a"), token("b")] })), "2 tokens from step 3, 5 in all");
+  const spec: EditInfo["spec"] = { target: { kind: "prompt" }, change: { kind: "set", text: "One two" } };
+  const prompt = { id: 1, text: "prompt = 'One two'", enabled: true, spec };
+  assert.equal(extent(branch(3, { forkStep: 0, edits: [prompt] })), "1 token from its prompt");
   assert.deepEqual(beginning([token("a"), token("b")], 1), { shown: [token("a")], isCut: true });
 });
 

@@ -100,10 +100,33 @@ export default async function ({ editor, step, measure }) {
     await editor.page.setViewportSize(WINDOW);
   });
 
+  await step("another prompt is a branch of its own, and the first text is found again", async () => {
+    await editor.moving(() => branches.getByRole("button", { name: "Switch to branch 1" }).click());
+    await editor.stoppedAt("end");
+    await until(async () => (await present.innerText()) === "branch 1", "the first as the present one");
+    await editor.command("LLM: Another Prompt…");
+    const box = editor.page.locator(".quick-input-widget");
+    const input = box.filter({ hasText: "Another Prompt" }).locator("input.input");
+    await until(async () => (await input.inputValue()) === "The capital of France is", "the prompt in the box");
+    await editor.type("The capital of Japan is", "Another Prompt");
+    await editor.moving(() => editor.page.keyboard.press("Enter"));
+    await editor.stoppedAt("step");
+    const name = "branch 4: 'The capital of Japan is'";
+    await until(async () => (await present.innerText()) === name, "the branch of the prompt");
+    const own = branches.locator('li[data-branch="4"]');
+    await own.locator(".edit").filter({ hasText: "prompt = 'The capital of Japan is'" }).waitFor();
+    await editor.press("continue");
+    await editor.stoppedAt("end");
+    await until(async () => (await text()).includes("The capital of Japan is Tokyo"), "its text");
+    await editor.moving(() => branches.getByRole("button", { name: "Switch to branch 1" }).click());
+    await editor.stoppedAt("end");
+    await until(async () => (await text()) === first, `the first text, ${first}`);
+  });
+
   await step("a branch is deleted, when it is asked for twice", async () => {
     await branches.getByRole("button", { name: "Delete branch 2" }).click();
     await branches.getByText("Delete for good?").click();
-    await until(async () => (await items.count()) === 2, "two branches");
+    await until(async () => (await items.count()) === 3, "three branches");
     await editor.press("stop");
     await editor.ended();
   });

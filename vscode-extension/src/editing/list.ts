@@ -1,10 +1,11 @@
-// Commands on the list of edits: taken back, saved as a file, loaded.
+// Commands on the list of edits: another prompt put on it, edits taken back, saved as a file, loaded.
 
 import * as vscode from "vscode";
 import { ask } from "../debug/asking";
 import { NOT_STOPPED } from "../debug/moving";
 import type { Stop, Stops } from "../debug/stops";
 import { told } from "../debug/telling";
+import { askUntilTaken } from "./inputs";
 
 const NAME = "edits.json";
 const KIND = { "Edits (JSON)": ["json"] };
@@ -68,6 +69,28 @@ export class ListedEdits {
       if (replace !== undefined) {
         await ask(session, "llm/loadEdits", { file: file.fsPath, replace });
       }
+      return undefined;
+    });
+  }
+
+  /** Begins anew with it, in a branch of its own; of a batch with that of the sequence that is looked at. */
+  async prompt(): Promise<void> {
+    await this.#stopped(async ({ session, threadId, frameId }) => {
+      const { branches } = await ask(session, "llm/branches", { threadId });
+      const present = branches.find(({ isPresent }) => isPresent)?.prompt;
+      if (present === undefined) {
+        return "This call begins with a text of its program, or has not come to its first step: there is no prompt to change.";
+      }
+      await askUntilTaken(
+        {
+          title: "Another Prompt",
+          prompt: "The run begins anew with it, in a branch of its own",
+          value: present,
+          check: (text) => (text === present ? "The run has this prompt already" : undefined),
+        },
+        async (text) =>
+          session.customRequest("setExpression", { expression: "prompt", value: JSON.stringify(text), frameId }),
+      );
       return undefined;
     });
   }

@@ -21,6 +21,7 @@ export function registerEditing(context: vscode.ExtensionContext, stops: Stops):
     vscode.commands.registerCommand("llm.undoEdit", (edit?: EditInfo) => list.undo(edit?.id)),
     vscode.commands.registerCommand("llm.undoLastEdit", () => list.undo()),
     vscode.commands.registerCommand("llm.undoAllEdits", () => list.undoAll()),
+    vscode.commands.registerCommand("llm.anotherPrompt", () => list.prompt()),
     vscode.commands.registerCommand("llm.saveEdits", () => list.save()),
     vscode.commands.registerCommand("llm.loadEdits", () => list.load()),
   );

@@ -32,7 +32,10 @@ def unasked_lines(stop: Stop, anatomy: Anatomy, edits: Edits, answers: Answers) 
     step = generation.edits.first_difference(edits)
     if step is None or step > stop.place.step or generation.tape is None:
         return []
-    positions = generation.sequences * (1 if step else max(generation.prompt_length, 1))
+    length = max(generation.prompt_length, 1)
+    if generation.run is not None and generation.edits.prompts != edits.prompts:
+        length = max(length, generation.run.prompt_length(edits))
+    positions = generation.sequences * (1 if step else length)
     if positions > UNASKED_POSITIONS:
         return [f"effect in step {step}: ask for it, since it takes two forwards over {positions:,} positions"]
     try:

@@ -28,8 +28,9 @@ function ownEdits({ edits }: Branch, parent: Branch | undefined): string[] {
 }
 
 /** Where it begins and how long it is. */
-export function extent({ forkStep, steps, tokens }: Branch): string {
-  const from = forkStep === undefined ? "the prompt" : `step ${forkStep}`;
+export function extent({ forkStep, steps, tokens, edits }: Branch): string {
+  const hasPrompt = edits.some(({ enabled, spec }) => enabled && spec.target.kind === "prompt");
+  const from = forkStep === undefined ? "the prompt" : forkStep === 0 && hasPrompt ? "its prompt" : `step ${forkStep}`;
   const count = tokens.length === 1 ? "1 token" : `${tokens.length} tokens`;
   return `${count} from ${from}${forkStep ? `, ${steps} in all` : ""}`;
 }
