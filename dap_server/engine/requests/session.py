@@ -81,6 +81,7 @@ def _load(session: EngineSession, args: LaunchArguments) -> None:
     debuggee = wired(session, loaded)
     debuggee.run = debuggee.prepare(args)
     session.debuggee = debuggee
+    session.leaving.callback(debuggee.stepper.release)
     if args.no_debug:
         session.progress("ready", 100)
     _announce(session, debuggee.run)
