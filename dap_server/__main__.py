@@ -9,6 +9,8 @@ llm-dap: a debugger for language models
 
   llm-dap run MODEL --prompt TEXT [--break NAME] …   debug in the terminal
   llm-dap debug [--break NAME] … FILE | -m MODULE …  debug a Python program, and the models that it calls
+  llm-dap listen [--port N] FILE | -m MODULE …       run a Python program, and let editors attach to it
+  llm-dap attach [HOST:]PORT                         debug a program that listens, in the terminal
   llm-dap demo                                       the same, on the example model
   llm-dap map MODEL [-o FILE]                        the model as text: every module on a line, to set breakpoints on
   llm-dap adapter [--host HOST] [--port PORT]        a debug adapter on stdio, or a server, for editors
@@ -36,6 +38,14 @@ def main(argv: list[str] | None = None) -> int:
             from dap_server.terminal.program import run as run_program
 
             return run_program(rest)
+        case "listen":
+            from dap_server.engine.listen_command import main as listen
+
+            return listen(rest)
+        case "attach":
+            from dap_server.terminal.attaching import attach
+
+            return attach(rest)
         case "demo":
             from dap_server.terminal.demo import main as demo
 

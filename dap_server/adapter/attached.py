@@ -35,6 +35,7 @@ class Attached(Backend):
         super().__init__(session, connected)
         self._attach = attach
         self._has_answered = False
+        self._told: Exit | None = None
         self._token, self._token_is_from = _token(attach)
         threading.Thread(target=self._reach, name="attach", daemon=True).start()
 
@@ -50,7 +51,7 @@ class Attached(Backend):
             self._session.post(lambda: self._ended(None))
 
     def exits_with(self, code: int) -> None:
-        pass  # it may be told by who started it
+        self._told = Exit(code)
 
     def ended_early(self, exit: Exit | None) -> str:
         where = self._attach.address
@@ -103,7 +104,7 @@ class Attached(Backend):
         super()._received(message)
 
     def _disconnected(self) -> None:
-        self._ended(None)
+        self._ended(self._told)
 
 
 def _token(attach: AttachArguments) -> tuple[str | None, str]:

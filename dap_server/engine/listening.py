@@ -19,6 +19,7 @@ from dap_server.engine.program.forking import in_children
 from dap_server.engine.program.hiding import hide_from_debuggers
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import RequestError
+from dap_server.protocol.events import ExitedEventBody
 from dap_server.wire.loopback import HANDSHAKE_SECONDS, LOOPBACK, new_token, visitors
 from dap_server.wire.loopback import listen as listening_socket
 from dap_server.wire.tokens import TOKEN_VARIABLE, forget_token, key, store_token
@@ -180,6 +181,13 @@ def wait_for_client() -> None:
 def is_client_connected() -> bool:
     """See `dap_server.is_client_connected`."""
     return _attached() is not None
+
+
+def ends(code: int) -> None:
+    """The program is about to end: an editor that is attached hears how."""
+    session = _listener.attached if _listener is not None else None
+    if session is not None:
+        session.connection.event("exited", ExitedEventBody(exit_code=code))
 
 
 def breakpoint() -> None:

@@ -66,7 +66,7 @@ class Client(Requests, Waits):
         """Called on the reader thread after an event was queued, or the connection ended."""
         self._streams, self._process = streams, process
         self._children = Children()
-        self._is_closed = False
+        self._is_closed = self.is_attached = False
         observe = None if observer is None else self._careful(observer)
         self._connection = Connection(streams, self._received, self._ended, "client", observe)
         self._connection.start()
@@ -110,13 +110,14 @@ class Client(Requests, Waits):
         configure: Callable[[], None] | None = None,
         **options: Any,
     ) -> Reply[msgspec.Raw]:
-        """`start` without waiting for the model: gives the pending answer to `launch`.
+        """`start` without waiting for the model: gives the pending answer to `launch`, or `attach` with `connect`.
 
         The filters of anomalies that are on by default are switched on. `configure` sets breakpoints and filters
         instead, when the adapter takes them.
         """
         self.initialize()
-        launched = self.launch(**options)
+        self.is_attached = "connect" in options
+        launched = self.attach(**options) if self.is_attached else self.launch(**options)
         self.wait_for("initialized", unless=launched)
         if configure is None:
             self.set_function_breakpoints(*breakpoints)
@@ -152,13 +153,13 @@ class Client(Requests, Waits):
         return _decoded(body, known.body if known else Any)
 
     def close(self, grace: float = GRACE) -> None:
-        """Ends the debuggee, the session and the adapter that was started for it; kills what does not go."""
+        """Ends the session, the adapter that was started for it, and the debuggee that it started; kills what stays."""
         if self._is_closed:
             return
         self._is_closed = True
         if not self.inbox.is_closed:
             try:
-                self.request("disconnect", DisconnectArguments(terminate_debuggee=True)).result(grace)
+                self.request("disconnect", DisconnectArguments(terminate_debuggee=not self.is_attached)).result(grace)
             except (RequestError, TimeoutError):
                 pass  # gone, or about to be
         if self._process is None:

@@ -14,6 +14,7 @@ from dap_server.modelmap.text import SUFFIX
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.events import BreakpointEventBody, StoppedEventBody
 from dap_server.protocol.launch import LaunchArguments
+from dap_server.protocol.requests import PauseArguments
 from dap_server.protocol.types import Breakpoint, FunctionBreakpoint, StackFrame
 from dap_server.terminal import anomalies, render
 from dap_server.terminal.breakpoints import VALUE, LineBreakpoint, ValueBreakpoint, Wanted, file_of, read, wanted
@@ -89,7 +90,9 @@ class Debugger:
             raise CommandError(f"'{command}' is not supported by this adapter")
 
     def start(self, breakpoints: Sequence[str], options: dict[str, Any], filters: Sequence[str] = ()) -> None:
-        """Launches, with breakpoints and filters as `break` and `catch` take them; waits for the first stop or the end.
+        """Begins, with breakpoints and filters as `break` and `catch` take them; waits for the first stop or the end.
+
+        A program that was attached to is stopped at once when there are no breakpoints.
 
         Raises:
             RequestError: the launch failed.
@@ -102,7 +105,14 @@ class Debugger:
             self.set_breakpoints(first)
             self.filters.begin(filters)
 
-        self._settle(self.client.begin(configure=configure, **options))
+        begun = self.client.begin(configure=configure, **options)
+        if self.client.is_attached and not breakpoints:
+            begun.then(lambda answer: self._stop_soon() if answer.is_success else None)
+        self._settle(begun)
+
+    def _stop_soon(self) -> None:
+        """On the reader thread, which must not wait."""
+        self.client.request("pause", PauseArguments(thread_id=1))
 
     def resume(self, request: Callable[[], None]) -> None:
         """Sends a request that lets the model run, and shows what happens until it stops again or ends."""
@@ -155,7 +165,9 @@ class Debugger:
             self._is_changing = False
 
     def restart(self, options: dict[str, Any]) -> None:
-        """Begins again with other options."""
+        """Begins again with other options. Raises CommandError."""
+        if self.client.is_attached:
+            raise CommandError("a program that was attached to is not begun again: 'quit' leaves it running")
         arguments = msgspec.to_builtins(LaunchArguments(**options))
         self.screen.begin()
         self.resume(lambda: self.client.ask("restart", {"arguments": arguments}))
@@ -309,13 +321,13 @@ class Debugger:
 
     def _breakpoint_changed(self, change: BreakpointEventBody) -> None:
         if (filter := self.filters.change(change)) is not None:
-            if not change.breakpoint.verified and change.breakpoint.message:
+            if _is_told(change.breakpoint):
                 self.screen.show(render.note(f"catch {filter}: {change.breakpoint.message}"))
             return
         for i, state in enumerate(self.states):
             if state.id is None or state.id == change.breakpoint.id:
                 self.states[i] = change.breakpoint
-                if not change.breakpoint.verified and change.breakpoint.message:
+                if _is_told(change.breakpoint):
                     self.screen.show(render.note(f"breakpoint {self.breakpoints[i].name}: {change.breakpoint.message}"))
                 return
 
@@ -324,4 +336,10 @@ class Debugger:
         self.is_over, self._is_running, self.frames = True, False, []
         code = self.client.exit_code
         if has_run:
-            self.screen.show(render.note("the model's process has ended" + (f" with exit code {code}" if code else "")))
+            what = "the program" if self.client.is_attached else "the model's process"
+            self.screen.show(render.note(f"{what} has ended" + (f" with exit code {code}" if code else "")))
+
+
+def _is_told(breakpoint: Breakpoint) -> bool:
+    """Whether a person wants to know: not of one that waits for a model to be called."""
+    return not breakpoint.verified and bool(breakpoint.message) and breakpoint.reason != "pending"

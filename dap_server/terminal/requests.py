@@ -94,6 +94,10 @@ class Requests(ABC):
         """`options` are fields of `LaunchArguments`. Not waited for: the answer comes when the model has loaded."""
         return self.request("launch", LaunchArguments(**options))
 
+    def attach(self, **options: Any) -> Reply[msgspec.Raw]:
+        """`options` are fields of `AttachArguments`. Not waited for: the answer comes when breakpoints are placed."""
+        return self.request("attach", options)
+
     def configuration_done(self) -> None:
         self.ask("configurationDone")
 
