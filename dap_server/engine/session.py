@@ -23,6 +23,7 @@ import msgspec
 from dap_server.engine.execution.reasons import DATA_HIT
 from dap_server.engine.inspection.threads import joined
 from dap_server.engine.program.hiding import hide_from_debuggers
+from dap_server.modelmap.path_mappings import PathMappings
 from dap_server.modelmap.places import END
 from dap_server.protocol.attach import AttachArguments
 from dap_server.protocol.control_requests import CancelArguments
@@ -104,6 +105,8 @@ class EngineSession:
         """Those of a program; a prompt that is run has its sequences."""
         self.uncaught: UncaughtExceptions | None = None
         """What ends a program."""
+        self.paths = PathMappings()
+        """Where the editor has the files of a program on another machine."""
         self.just_my_code = True
         """Whether Python frames of libraries stand back behind the user's."""
         self.models: Models | None = None
@@ -175,11 +178,15 @@ class EngineSession:
     def output(self, text: str, category: str = "stdout") -> None:
         self.connection.event("output", OutputEventBody(output=text, category=category))
 
+    def source(self, path: str) -> Source:
+        """A file of this process, as the editor finds it."""
+        return Source(name=os.path.basename(path), path=self.paths.to_client(path))
+
     def logged(self, text: str, source: SourceLine | None) -> None:
         """A log message, and the line of its place."""
         body = OutputEventBody(output=text, category="console")
         if source is not None:
-            body.source, body.line = Source(name=os.path.basename(source.path), path=source.path), source.line
+            body.source, body.line = self.source(source.path), source.line
         self.connection.event("output", body)
 
     def breakpoint_changed(self, breakpoint: PlacedBreakpoint | Placed) -> None:

@@ -8,6 +8,7 @@ from textwrap import dedent
 
 import pytest
 
+from tests.e2e.attaching import running
 from tests.e2e.raw_client import Json, RawClient, Refused, names, values
 
 PROGRAM = """
@@ -178,3 +179,39 @@ def _assign(client: RawClient, frame: Json, name: str, value: str) -> str:
     answer = client.ask("setVariable", variablesReference=scope, name=name, value=value)
     changed: str = answer["value"]
     return changed
+
+
+LISTENS = """
+    import dap_server
+
+    def answer(question):
+        return question + "!"
+
+    dap_server.listen(0)
+    dap_server.wait_for_client()
+    print(answer("yes"), flush=True)
+"""
+
+
+def test_files_of_a_program_elsewhere_are_where_the_editor_has_them(client: RawClient, tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text(dedent(LISTENS).lstrip())
+    here = "/home/me/work/ask.py"
+    with running(str(tmp_path / "ask.py")) as program:
+        client.ask("initialize", adapterID="llm-dap", pathFormat="path")
+        attached = client.send(
+            "attach",
+            connect={"port": program.debug_port(), "token": program.token()},
+            pathMappings=[{"localRoot": "/home/me/work", "remoteRoot": str(tmp_path)}],
+        )
+        client.event("initialized")
+        client.ask("setBreakpoints", source={"path": here}, breakpoints=[{"line": 4}])
+        client.ask("configurationDone")
+        client.response(attached)
+        thread = client.stop()["threadId"]
+        assert [(frame["name"], frame["source"]["path"]) for frame in client.frames(thread)] == [
+            ("answer", here),
+            ("<module>", here),
+        ]
+        client.ask("disconnect")
+        program.line("yes!")
+        assert program.end() == 0

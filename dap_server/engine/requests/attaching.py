@@ -15,6 +15,7 @@ from dap_server.engine.requests import python
 from dap_server.engine.requests.programs import models_of, take_up
 from dap_server.engine.requests.table import requests
 from dap_server.engine.session import EngineSession
+from dap_server.modelmap.path_mappings import PathMappings, Roots
 from dap_server.protocol.attach import AttachArguments
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.events import ProcessEventBody
@@ -31,6 +32,7 @@ def attach(session: EngineSession, args: AttachArguments) -> None:
     session.attachment = args
     session.leaving.callback(in_children(session.forked))
     session.just_my_code = args.just_my_code
+    session.paths = PathMappings([Roots(one.local_root, one.remote_root) for one in args.path_mappings])
     session.models = models_of(session)
     python.configure(session, args.python_debugger, args.just_my_code)
     name = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"

@@ -27,7 +27,10 @@ def disassemble(session: EngineSession, args: DisassembleArguments) -> Disassemb
         raise InvalidArguments(f"'disassemble': at most {MAX_INSTRUCTIONS} rows at a time at `$.instructionCount`")
     debuggee, stop, offset = session.ready, session.stop, args.instruction_offset or 0
     rows = session.on_model_thread(lambda: debuggee.disassembler.window(stop, address, offset, args.instruction_count))
-    return DisassembleResponseBody(instructions=_instructions(rows, address))
+    instructions = _instructions(rows, address)
+    for location in filter(None, (one.location for one in instructions)):
+        location.path = session.paths.to_client(location.path or "")
+    return DisassembleResponseBody(instructions=instructions)
 
 
 def _instructions(rows: list[Instruction | None], address: int) -> list[DisassembledInstruction]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from importlib.metadata import PackageNotFoundError, version
 
 from dap_server.engine.anatomy.modules import is_called, source_of_class
@@ -18,7 +17,6 @@ from dap_server.protocol.requests import (
     ModulesArguments,
     ModulesResponseBody,
 )
-from dap_server.protocol.types import Source
 
 LIBRARIES = ("torch", "transformers")
 """Whose classes are nobody's own code."""
@@ -45,7 +43,7 @@ def _module(session: EngineSession, path: str) -> ModelModule:
     return ModelModule(
         id=path or ".",
         name=debuggee.anatomy.name_of(path),
-        path=source.path if source else None,
+        path=session.paths.to_client(source.path) if source else None,
         line=source.line if source else None,
         is_user_code=library not in LIBRARIES,
         version=_version(library),
@@ -78,5 +76,5 @@ def loaded_sources(session: EngineSession, _args: LoadedSourcesArguments) -> Loa
     sources = [map_source(map.path, map.name)] if map is not None else []
     found = (source_of_class(type(module)) for module in session.ready.anatomy.modules.values())
     files = dict.fromkeys(source.path for source in found if source is not None)
-    sources += [Source(name=os.path.basename(path), path=path) for path in files]
+    sources += [session.source(path) for path in files]
     return LoadedSourcesResponseBody(sources=sources)

@@ -21,7 +21,7 @@ from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import RequestError
 from dap_server.protocol.events import BreakpointEventBody, OutputEventBody
 from dap_server.protocol.llm.control import PlaceBreakpoint
-from dap_server.protocol.types import Breakpoint, Source
+from dap_server.protocol.types import Breakpoint
 
 
 def debugger(session: EngineSession) -> PythonDebugger:
@@ -36,7 +36,7 @@ def debugger(session: EngineSession) -> PythonDebugger:
             session.connection.event("breakpoint", body)
 
         def logged(text: str, path: str | None, line: int | None) -> None:
-            source = Source(name=os.path.basename(path), path=path) if path else None
+            source = session.source(path) if path else None
             body = OutputEventBody(output=text, category="console", source=source, line=line if path else None)
             session.connection.event("output", body)
 
@@ -92,7 +92,7 @@ def place(session: EngineSession, breakpoints: list[PlaceBreakpoint]) -> list[Br
     if session.python is None and not breakpoints:
         return []
     lines = [
-        Line(b.id, b.name, b.line or 1, b.condition, b.hit_condition, b.log_message)
+        Line(b.id, session.paths.to_program(b.name), b.line or 1, b.condition, b.hit_condition, b.log_message)
         for b in breakpoints
         if b.kind == "python"
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from types import FrameType
 
 from dap_server.engine.analysis.scopes import analysis_scopes
@@ -64,7 +63,7 @@ def _stack_frame(session: EngineSession, frame: Frame) -> StackFrame:
         name=frame.name,
         line=line.line if line else 0,
         column=frame.point.column if frame.point else 1 if line else 0,
-        source=_source(frame) if line else None,
+        source=_source(session, frame) if line else None,
         module_id=_module_id(frame),
         instruction_pointer_reference=address_text(frame.address) if frame.address else None,
         can_restart=False if frame.kind == "python" else None,
@@ -72,10 +71,10 @@ def _stack_frame(session: EngineSession, frame: Frame) -> StackFrame:
     )
 
 
-def _source(frame: Frame) -> Source | None:
+def _source(session: EngineSession, frame: Frame) -> Source | None:
     if frame.point is not None:
         return map_source(frame.point.path, frame.point.name)
-    return Source(name=os.path.basename(frame.source.path), path=frame.source.path) if frame.source else None
+    return session.source(frame.source.path) if frame.source else None
 
 
 def map_source(path: str, name: str) -> Source:

@@ -91,6 +91,7 @@ def goto_targets(session: EngineSession, args: GotoTargetsArguments) -> GotoTarg
     debuggee, stop = session.ready, session.stop
     path = local_path(args.source.path or "")
     on_map = is_map(path)
+    path = path if on_map else session.paths.to_program(path)
     places = _places_on_map(session, path, args.line) if on_map else _places_on(session, path, args.line, stop)
     first = len(debuggee.goto_targets) + 1
     debuggee.goto_targets.extend(places)
