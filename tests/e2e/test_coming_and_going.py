@@ -140,6 +140,23 @@ def test_the_program_waits_for_an_editor_and_stops_where_it_says(loop: Loop, spa
     editor.ask("disconnect")
 
 
+def test_a_line_of_python_stops_for_one_editor_after_the_other(loop: Loop, plain: str, spawn: Spawn) -> None:
+    source = Path(__file__).with_name("listening_loop.py")
+    line = 1 + source.read_text().splitlines().index("    torch.manual_seed(7)")
+    for _ in range(2):
+        editor = spawn()
+        editor.response(begin_attach(editor, {"port": loop.port}))
+        editor.ask("setBreakpoints", source={"path": str(source)}, breakpoints=[{"line": line}])
+        finish_attach(editor)
+        mark = loop.begin(f"generate {COUNT}")
+        assert editor.stop()["reason"] == "breakpoint"
+        assert [frame["name"] for frame in editor.frames(levels=2)] == ["generate", "main"]
+        assert editor.scope("Locals")["count"]["value"] == str(COUNT)
+        editor.ask("disconnect")
+        assert loop.answer("answer", mark) == plain
+        assert "traced False" in loop.left()
+
+
 def test_a_child_that_is_forked_is_left_alone(loop: Loop, plain: str, spawn: Spawn) -> None:
     editor = spawn()
     attach(editor, loop.port, "model.layers.2")

@@ -122,8 +122,8 @@ class Debugpy:
 
     def trace(self, is_on: bool) -> None:
         """Has all threads of the program traced, or none: an untraced one runs at its full speed."""
-        if is_on == self.is_tracing:
-            return
+        if is_on and self.is_tracing:
+            return  # off once more is meant: a thread that stood meanwhile is traced again when it has
         self.is_tracing = is_on
         debugger = self._pydevd.get_global_debugger()
         if is_on:
