@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers.generation.utils import GenerationMixin
 
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.breakpoints import Wanted
+from dap_server.engine.execution.calls import turns
 from dap_server.engine.execution.stepping import Motion
 from dap_server.engine.execution.travel import Traveller
 from tests.engine.program.run import Program, attached, debugged
@@ -282,3 +284,27 @@ def test_what_is_found_late_in_a_training_forward_stops_where_it_came_about() ->
         debugger.go()
         with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
             failing.result()
+
+
+class Parallel(nn.Module):
+    """Calls its parts, and another model, in threads that it waits for."""
+
+    def __init__(self, other: nn.Module) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(2))
+        self.others = [other]
+
+    def forward(self, x: Tensor) -> Tensor:
+        with ThreadPoolExecutor(3) as pool:
+            return torch.stack(list(pool.map(lambda module: module(x), [*self.parts, *self.others])))
+
+
+def test_a_model_that_waits_for_calls_in_other_threads_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "PATIENCE", 0.5)
+    other = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    model = Parallel(other)
+    alone = model(torch.ones(1, 4))
+    with attached("parts.0.1") as debugger:
+        program = Program(lambda: model(torch.ones(1, 4)), debugger.ended)
+        assert torch.equal(program.result(), alone)
+        assert len(debugger.models.all) == 1, "the parts and the other model run on their own"
