@@ -61,6 +61,19 @@ def test_compiled_models_run_eagerly_and_it_is_said_once(how: str) -> None:
     torch._dynamo.reset()
 
 
+def test_a_compiled_function_that_calls_a_model_is_debugged_too() -> None:
+    model: Any = tiny_model("llama")
+    alone = model(PROMPTS).logits
+    step = torch.compile(lambda ids: model(ids).logits * 1.0, backend=eager)
+    step(PROMPTS)
+    compiled.clear()
+    made, stops = debugged(lambda: step(PROMPTS), "model.layers.1.mlp", decide=[Motion.NEXT])
+    assert torch.equal(made, alone)
+    assert stops == ["function breakpoint: before model.layers.1.mlp in step 0", "step: after model.layers.1 in step 0"]
+    assert not compiled
+    torch._dynamo.reset()
+
+
 def with_peft() -> Any:
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", init_lora_weights=False)

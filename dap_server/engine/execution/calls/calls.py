@@ -74,6 +74,7 @@ class Calls:
     def install(self) -> None:
         """From now on calls are taken; those that are under way go on as they began."""
         self._is_installed = True
+        self._eagerly.begin()  # a function that is compiled may call models
         loops.install()
         self._seam.install()
 

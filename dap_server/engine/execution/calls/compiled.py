@@ -21,7 +21,7 @@ class Eagerly:
         self._replaced = Replacements()
 
     def begin(self) -> None:
-        """At the beginning of a call: never within one, whose code may be compiled. Cheap when it is so already."""
+        """Never within a call, whose code may be compiled. Does nothing when it is so already."""
         if self._stance is None and "torch._dynamo" in sys.modules:
             self._stance = torch.compiler.set_stance("force_eager")
             self._replaced.put(torch._dynamo.OptimizedModule, "__call__", _call)
