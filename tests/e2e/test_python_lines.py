@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -193,3 +195,51 @@ def test_without_the_python_debugger_debugpy_is_never_imported(spawn: Spawn, tmp
     states = [m["body"]["breakpoint"] for m in client.messages if m.get("event") == "breakpoint"]
     assert (states[-1]["verified"], states[-1]["reason"]) == (False, "failed")
     assert states[-1]["message"] == 'lines of Python are not debugged in this session ("pythonDebugger": false)'
+
+
+FORKS = """
+import multiprocessing
+import os
+import sys
+
+def child():
+    x = 1  # in a child
+    return x
+
+def main():
+    pid = os.fork()
+    if pid == 0:
+        child()
+        sys.exit(7)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        print(pool.apply(child))
+    try:
+        y = 2  # here
+        z = 3
+    except KeyboardInterrupt:
+        print("interrupted")
+    w = 0
+    while w < 1:
+        w += 0  # after
+
+main()
+"""
+
+
+def test_children_are_left_alone_and_ctrl_c_reaches_the_line_that_stands(spawn: Spawn, tmp_path: Path) -> None:
+    program = tmp_path / "forks.py"
+    program.write_text(FORKS)
+    client = spawn()
+    lines = {str(program): [{"line": line_of(program, mark)} for mark in ("# in a child", "# here", "# after")]}
+    client.response(client.begin(lines=lines, program=str(program)))
+    client.stop()
+    assert where(client) == ("main", "forks.py", line_of(program, "# here"))
+    process = next(m["body"]["systemProcessId"] for m in client.messages if m.get("event") == "process")
+    os.kill(process, signal.SIGINT)
+    client.stop()
+    assert where(client)[2] == line_of(program, "# after"), "lines go on to be debugged"
+    client.ask("setExpression", expression="w", value="1", frameId=client.frames()[0]["id"])
+    client.ask("continue", threadId=1)
+    assert client.end() == 0
+    assert client.output() == "7\n1\ninterrupted\n"

@@ -135,6 +135,12 @@ class Debugpy:
             setattr(debugger, TRACES, lambda *_, **__: None)
             _untrace_all()
 
+    def trace_again(self) -> None:
+        """The same for a thread that is not traced any more, as an exception has left its trace function."""
+        if self.is_tracing:
+            self.is_tracing = False
+            self.trace(True)
+
     def forked(self) -> None:
         """In a child of this process, where it has no threads: its one thread is not traced."""
         self.is_there = self.is_tracing = False

@@ -22,6 +22,10 @@ class ImportWatch(MetaPathFinder):
         self._loads = loads
         self._files: set[str] = set()
 
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self._files)
+
     def wait_for(self, files: set[str]) -> None:
         """Replaces those that are waited for."""
         self._files = {os.path.realpath(file) for file in files}

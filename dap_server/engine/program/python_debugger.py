@@ -10,6 +10,7 @@ rest runs on the program's threads.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import importlib
 import itertools
@@ -21,11 +22,11 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from dap_server.conditions.hits import parse_hit_condition
 from dap_server.engine.execution.motions import Motion
 from dap_server.engine.inspection.python_frames import PythonFrame, below_debugger, is_shown
 from dap_server.engine.program.debugpy_peer import OURS, Debugpy, NoPythonDebugger, debugpy_of_process, untraced
 from dap_server.engine.program.import_watch import ImportWatch, is_loaded
+from dap_server.engine.program.python_lines import Line, LineState, state_of
 from dap_server.engine.program.python_stops import PythonStop
 from dap_server.protocol.errors import RequestError
 from dap_server.wire.reply import Reply
@@ -33,43 +34,12 @@ from dap_server.wire.reply import Reply
 OFF = 'lines of Python are not debugged in this session ("pythonDebugger": false)'
 FILTERS = {"python.raised": "raised", "python.userUnhandled": "userUnhandled"}
 """Our filters that are debugpy's, with its names for them."""
+INTERRUPTED = "<class 'KeyboardInterrupt'> raised from within the callback"
+"""What debugpy says of a Ctrl+C at a stop, which the program is to see as anywhere."""
 NOT_LOADED = "nothing has been loaded from this file; it is debugged from when it is imported"
 STEPS = ("step", "goto", "entry")
 """Why debugpy stops where a motion of ours ends; at a line that nobody has asked for it has its reason from us too."""
 COMMANDS = {Motion.NEXT: "next", Motion.IN: "stepIn", Motion.OUT: "stepOut"}
-
-
-@dataclass(frozen=True)
-class Line:
-    """A breakpoint on a line of a Python file."""
-
-    id: int
-    path: str
-    line: int
-    condition: str | None = None
-    hit_condition: str | None = None
-    log_message: str | None = None
-
-    def for_debugpy(self) -> dict[str, Any]:
-        """Hits are counted by us, in its condition: debugpy takes a condition and a number of hits as alternatives."""
-        condition, asked = self.condition, {"line": self.line}
-        if self.hit_condition:
-            _hits.setdefault(self, 0)
-            _counted[self.id] = self
-            condition = f"({condition}\n) and {COUNT.format(self.id)}" if condition else COUNT.format(self.id)
-        texts = {"condition": condition, "logMessage": self.log_message}
-        return {**asked, **{name: text for name, text in texts.items() if text}}
-
-
-@dataclass(frozen=True)
-class LineState:
-    """What has become of one."""
-
-    id: int
-    is_verified: bool
-    line: int | None = None
-    message: str | None = None
-    is_pending: bool = False
 
 
 @dataclass
@@ -260,6 +230,8 @@ class PythonDebugger:
             self._motion = stop.onwards = self._stands(stop, frame)
             if stop.onwards is not None:
                 self._stepping.add(threading.get_ident())
+        except KeyboardInterrupt:  # debugpy would take it for one of what it evaluates
+            stop.is_interrupted = True
         finally:
             self._standing -= 1
 
@@ -312,7 +284,7 @@ class PythonDebugger:
             asked.append({"line": self._target[1]})
         answer = peer.ask("setBreakpoints", source={"path": path}, breakpoints=asked)["breakpoints"]
         self._ids.update((known["id"], line.id) for line, known in zip(lines, answer, strict=False))
-        return [_state(line.id, known) for line, known in zip(lines, answer, strict=False)]
+        return [state_of(line.id, known) for line, known in zip(lines, answer, strict=False)]
 
     def _drop_target(self) -> None:
         """The line that a motion went to counts for one stop only."""
@@ -325,8 +297,8 @@ class PythonDebugger:
         if event == "stopped":
             self._suspended(body)
         elif event == "breakpoint" and body["breakpoint"]["id"] in self._ids:
-            self._changed(_state(self._ids[body["breakpoint"]["id"]], body["breakpoint"]))
-        elif event == "output" and body.get("category") != "telemetry":
+            self._changed(state_of(self._ids[body["breakpoint"]["id"]], body["breakpoint"]))
+        elif event == "output" and body.get("category") != "telemetry" and INTERRUPTED not in body["output"]:
             self._logged(body["output"], (body.get("source") or {}).get("path"), body.get("line"))
 
     def _suspended(self, body: dict[str, Any]) -> None:
@@ -350,8 +322,10 @@ class PythonDebugger:
 
         def goes_on(_answer: Reply[dict[str, Any]]) -> None:
             self._rest()  # before the thread goes on
+            if stop.is_interrupted:
+                _thread.interrupt_main()
             command = "continue" if stop.onwards is None else COMMANDS[stop.onwards]
-            peer.send(command, lambda _: self._went_on(), threadId=thread, singleThread=True)
+            peer.send(command, lambda _: self._went_on(stop), threadId=thread, singleThread=True)
 
         def has_details(answer: Reply[dict[str, Any]]) -> None:
             with contextlib.suppress(RequestError):
@@ -363,8 +337,11 @@ class PythonDebugger:
         else:
             peer.send("stackTrace", has_frame, threadId=thread, startFrame=0, levels=1)
 
-    def _went_on(self) -> None:
+    def _went_on(self, stop: PythonStop) -> None:
         """A thread that stood runs again. If somebody wants to pause since, it is time."""
+        if stop.is_interrupted and self._peer is not None:  # which has ended the tracing of its thread
+            self._peer.trace_again()
+            self._rest()
         self._suspended_threads -= 1
         if self._pausing is not None and not self._suspended_threads:
             self._suspend(self._pausing)
@@ -379,24 +356,9 @@ def stand(number: int) -> None:
     _standing.pop(number)()
 
 
-def is_met(id: int) -> bool:
-    """Counts a hit of the line of this id. Whether it is one to stop at."""
-    line = _counted[id]
-    _hits[line] += 1
-    return parse_hit_condition(line.hit_condition or "").is_met(_hits[line])
-
-
-_hits: dict[Line, int] = {}
-_counted: dict[int, Line] = {}
-COUNT = "__import__('dap_server.engine.program.python_debugger').engine.program.python_debugger.is_met({})"
 STAND = "__import__('dap_server.engine.program.python_debugger').engine.program.python_debugger.stand({})"
 _numbers = itertools.count(1)
 _standing: dict[int, Callable[[], None]] = {}
-
-
-def _state(id: int, known: dict[str, Any]) -> LineState:
-    is_verified = known["verified"]
-    return LineState(id, is_verified, known.get("line"), None if is_verified else known.get("message"))
 
 
 def _api() -> Any:

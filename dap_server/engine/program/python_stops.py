@@ -25,6 +25,7 @@ class PythonStop:
         text: what is said of it.
         exception: the body of debugpy's `exceptionInfo`.
         onwards: by what motion Python goes on, once it has; None where nothing is to stop it.
+        is_interrupted: whether it goes on because of Ctrl+C, which the program has still to see.
     """
 
     reason: str
@@ -32,6 +33,7 @@ class PythonStop:
     text: str = ""
     exception: dict[str, Any] | None = None
     onwards: Motion | None = None
+    is_interrupted: bool = False
 
 
 def stand_at(stepper: Stepper, frame: FrameType, why: PythonStop) -> Motion | None:

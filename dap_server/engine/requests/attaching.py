@@ -10,7 +10,7 @@ from types import FrameType
 
 from dap_server.engine.execution.activations import is_call
 from dap_server.engine.program.forking import in_children
-from dap_server.engine.program.python_stops import PythonStop, stand_at
+from dap_server.engine.program.python_stops import PythonStop
 from dap_server.engine.requests import python
 from dap_server.engine.requests.programs import models_of, take_up
 from dap_server.engine.requests.table import requests
@@ -56,7 +56,7 @@ def begin(session: EngineSession) -> None:
 
 def stand(session: EngineSession, frame: FrameType, reason: str = "breakpoint", text: str = CALLED) -> None:
     """Stops the calling thread at the line of a frame, until somebody goes on from there."""
-    motion = stand_at(session.ready.stepper, frame, PythonStop(reason, text=text))
+    motion = python.stand(session, PythonStop(reason, text=text), frame)
     if motion is not None:
         python.debugger(session).step_from(frame, motion)
 

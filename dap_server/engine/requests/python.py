@@ -15,7 +15,8 @@ from dap_server.engine.execution.final_locals import code_of
 from dap_server.engine.execution.motions import Motion, Plan
 from dap_server.engine.execution.stops import Stop
 from dap_server.engine.inspection.python_frames import in_call, is_library, is_shown, live
-from dap_server.engine.program.python_debugger import FILTERS, Line, LineState, PythonDebugger
+from dap_server.engine.program.python_debugger import FILTERS, PythonDebugger
+from dap_server.engine.program.python_lines import Line, LineState
 from dap_server.engine.program.python_stops import PythonStop, stand_at
 from dap_server.engine.session import EngineSession
 from dap_server.protocol.errors import RequestError

@@ -13,6 +13,7 @@ from dap_server.engine.anatomy.loading import load
 from dap_server.engine.execution.prompting import Run
 from dap_server.engine.execution.stepping import Interruption
 from dap_server.engine.program.forking import in_children
+from dap_server.engine.program.python_lines import count_anew
 from dap_server.engine.program.running import end_program
 from dap_server.engine.program.script import Script
 from dap_server.engine.requests import python
@@ -117,6 +118,7 @@ def configuration_done(session: EngineSession) -> None:
 @requests.request()
 def restart(session: EngineSession, args: LaunchArguments) -> None:
     """Begins again with a new configuration on the loaded model."""
+    count_anew()
     debuggee = session.ready
     run = debuggee.prepare(args)
     _announce(session, run)
