@@ -148,7 +148,7 @@ class Calls:
     @contextmanager
     def _taken(self, model: nn.Module, given: Iterable[Any], is_eager: bool = False) -> Iterator[Stepper | None]:
         """The turn of this thread, with the stepper of the model; None where the call is left alone."""
-        is_ours = self._turns.take(lambda: self._is_installed, self._is_stopped)
+        is_ours = self._turns.take(lambda: self._is_installed, lambda: self._has_to_wait(model))
         with self.left_alone():
             stepper = None
             try:
@@ -169,8 +169,10 @@ class Calls:
             self._present = None
             self._turns.give()
 
-    def _is_stopped(self) -> bool:
-        return self._present is not None and self._present.stage.is_parked
+    def _has_to_wait(self, model: nn.Module) -> bool:
+        """As long as it takes: the call under way is stopped, or of the same model, and replays would disturb both."""
+        present = self._present
+        return present is not None and (present.stage.is_parked or present.anatomy.model is model)
 
     def _is_of_others(self, module: nn.Module) -> bool:
         """Whether it is the debugger's own call, part of a backward pass, or of a call under way in another thread."""

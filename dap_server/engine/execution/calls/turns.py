@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 PATIENCE = 30.0
-"""Seconds that a call waits for another that is not stopped: that one may in its turn wait for this thread."""
+"""Seconds that a call waits for one of another model that runs: that one may in its turn wait for this thread."""
 _LOOKS = 0.5
 
 
@@ -22,16 +22,16 @@ class Turns:
         """The thread whose turn it is."""
         return self._holder
 
-    def take(self, is_wanted: Callable[[], bool], is_stopped: Callable[[], bool]) -> bool:
+    def take(self, is_wanted: Callable[[], bool], has_to_wait: Callable[[], bool]) -> bool:
         """Waits until it is this thread's turn. False: it is not wanted any more, or nobody knows when it will be.
 
-        `is_stopped`: whether the one who has it now is; then it may take as long as it likes.
+        `has_to_wait`: whether the one who has it now may take as long as it likes.
         """
         waited = 0.0
         with self._changed:
             while self._holder is not None and is_wanted() and waited < PATIENCE:
                 self._changed.wait(_LOOKS)
-                waited = 0.0 if is_stopped() else waited + _LOOKS
+                waited = 0.0 if has_to_wait() else waited + _LOOKS
             if self._holder is not None or not is_wanted():
                 return False
             self._holder = threading.get_ident()
