@@ -24,6 +24,8 @@ from dap_server.wire.loopback import HANDSHAKE_SECONDS, LOOPBACK, new_token, vis
 from dap_server.wire.loopback import listen as listening_socket
 from dap_server.wire.tokens import TOKEN_VARIABLE, forget_token, key, store_token
 
+NOTICING_SECONDS = 0.5
+"""How long who comes waits for the end of another's connection to be noticed: the same editor may come again."""
 LEAVING_SECONDS = 10.0
 """How long who comes waits for one who is on the way out: a job of the model's thread may have to end first."""
 
@@ -64,6 +66,7 @@ class Listener:
     def admit(self, session: EngineSession) -> None:
         """A visitor attaches. Raises Occupied."""
         with self._changed:
+            self._changed.wait_for(lambda: self._present is None, NOTICING_SECONDS)
             self._changed.wait_for(lambda: self._present is None or not self._present.is_closed, LEAVING_SECONDS)
             if self._present not in (None, session):
                 raise Occupied(

@@ -137,6 +137,11 @@ def attach(client: RawClient, port: int, *breakpoints: str, **options: Any) -> N
 def finish_attach(client: RawClient) -> None:
     """Has sent the last breakpoint."""
     client.ask("configurationDone")
+    wait_until_attached(client)
+
+
+def wait_until_attached(client: RawClient) -> None:
+    """From then on calls are debugged."""
     while "attached" not in client.event("output")["output"]:
         pass
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dap_server.wire.tokens import key, token_file
-from tests.e2e.attaching import Program, attach, begin_attach, finish_attach, running
+from tests.e2e.attaching import Program, attach, begin_attach, finish_attach, running, wait_until_attached
 from tests.e2e.conftest import Spawn
 from tests.e2e.raw_client import TIMEOUT, RawClient, Refused
 
@@ -233,3 +233,17 @@ def kill(editor: RawClient) -> None:
 def what(left: str) -> str:
     """Without the threads and files of a session, which end a moment after it."""
     return left.partition(" threads")[0]
+
+
+def test_restart_attaches_anew(loop: Loop, plain: str, spawn: Spawn) -> None:
+    editor = spawn()
+    attach(editor, loop.port, "model.layers.2")
+    mark = loop.begin(f"generate {COUNT}")
+    editor.stop()
+    editor.ask("restart")
+    assert loop.answer("answer", mark) == plain, "it was let go"
+    wait_until_attached(editor)
+    mark = loop.begin(f"generate {COUNT}")
+    assert editor.stop()["text"] == "before model.layers.2 in step 0"
+    editor.ask("disconnect")
+    assert loop.answer("answer", mark) == plain
