@@ -30,6 +30,17 @@ def run(quick: bool) -> Iterator[Row]:
         yield judged(f"{count} evaluates sent at once", *_tails(times), f"< {ms(EVALUATES_BAR)}", is_met)
         times = _timed({name: partial(_go_on, client) for name, client in clients.items()}, 2 if quick else 250)
         yield Row("`continue` to the next stop", *_tails(times))
+    yield from _at_a_line(quick)
+
+
+def _at_a_line(quick: bool) -> Iterator[Row]:
+    """The same at a line of Python, in both."""
+    with sessions.at_a_line() as mine, sessions.debugpys() as theirs:
+        round_trips = {"ours": _round_trips(mine), "debugpy": _round_trips(theirs)}
+        for request in round_trips["ours"]:
+            times = _timed({name: calls[request] for name, calls in round_trips.items()}, 2 if quick else 250)
+            is_met = percentile(times["ours"], 50) < ROUND_TRIP_BAR
+            yield judged(f"`{request}` at a line of Python", *_tails(times), f"p50 < {ms(ROUND_TRIP_BAR)}", is_met)
 
 
 def _timed(calls: Mapping[str, Callable[[], object]], repeats: int) -> Times:

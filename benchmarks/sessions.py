@@ -34,6 +34,20 @@ def ours() -> Iterator[Client]:
 
 
 @contextlib.contextmanager
+def at_a_line() -> Iterator[Client]:
+    """Ours, in a program that stands at a line of Python."""
+    program = str(Path(debuggee.__file__))
+    with Client.spawn() as client:
+
+        def configure() -> None:
+            client.set_breakpoints(program, debuggee.LINE)
+
+        client.begin(configure=configure, program=program).result(client.timeout)
+        client.wait_for_stop()
+        yield client
+
+
+@contextlib.contextmanager
 def debugpys() -> Iterator[Client]:
     program = str(Path(debuggee.__file__))
     with Client.spawn([sys.executable, "-m", "debugpy.adapter"]) as client:
