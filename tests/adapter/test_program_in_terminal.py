@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pexpect
@@ -12,7 +11,7 @@ import pytest
 
 from tests.adapter.conftest import StartAdapter
 from tests.adapter.peer import Adapter, Json
-from tests.e2e.programs import path_of
+from tests.e2e.programs import line_of, path_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process:DeprecationWarning"
@@ -68,20 +67,20 @@ def test_a_program_reads_its_input_and_prints_where_it_was_started(
     assert not adapter.output()
 
 
-def test_ctrl_c_interrupts_a_program_at_a_stop_and_while_it_runs(
-    start_adapter: StartAdapter, terminal: Terminal, tmp_path: Path
+@pytest.mark.parametrize("stands", ["in a model", "at a line", "nowhere"])
+def test_ctrl_c_interrupts_a_program_wherever_it_is(
+    start_adapter: StartAdapter, terminal: Terminal, stands: str
 ) -> None:
-    adapter = in_terminal(start_adapter, terminal, "endings.py", "waits", stops="1")
-    adapter.stop()
-    terminal.screen.sendintr()
-    adapter.event("continued")
-    terminal.screen.expect("interrupted")
-    terminal.screen.expect("tidied up")
-    assert adapter.end() == 7
-
-    adapter = in_terminal(start_adapter, terminal, "endings.py", "waits", stops="nothing")
-    terminal.screen.expect("waiting")
+    adapter = in_terminal(start_adapter, terminal, "endings.py", "waits", stops="1" if stands == "in a model" else "x")
+    if stands == "at a line":
+        line = {"line": line_of("endings.py", "time.sleep(0.01)")}
+        adapter.get("setBreakpoints", {"source": {"path": path_of("endings.py")}, "breakpoints": [line]})
+    if stands == "nowhere":
+        terminal.screen.expect("waiting")
+    else:
+        adapter.stop()
     terminal.screen.sendintr()
     terminal.screen.expect("interrupted")
     terminal.screen.expect("tidied up")
+    assert len(adapter.events("continued")) == (stands != "nowhere")
     assert adapter.end() == 7
