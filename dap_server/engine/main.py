@@ -66,7 +66,6 @@ def _run(session: EngineSession) -> int:
 def _run_program(session: EngineSession, script: Script) -> NoReturn:
     """Debugs the models that a program calls. The process ends with the interpreter."""
     from dap_server.engine import listening
-    from dap_server.engine.program import surroundings
     from dap_server.engine.program.running import run_program
     from dap_server.engine.requests.attaching import stand
 
@@ -83,6 +82,5 @@ def _run_program(session: EngineSession, script: Script) -> NoReturn:
             session.uncaught.stop_at(error)
 
     entered = enters if session.stops_on_entry else None
-    surroundings.restore()
     listening.launched(session)
     run_program(script, ends, lambda text: session.output(text, "console"), entered, raised)

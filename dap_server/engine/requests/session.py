@@ -12,6 +12,7 @@ from contextlib import suppress
 from dap_server.engine.anatomy.loading import load
 from dap_server.engine.execution.prompting import Run
 from dap_server.engine.execution.stepping import Interruption
+from dap_server.engine.program import surroundings
 from dap_server.engine.program.forking import in_children
 from dap_server.engine.program.python_lines import count_anew
 from dap_server.engine.program.running import end_program
@@ -51,6 +52,7 @@ def launch(session: EngineSession, args: LaunchArguments) -> Reply[None] | None:
     session.just_my_code = args.just_my_code
     if args.is_program:
         session.script = Script(args)
+        surroundings.restore()  # on this thread, which imports debugpy too: that changes the search path meanwhile
         in_children(session.forked)
         if not args.no_debug:
             session.models = models_of(session)
