@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from torch import nn
+
 from dap_server.engine.execution.motions import Motion
 from dap_server.engine.inspection.python_frames import PythonFrame, below_debugger, is_shown
 from dap_server.engine.program.debugpy_peer import OURS, Debugpy, NoPythonDebugger, debugpy_of_process, untraced
@@ -34,6 +36,8 @@ from dap_server.wire.reply import Reply
 OFF = 'lines of Python are not debugged in this session ("pythonDebugger": false)'
 FILTERS = {"python.raised": "raised", "python.userUnhandled": "userUnhandled"}
 """Our filters that are debugpy's, with its names for them."""
+MODULES = sys.modules[nn.Module.__module__].__file__ or ""
+"""Where torch calls a `forward`, and where we ask what a module is made of: lines of nobody's."""
 INTERRUPTED = "<class 'KeyboardInterrupt'> raised from within the callback"
 """What debugpy says of a Ctrl+C at a stop, which the program is to see as anywhere."""
 NOT_LOADED = "nothing has been loaded from this file; it is debugged from when it is imported"
@@ -265,7 +269,7 @@ class PythonDebugger:
     def _attach(self, peer: Debugpy) -> None:
         """Tells it whose lines count. A library in which somebody wants to stop is theirs."""
         paths = {*self._wanted.lines, *([self._target[0]] if self._target else [])}
-        rules: list[dict[str, Any]] = [{"path": f"{OURS}**", "include": False}]
+        rules: list[dict[str, Any]] = [{"path": path, "include": False} for path in (f"{OURS}**", MODULES)]
         if self.options.just_my_code:
             rules += [{"path": path, "include": True} for path in sorted(paths)]
         if rules != self._rules:
