@@ -94,6 +94,7 @@ def test_an_editor_that_goes_while_it_searches_the_past_leaves_no_search(loop: L
     assert loop.generate() == plain
 
 
+@pytest.mark.slow
 def test_twenty_editors_leave_nothing(loop: Loop, plain: str) -> None:
     once(loop)
     before = loop.left()
