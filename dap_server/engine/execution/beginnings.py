@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from dap_server.engine.execution import randomness
-from dap_server.engine.execution.holders import Holders, Snapshot
+from dap_server.engine.execution.given import LEFT_ALONE, is_object
+from dap_server.engine.execution.holders import OWN, Holders, Snapshot
 from dap_server.engine.execution.randomness import RandomState
 
 
@@ -35,6 +36,7 @@ class Beginnings:
         self._device = device
         self._holders = Holders(model, [])
         self._configurations = _configurations(model)
+        self._own = [m for m in model.modules() if type(m).__module__.partition(".")[0] not in LEFT_ALONE]
         self._last: Snapshot | None = None
         self._random: RandomState | None = None
 
@@ -50,6 +52,15 @@ class Beginnings:
         self._holders.restore(moment.attributes)
         self.set(moment.settings)
         randomness.restore(moment.random, self._device)
+
+    def objects(self) -> list[tuple[str, Any]]:
+        """What modules of the program's own have on them beside modules, tensors and plain containers."""
+        return [
+            (f"'{name}' of {type(module).__name__}", value)
+            for module in self._own
+            for name, value in vars(module).items()
+            if name not in OWN and is_object(value)
+        ]
 
     def settings(self) -> list[dict[str, Any]]:
         return [dict(held) for held in self._configurations]

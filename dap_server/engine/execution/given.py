@@ -20,7 +20,12 @@ from dap_server.protocol.errors import RequestError
 T = TypeVar("T")
 DEPTH = 4
 """How deep objects are looked into: a cache has layers, which have tensors."""
-_LEFT_ALONE = ("transformers", "tokenizers", "torch", "numpy", "threading", "queue")
+LEFT_ALONE = frozenset(
+    [
+        *("torch", "transformers", "tokenizers", "accelerate", "lightning", "pytorch_lightning", "datasets"),
+        *("numpy", "threading", "queue", "logging"),
+    ]
+)
 """Packages whose objects remember nothing of a call, caches apart."""
 
 
@@ -40,9 +45,21 @@ class Given(Generic[T]):
         self._caches = [
             (value, caches.mark(value, caches.needs_copies(value))) for _, value in named if isinstance(value, Cache)
         ]
-        self._held = _Held(value for _, value in named)
+        self._objects: list[tuple[str, Any]] = []
+        self._held = _Held(self._values())
         self._tensors = [(name, t, version(t)) for name, value in named for t in _tensors(value)]
         self._used_up = next((name for name, value in named if isinstance(value, Iterator)), None)
+
+    def remembering(self, objects: Iterable[tuple[str, Any]]) -> Given[T]:
+        """With objects that are no arguments, and that the call may change too, by what they are called."""
+        self._objects = list(objects)
+        if self._objects:
+            self._held = _Held(self._values())
+            self._tensors += [(name, t, version(t)) for name, value in self._objects for t in _tensors(value)]
+        return self
+
+    def _values(self) -> list[Any]:
+        return [*self._args, *self._kwargs.values(), *(value for _, value in self._objects)]
 
     def __call__(self) -> T:
         return self._function(*self._args, **self._kwargs)
@@ -52,7 +69,7 @@ class Given(Generic[T]):
         if self._used_up is not None:
             return f"{self._used_up} of this call is an iterator, which the call uses up"
         written = next((name for name, tensor, before in self._tensors if version(tensor) != before), None)
-        return None if written is None else f"the call has written to {written}, which it was given"
+        return None if written is None else f"the call has written to {written}"
 
     def restore(self) -> None:
         """Its caches, lists and objects are as they were."""
@@ -66,7 +83,7 @@ class Given(Generic[T]):
         views = {id(cache): caches.view(cache, mark) for cache, mark in self._caches}
         args = [views.get(id(value), value) for value in self._args]
         kwargs = {name: views.get(id(value), value) for name, value in self._kwargs.items()}
-        found = _Held([*self._args, *self._kwargs.values()])
+        found = _Held(self._values())
         self._held.restore()
         try:
             yield functools.partial(self._function, *args, **kwargs)
@@ -92,6 +109,11 @@ class _Held:
                 one.update(had)
 
 
+def is_object(value: Any) -> bool:
+    """Whether it is an object of the program's own, which may remember something."""
+    return bool(_contents(value)) and type(value) not in (list, dict, tuple)
+
+
 def _collect(value: Any, depth: int, seen: dict[int, Any]) -> None:
     """The lists and dictionaries that hold what a value is made of."""
     if depth == 0 or isinstance(value, Cache):
@@ -109,7 +131,7 @@ def _contents(value: Any) -> list[Any] | dict[Any, Any] | tuple[Any, ...]:
     if type(value) in (list, dict, tuple):
         return value  # type: ignore[no-any-return]  # which has been asked
     is_tool = isinstance(value, (nn.Module, Tensor, type)) or callable(value)
-    if is_tool or type(value).__module__.partition(".")[0] in _LEFT_ALONE:
+    if is_tool or type(value).__module__.partition(".")[0] in LEFT_ALONE:
         return ()
     return vars(value) if hasattr(value, "__dict__") else ()
 

@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from dap_server.engine.execution.values import held_tensors, version
 
-_OWN = frozenset(vars(nn.Module()))
+OWN = frozenset(vars(nn.Module()))
 """Attributes that every module has: hooks, training flag, the dictionaries of parameters and submodules."""
 
 STATEFUL_PROCESSORS = frozenset(
@@ -155,7 +155,7 @@ class Holders:
         Parameters that are written to meanwhile stay so, and then flags too, as `restore` says.
         """
         changed, versions = self.have_changed(), self._parameter_versions()
-        present = [{k: v for k, v in held.items() if k not in _OWN} for held in self._held]
+        present = [{k: v for k, v in held.items() if k not in OWN} for held in self._held]
         others = [dict(held) for held in self._others]
         self._lent = []
         try:
@@ -180,7 +180,7 @@ class Holders:
         known, self._kept, self._containers = self._kept, {}, {}
         memo: dict[int, Any] = {}
         return [
-            {k: self._keep(v, known, memo, id(held) not in self._uncounted) for k, v in held.items() if k not in _OWN}
+            {k: self._keep(v, known, memo, id(held) not in self._uncounted) for k, v in held.items() if k not in OWN}
             for held in self._held
         ]
 
@@ -256,16 +256,16 @@ class Holders:
 
 def _readers(watched: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Callable[[Any], tuple[Any, ...]]]]:
     """For each dictionary a function that gives all its values that a step may change; quick, it runs every step."""
-    names = [(held, [name for name in held if name not in _OWN]) for held in watched]
+    names = [(held, [name for name in held if name not in OWN]) for held in watched]
     return [(held, itemgetter(*some, some[0])) for held, some in names if some]  # of one name it would be no tuple
 
 
 def _flags(held: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in held.items() if type(value) is bool and name not in _OWN}
+    return {name: value for name, value in held.items() if type(value) is bool and name not in OWN}
 
 
 def _put(held: dict[str, Any], values: dict[str, Any]) -> None:
-    for name in [k for k in held if k not in _OWN and k not in values]:
+    for name in [k for k in held if k not in OWN and k not in values]:
         del held[name]
     held.update(values)
 

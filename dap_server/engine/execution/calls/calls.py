@@ -123,8 +123,8 @@ class Calls:
                 generation.is_over = True
                 self._owner.finished(stepper, generation)
 
-            call = Given(again, *args, **kwargs)
             beginnings = self._beginnings_of(stepper)
+            call = Given(again, *args, **kwargs).remembering(beginnings.objects())
             return WholeCall(stepper, generation, device_of(module), call, finish, beginnings=beginnings).run()
 
     def generate(self, generate: Callable[..., Any], model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
