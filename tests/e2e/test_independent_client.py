@@ -144,6 +144,7 @@ def test_a_batch_is_as_many_threads_as_sequences(run: Run, plain: Plain) -> None
         assert frames[-2]["name"].startswith(f"step 0  {plain.token(row[width])}  ")
         assert frames[-1]["name"].startswith(f"prompt  {prompt!r}  ")
     tokens = values(client.scope("Tokens", client.frames(2)[0]))
+    assert tokens.pop("prompt") == repr(PROMPTS[1])
     padding = width - len(plain.encode(PROMPTS[1])["input_ids"][0])
     assert [line.endswith("padding") for line in tokens.values()] == [i < padding for i in range(len(tokens))]
     for line, token in zip(tokens.values(), sequences[1], strict=False):
