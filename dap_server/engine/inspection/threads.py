@@ -37,7 +37,7 @@ class Threads:
         found = [
             ProgramThread(self._number(thread), thread.ident or 0, thread.name)
             for thread in threading.enumerate()
-            if thread.ident is not None and not is_hidden(thread)
+            if thread.ident is not None and not is_hidden(thread) and not _draws_bars(thread)
         ]
         return sorted(found)
 
@@ -66,6 +66,11 @@ def split(number: int) -> tuple[int, int]:
 def joined(thread: int, sequence: int) -> int:
     """The number of a sequence of a thread, as `split` reads it."""
     return thread if sequence == 0 else PER_THREAD * thread + sequence
+
+
+def _draws_bars(thread: threading.Thread) -> bool:
+    """Whether it is tqdm's, which every program has that has loaded a model, and nobody debugs."""
+    return type(thread).__module__.partition(".")[0] == "tqdm"
 
 
 def is_hidden(thread: threading.Thread) -> bool:

@@ -9,17 +9,9 @@ import { until } from "../editor.mjs";
 export const title = "attaching to a program that runs, and leaving it";
 export const programs = ["prompts.py"];
 
-/** A program that has itself debugged by who attaches, as `llm-dap listen --wait` does it for one that has not. */
-const SERVED = `
-import dap_server, runpy, sys
-dap_server.listen(0)
-dap_server.wait_for_client()
-runpy.run_path(sys.argv[1], run_name="__main__")
-`;
-
 /** A program that listens and waits for an editor: its port, its token, what it has said, and its end. */
 async function listening(python, file) {
-  const process = spawn(python, ["-c", SERVED, file]);
+  const process = spawn(python, ["-m", "dap_server", "listen", "--port", "0", "--wait", file]);
   const said = { out: "", err: "" };
   process.stdout.on("data", (data) => {
     said.out += data;
