@@ -17,7 +17,12 @@ def test_an_address_is_a_port_of_this_machine_or_of_another(
     monkeypatch: pytest.MonkeyPatch, typed: str, host: str, port: int
 ) -> None:
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(attaching, "debug", lambda options, *_, **__: asked.append(options) or 0)
+
+    def debug(options: dict[str, Any], *_: object, **__: object) -> int:
+        asked.append(options)
+        return 0
+
+    monkeypatch.setattr(attaching, "debug", debug)
     assert attaching.attach([typed, "--script", "/dev/null"]) == 0
     assert asked == [{"connect": {"host": host, "port": port}}]
 
