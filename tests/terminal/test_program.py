@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,16 @@ def test_a_script_is_debugged_in_the_terminal_line_by_line_and_layer_by_layer() 
     assert "stopped before model.layers.3 · step 0 (prefill)" in done.stdout
     assert "stopped before model.layers.2 · step 0 (prefill)" in done.stdout
     assert all(text in done.stdout for text in alone("prompts.py").splitlines())
+
+
+README_SESSION = "stack\nv Locals\ncontinue\nstack\nback\n"
+
+
+def test_the_session_of_the_readme_is_what_one_sees() -> None:
+    (readme,) = (parent / "README.md" for parent in Path(__file__).parents if (parent / "README.md").exists())
+    shown = readme.read_text(encoding="utf-8").partition("$ llm-dap debug ")[2].partition("\n```")[0]
+    command, *lines = [line for line in shown.splitlines() if line not in ("", "⋮")]
+    assert len(lines) > 20
+    done = llm_dap("debug", *shlex.split(command), stdin=README_SESSION, cwd=readme.parent)
+    for line in lines:
+        assert line in done.stdout.splitlines()

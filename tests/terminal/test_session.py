@@ -17,11 +17,10 @@ PROMPT = "The capital of France is"
 RUN = [sys.executable, "-m", "dap_server", "run"]
 
 
-def llm_dap(*argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def llm_dap(*argv: str, stdin: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     env = dict(os.environ)  # not the C environment, in which readline sets COLUMNS
-    return subprocess.run(
-        [sys.executable, "-m", "dap_server", *argv], input=stdin, capture_output=True, text=True, timeout=120, env=env
-    )
+    command = [sys.executable, "-m", "dap_server", *argv]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, env=env, cwd=cwd)
 
 
 @pytest.fixture
