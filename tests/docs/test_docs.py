@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import pkgutil
 import re
 import shlex
@@ -26,6 +27,7 @@ from dap_server.protocol.errors import RequestError
 from dap_server.protocol.launch import LaunchArguments, parse_launch
 from dap_server.protocol.llm.language import LANGUAGE_REQUESTS
 from dap_server.protocol.llm.tables import LLM_EVENTS, LLM_REQUESTS
+from dap_server.terminal import program
 from dap_server.terminal.commands.table import parse
 from dap_server.terminal.main import _parser
 from tests.docs import anomalies_table, launch_table, names_table
@@ -107,9 +109,11 @@ def test_commands_that_are_named_exist() -> None:
 
 
 def test_options_that_are_named_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    options = {"run": _parser().format_help(), "adapter": USAGE, "demo": "", "--version": ""}
+    debug = program._parser().format_help()
+    options = {"run": _parser().format_help(), "debug": debug, "adapter": USAGE, "demo": "", "--version": ""}
     for line, words in commands():
-        for option in words[2:]:
+        ours = itertools.takewhile(lambda word: not word.endswith(".py"), words)  # what follows is the program's
+        for option in list(ours)[2:]:
             assert not option.startswith("-") or option in options[words[1]], f"{line}: no option {option}"
         if words[1] == "run" and "MODEL" not in words:
             _parser().parse_args(words[2:])
