@@ -654,8 +654,13 @@ export class Editor {
     await this.menuOfVariable(name, "Set Value");
     const input = this.page.locator(".debug-variables input.input:focus"); // rows that are used again keep theirs
     await input.fill(text);
-    await input.press("Enter");
-    await input.waitFor({ state: "hidden" });
+    await until(async () => {
+      if (await input.isVisible()) {
+        await input.press("Enter", { timeout: 1000 }); // lost while the tree is read anew
+      }
+      await input.waitFor({ state: "hidden", timeout: 1500 });
+      return true;
+    }, "the value to be taken");
   }
 
   /** Chooses an entry of the context menu of a row of the Variables pane. */
