@@ -23,6 +23,7 @@ from dap_server.protocol.types import (
 )
 
 OFF = "not placed: this run is without debugging"
+NOT_STARTED = "the program has not been started yet"
 
 States = Callable[[], list[Breakpoint]]
 """What the client is told of a list by now, in the order of its request."""
@@ -133,7 +134,7 @@ class Breakpoints:
     def _first_state(self, id: int, wanted: Wanted) -> Breakpoint:
         if wanted.problem or self._are_off:
             return wanted.state(id, False, wanted.problem or OFF)
-        return wanted.state(id, False, LOADING, is_pending=True)
+        return wanted.state(id, False, NOT_STARTED if wanted.kind == "python" else LOADING, is_pending=True)
 
 
 def _counted(wanted: Iterable[Wanted]) -> Iterator[tuple[str, int, Wanted]]:

@@ -38,8 +38,8 @@ FILTERS = {"python.raised": "raised", "python.userUnhandled": "userUnhandled"}
 """Our filters that are debugpy's, with its names for them."""
 MODULES = sys.modules[nn.Module.__module__].__file__ or ""
 """Where torch calls a `forward`, and where we ask what a module is made of: lines of nobody's."""
-INTERRUPTED = "<class 'KeyboardInterrupt'> raised from within the callback"
-"""What debugpy says of a Ctrl+C at a stop, which the program is to see as anywhere."""
+UNSAID = ("<class 'KeyboardInterrupt'> raised from within the callback", "Frame skipped from debugging during step-in")
+"""What debugpy says of a Ctrl+C at a stop, which the program is to see, and of a step on its way to a model."""
 NOT_LOADED = "nothing has been loaded from this file; it is debugged from when it is imported"
 STEPS = ("step", "goto", "entry")
 """Why debugpy stops where a motion of ours ends; at a line that nobody has asked for it has its reason from us too."""
@@ -302,7 +302,7 @@ class PythonDebugger:
             self._suspended(body)
         elif event == "breakpoint" and body["breakpoint"]["id"] in self._ids:
             self._changed(state_of(self._ids[body["breakpoint"]["id"]], body["breakpoint"]))
-        elif event == "output" and body.get("category") != "telemetry" and INTERRUPTED not in body["output"]:
+        elif event == "output" and not _is_unsaid(body):
             self._logged(body["output"], (body.get("source") or {}).get("path"), body.get("line"))
 
     def _suspended(self, body: dict[str, Any]) -> None:
@@ -353,6 +353,10 @@ class PythonDebugger:
     def _gone(self) -> None:
         self._peer, self._rules = None, None
         self._say("debugpy has gone: lines of Python are not debugged any more\n")
+
+
+def _is_unsaid(output: dict[str, Any]) -> bool:
+    return output.get("category") == "telemetry" or any(words in output["output"] for words in UNSAID)
 
 
 def stand(number: int) -> None:
