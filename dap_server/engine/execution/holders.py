@@ -155,6 +155,7 @@ class Holders:
         Parameters that are written to meanwhile stay so, and then flags too, as `restore` says.
         """
         changed, versions = self.have_changed(), self._parameter_versions()
+        self._has_moved = changed  # for who asks meanwhile
         present = [{k: v for k, v in held.items() if k not in OWN} for held in self._held]
         others = [dict(held) for held in self._others]
         self._lent = []

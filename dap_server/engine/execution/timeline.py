@@ -76,6 +76,8 @@ class Timeline:
         """Seconds that the run had taken, stops not counted, when a step's token was chosen."""
         self._randomness = Recorder(device)
         self._is_stale = False  # the state outside the cache has moved since the last checkpoint
+        self._looked_at = -1  # the last step at whose start it was known whether it has
+        self._patience = 1  # steps until it is looked again: to look costs more than all else that is recorded
 
     def record(
         self, step: int, cache: Any, kwargs: dict[str, Any], unfinished: Tensor, elapsed: float, changed: bool = False
@@ -84,15 +86,24 @@ class Timeline:
 
         `changed`: whether `kwargs` changed since the step before, in another way than by growing with the tokens.
         """
-        changed |= self.holders.have_changed() or self.holders.change_every_step
         if step < len(self.steps):
+            self._is_stale |= self.holders.have_changed() and step > self._looked_at
             return
         mark = caches.mark(cache, with_copies=False)
         self.steps.append(StepState(self._randomness.capture(), unfinished, mark, elapsed))
-        self._check(step, cache, kwargs, changed)
+        self._is_stale |= changed or (self._last is not None and self._last.cache_object is not cache)
+        is_due = step - self._looked_at >= self._patience or self._is_stale or self.holders.change_every_step
+        if is_due:
+            has_moved = self.holders.have_changed() or self.holders.change_every_step
+            self._patience = 1 if has_moved else min(2 * self._patience, SPACING)
+            self._is_stale |= has_moved
+            self._looked_at = step
+        if is_due or mark.needs_copies:
+            self._check(step, cache, kwargs)
 
     def start_for(self, step: int, cache: Any) -> tuple[int, Checkpoint]:
         """From which step on to run so as to be at the start of `step`, and the checkpoint that it needs."""
+        self._look(cache)
         checkpoint = next(c for c in reversed(self.checkpoints) if c.step <= step)
         if checkpoint.cache_object is not cache or caches.needs_copies(cache):
             return checkpoint.step, checkpoint
@@ -103,6 +114,7 @@ class Timeline:
         del self.steps[step + 1 :], self.ends[step + 1 :]
         self.checkpoints = [c for c in self.checkpoints if c.step <= step]
         self.checkpoints[-1].good_until = min(self.checkpoints[-1].good_until, step)
+        self._looked_at = min(self._looked_at, step)
 
     @property
     def nbytes_per_step(self) -> float:
@@ -117,9 +129,20 @@ class Timeline:
             total += 8 * len(state.cache.lengths) + STATE_OVERHEAD
         return total / max(len(self.steps), 1)
 
-    def _check(self, step: int, cache: Any, kwargs: dict[str, Any], changed: bool) -> None:
-        last = self.checkpoints[-1] if self.checkpoints else None
-        self._is_stale |= changed or (last is not None and last.cache_object is not cache)
+    def _look(self, cache: Any) -> None:
+        """If nothing has moved up to now, the steps since it was last looked are as good as that one."""
+        latest, last = len(self.steps) - 1, self._last
+        if last is not None and latest > self._looked_at and not self._is_stale:
+            self._is_stale = self.holders.have_changed() or last.cache_object is not cache
+            if not self._is_stale and not self.steps[latest].cache.needs_copies:
+                last.good_until = self._looked_at = latest
+
+    @property
+    def _last(self) -> Checkpoint | None:
+        return self.checkpoints[-1] if self.checkpoints else None
+
+    def _check(self, step: int, cache: Any, kwargs: dict[str, Any]) -> None:
+        last = self._last
         if last is not None and not self._is_stale and not self.steps[step].cache.needs_copies:
             last.good_until = step
             return
