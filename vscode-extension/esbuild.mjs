@@ -7,7 +7,7 @@ import { build } from "esbuild";
 const production = process.argv.includes("--production");
 const shared = { bundle: true, minify: production, sourcemap: production ? false : "linked", logLevel: "warning" };
 const inEditor = { ...shared, platform: "node", target: "node20", format: "cjs", external: ["vscode"] };
-const inPanel = { ...shared, platform: "browser", target: "chrome128", format: "iife" };
+const inPanel = { ...shared, platform: "browser", target: "chrome128", format: "esm", splitting: true };
 
 async function panels() {
   const folders = await readdir("src/webviews", { withFileTypes: true });
@@ -45,6 +45,6 @@ if (process.argv.includes("--test")) {
     pictures(),
     build({ ...inEditor, entryPoints: { extension: "src/extension.ts" }, outdir: "dist" }),
     build({ ...inEditor, entryPoints: { language: "src/language/client.ts" }, outdir: "dist" }),
-    build({ ...inPanel, entryPoints: webviews, outdir: "dist" }),
+    build({ ...inPanel, entryPoints: webviews, outdir: "dist", chunkNames: "webviews/shared-[hash]" }),
   ]);
 }

@@ -26,7 +26,7 @@ export function page(webview: vscode.Webview, root: vscode.Uri, kind: PanelKind)
 </head>
 <body>
 <main id="panel" tabindex="-1"></main>
-<script nonce="${nonce}" src="${script}"></script>
+<script type="module" nonce="${nonce}" src="${script}"></script>
 </body>
 </html>`;
 }
