@@ -361,6 +361,7 @@ export class Editor {
       const point = await (await this.#line(file, line)).evaluate(pointOf, part);
       await this.page.mouse.move(WINDOW.width - 40, WINDOW.height - 5); // the status bar: on the way nothing is hovered over
       await widget.waitFor({ state: "hidden" });
+      await this.page.mouse.move(point.x + 12, point.y); // where it was before is not looked at again
       await this.page.mouse.move(point.x, point.y);
       await widget.waitFor({ timeout: 3000 });
       return plain(await widget.innerText());
