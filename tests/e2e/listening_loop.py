@@ -34,7 +34,10 @@ def generate(count: int = 8) -> str:
 
 
 def left() -> str:
-    """What there is of a debugger."""
+    """What there is of a debugger, once the threads of those who have left are over."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("llm-dap") and thread.name != "llm-dap listener":
+            thread.join(30)
     is_there = [name for (owner, name), was in zip(REPLACED, ORIGINAL, strict=True) if vars(owner)[name] is not was]
     hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
     everywhere = len(of_modules._global_forward_hooks) + len(of_modules._global_forward_pre_hooks)

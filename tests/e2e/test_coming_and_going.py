@@ -113,7 +113,7 @@ def once(loop: Loop) -> None:
         engine.response(engine.send_unchecked("attach", {"arguments": {"connect": {"port": loop.port}}}))
         wanted = [{"id": 1, "name": "model.layers.2"}]
         engine.response(engine.send_unchecked("llm/placeBreakpoints", {"arguments": {"breakpoints": wanted}}))
-        engine.ask("configurationDone")
+        finish_attach(engine)
         mark = loop.begin(f"generate {COUNT}")
         engine.stop()
         engine.ask("disconnect")

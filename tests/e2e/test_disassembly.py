@@ -181,8 +181,9 @@ def test_the_first_operation_is_among_the_targets_behind_the_submodules(operatio
     assert [target["label"].partition(" · ")[0] for target in targets] == [
         *(f"{ATTENTION}.{name}_proj" for name in "qkvo"),
         "first operation",
+        "forward (Python)",
     ]
-    assert [target["id"] for target in targets] == [1, 2, 3, 4, 5]
+    assert [target["id"] for target in targets] == [1, 2, 3, 4, 5, 6]
     assert client.move("stepIn", targetId=5)["text"] == f"before aten::t of {ATTENTION}.q_proj in step 0"
     top = client.frames(levels=1)[0]
     assert client.ask("stepInTargets", frameId=top["id"])["targets"] == []
