@@ -86,3 +86,10 @@ def has_ended(pid: int) -> bool:
         return bool(select.select([process], [], [], 10)[0])
     finally:
         os.close(process)
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that a test starts are not traced by coverage, for tests of who traces."""
+    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+        monkeypatch.delenv(name)

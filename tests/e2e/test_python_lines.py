@@ -185,6 +185,7 @@ def test_threads_exceptions_and_a_pause_in_a_program_without_a_model(spawn: Spaw
     assert client.output() == "True\n"
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_without_the_python_debugger_debugpy_is_never_imported(spawn: Spawn, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("import sys\nprint('debugpy' in sys.modules, sys.gettrace())\n")
