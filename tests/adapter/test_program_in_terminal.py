@@ -82,5 +82,5 @@ def test_ctrl_c_interrupts_a_program_wherever_it_is(
     terminal.screen.sendintr()
     terminal.screen.expect("interrupted")
     terminal.screen.expect("tidied up")
-    assert len(adapter.events("continued")) == (stands != "nowhere")
     assert adapter.end() == 7
+    assert len(adapter.events("continued")) == (stands != "nowhere")
