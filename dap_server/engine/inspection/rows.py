@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -67,6 +68,24 @@ class Rows:
 
     def indexed_rows(self, start: int, count: int) -> list[Row]:
         return []
+
+
+class Paged(ABC):
+    """Children that have numbers alone, made page by page."""
+
+    named = 0
+
+    def __init__(self, count: int) -> None:
+        self.indexed = count
+
+    def named_rows(self) -> list[Row]:
+        return []
+
+    def indexed_rows(self, start: int, count: int) -> list[Row]:
+        return guarded(lambda: self._page(start, count))
+
+    @abstractmethod
+    def _page(self, start: int, count: int) -> list[Row]: ...
 
 
 def guarded(make: Callable[[], list[Row]]) -> list[Row]:

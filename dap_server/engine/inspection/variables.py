@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from dap_server.engine.inspection.rows import RAISED, Children, Row, Rows, guarded, member, reason
+from dap_server.engine.inspection.rows import RAISED, Children, Paged, Row, Rows, member, reason
 from dap_server.engine.inspection.tensor_rows import tensor_row
 from dap_server.engine.inspection.tensors import kinds
 from dap_server.engine.inspection.tensors.axes import Axes, Positions, axes_of, parameter_axes, unnamed
@@ -148,18 +148,10 @@ def _sequence_line(value: Any) -> str:
     return f"{type(value).__name__} of {len(value)}"
 
 
-class SequenceChildren:
-    named = 0
-
+class SequenceChildren(Paged):
     def __init__(self, items: Sequence[Any], expression: str | None, origin: _Origin) -> None:
+        super().__init__(len(items))
         self._items, self._expression, self._origin = items, expression, origin
-        self.indexed = len(items)
-
-    def named_rows(self) -> list[Row]:
-        return []
-
-    def indexed_rows(self, start: int, count: int) -> list[Row]:
-        return guarded(lambda: self._page(start, count))
 
     def _page(self, start: int, count: int) -> list[Row]:
         origin = self._origin
@@ -177,46 +169,35 @@ class MappingChildren(Rows):
         super().__init__(self._rows)
 
     def _rows(self) -> list[Row]:
-        return [self._origin.part(str(key), value, self._at(key)) for key, value in self._items.items()]
-
-    def _at(self, key: object) -> str | None:
-        return member(self._expression, f"[{key!r}]") if isinstance(key, (str, int, float)) else None
+        return _pairs(self._items.items(), self._expression, self._origin)
 
 
-class LongMappingChildren(MappingChildren):
+class LongMappingChildren(Paged):
     """A dict with many keys, in pages of rows that are named by these."""
 
-    named = 0
-
     def __init__(self, items: Mapping[Any, Any], expression: str | None, origin: _Origin) -> None:
-        super().__init__(items, expression, origin)
-        self.indexed = len(items)
-
-    def named_rows(self) -> list[Row]:
-        return []
-
-    def indexed_rows(self, start: int, count: int) -> list[Row]:
-        return guarded(lambda: self._page(start, count))
+        super().__init__(len(items))
+        self._items, self._expression, self._origin = items, expression, origin
 
     def _page(self, start: int, count: int) -> list[Row]:
         page = itertools.islice(self._items.items(), start, start + count)
-        return [self._origin.part(str(key), value, self._at(key)) for key, value in page]
+        return _pairs(page, self._expression, self._origin)
 
 
-class CollectionChildren:
+def _pairs(items: Iterable[tuple[Any, Any]], expression: str | None, origin: _Origin) -> list[Row]:
+    """Rows that are named by their keys; those of plain keys can be written as Python."""
+    return [
+        origin.part(str(key), value, member(expression, f"[{key!r}]") if isinstance(key, (str, int, float)) else None)
+        for key, value in items
+    ]
+
+
+class CollectionChildren(Paged):
     """What can be counted and gone through, such as a set: members have numbers, and no expression of their own."""
 
-    named = 0
-
     def __init__(self, items: Collection[Any], origin: _Origin) -> None:
+        super().__init__(len(items))
         self._items, self._origin = items, origin
-        self.indexed = len(items)
-
-    def named_rows(self) -> list[Row]:
-        return []
-
-    def indexed_rows(self, start: int, count: int) -> list[Row]:
-        return guarded(lambda: self._page(start, count))
 
     def _page(self, start: int, count: int) -> list[Row]:
         page = itertools.islice(self._items, start, start + count)
