@@ -40,7 +40,7 @@ class Activation(NamedTuple):
 
 def live_activations(frame: FrameType | None = None) -> list[Activation]:
     """The running module calls of this thread, innermost first."""
-    return activations_in(_frames(frame or sys._getframe(1)))
+    return activations_in(outward(frame or sys._getframe(1)))
 
 
 def activations_in(frames: Iterable[FrameType]) -> list[Activation]:
@@ -66,7 +66,7 @@ def is_call(frame: FrameType) -> bool:
 
 def enclosing_call(frame: FrameType) -> FrameType | None:
     """The `_call_impl` frame around the given one, None at the top: identifies the parent call."""
-    return next((f for f in _frames(frame.f_back) if f.f_code is _CALL), None)
+    return next((f for f in outward(frame.f_back) if f.f_code is _CALL), None)
 
 
 def call_frame(frame: FrameType) -> FrameType:
@@ -82,7 +82,7 @@ def running_processor(call: FrameType) -> tuple[Any, FrameType] | None:
 
     `call` is the outermost module call, which is made while a token is chosen.
     """
-    for frame in _frames(call.f_back):
+    for frame in outward(call.f_back):
         owner = frame.f_locals.get("self")
         if frame.f_code.co_name == "__call__" and owner is not None and not isinstance(owner, (list, nn.Module)):
             return owner, frame
@@ -91,10 +91,11 @@ def running_processor(call: FrameType) -> tuple[Any, FrameType] | None:
 
 def is_live(call: FrameType, frame: FrameType) -> bool:
     """Whether a call is still on the stack that `frame` is the top of."""
-    return any(f is call for f in _frames(frame))
+    return any(f is call for f in outward(frame))
 
 
-def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+def outward(frame: FrameType | None) -> Iterator[FrameType]:
+    """A frame and those around it, innermost first."""
     while frame is not None:
         yield frame
         frame = frame.f_back

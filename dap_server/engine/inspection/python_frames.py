@@ -16,6 +16,7 @@ from typing import NamedTuple
 from torch import nn
 
 from dap_server.engine.anatomy.modules import SourceLine
+from dap_server.engine.execution.activations import outward
 from dap_server.engine.execution.stops import Stop
 
 _CALL = nn.Module._call_impl.__code__
@@ -54,9 +55,8 @@ class PythonFrame(NamedTuple):
 
 def live(frame: FrameType | None) -> Iterator[PythonFrame]:
     """The frames around a running one, itself first."""
-    while frame is not None:
-        yield PythonFrame(frame, frame.f_lineno or frame.f_code.co_firstlineno)
-        frame = frame.f_back
+    for one in outward(frame):
+        yield PythonFrame(one, one.f_lineno or one.f_code.co_firstlineno)
 
 
 def of_traceback(traceback: TracebackType | None) -> list[PythonFrame]:
@@ -182,9 +182,7 @@ def below_debugger(frame: FrameType | None) -> FrameType | None:
     else:  # a thread that was started under it has frames of it at the bottom too
         rest = itertools.dropwhile(lambda one: _is_debugger(one.f_code.co_filename), frames[first:])
         suspended = next(rest, None)
-    while suspended is not None and is_ours(suspended.f_code.co_filename):
-        suspended = suspended.f_back
-    return suspended
+    return next((one for one in outward(suspended) if not is_ours(one.f_code.co_filename)), None)
 
 
 def is_ours(file: str) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from dap_server.engine.execution.activations import outward
+
 _MACHINERY = ("torch.", "transformers.", "dap_server.", "accelerate.", "peft.")
 """Packages in whose globals no program keeps its tokenizer."""
 
@@ -50,14 +52,13 @@ def vocabulary_size(model: nn.Module) -> int | None:
 
 
 def _tokenizers(frame: FrameType | None) -> Iterator[Any]:
-    while frame is not None:
-        if not f"{frame.f_globals.get('__name__', '')}.".startswith(_MACHINERY):
-            yield from _among(frame.f_locals)
-            yield from _among(frame.f_globals)
-        owner = frame.f_locals.get("self")
+    for around in outward(frame):
+        if not f"{around.f_globals.get('__name__', '')}.".startswith(_MACHINERY):
+            yield from _among(around.f_locals)
+            yield from _among(around.f_globals)
+        owner = around.f_locals.get("self")
         if hasattr(owner, "__dict__") and not isinstance(owner, nn.Module):
             yield from _among(vars(owner))  # of a pipeline, a trainer, an object of the program
-        frame = frame.f_back
 
 
 def _among(values: dict[str, Any]) -> Iterator[Any]:

@@ -8,7 +8,7 @@ import sys
 import threading
 from types import FrameType
 
-from dap_server.engine.execution.activations import is_call
+from dap_server.engine.execution.calls.seam import is_in_model
 from dap_server.engine.program.forking import in_children
 from dap_server.engine.program.python_stops import PythonStop
 from dap_server.engine.requests import python
@@ -70,12 +70,6 @@ def leave(session: EngineSession, ends: bool) -> None:
 
 
 def _in_calls() -> list[str]:
-    """The names of the threads in which a module is being called just now."""
-    frames, found = sys._current_frames(), []
-    for thread in threading.enumerate():
-        frame = frames.get(thread.ident or 0)
-        while frame is not None and not is_call(frame):
-            frame = frame.f_back
-        if frame is not None:
-            found.append(thread.name)
-    return found
+    """The names of the threads in which a model is being called just now."""
+    frames = sys._current_frames()
+    return [thread.name for thread in threading.enumerate() if is_in_model(frames.get(thread.ident or 0))]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from torch import nn
 from transformers.generation.utils import GenerationMixin
 
-from dap_server.engine.execution.activations import is_call
+from dap_server.engine.execution.activations import is_call, outward
 from dap_server.engine.execution.calls.replacing import Replacements
 
 
@@ -81,7 +81,7 @@ class Seam:
         """Whether this thread is in a call that began before the seam was there."""
         if not self._in_flight or threading.get_ident() not in self._in_flight:
             return False
-        if any(_is_of_model(frame) for frame in _outer(sys._getframe(2))):
+        if is_in_model(sys._getframe(2)):
             return True
         self._in_flight.discard(threading.get_ident())
         return False
@@ -90,16 +90,9 @@ class Seam:
 _GENERATE = GenerationMixin.generate.__wrapped__.__code__  # behind its no_grad
 
 
-def _is_of_model(frame: FrameType) -> bool:
-    return is_call(frame) or frame.f_code is _GENERATE
-
-
-def _outer(frame: FrameType | None) -> list[FrameType]:
-    found = []
-    while frame is not None:
-        found.append(frame)
-        frame = frame.f_back
-    return found
+def is_in_model(frame: FrameType | None) -> bool:
+    """Whether a frame runs in a call of a model."""
+    return any(is_call(one) or one.f_code is _GENERATE for one in outward(frame))
 
 
 def bound(generate: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
