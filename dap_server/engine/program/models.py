@@ -169,9 +169,6 @@ class Models:
         self._current(debuggee)
         return debuggee.stepper
 
-    def returned(self, stepper: Stepper) -> None:
-        """Its plan is over with the call; a step that was not ends elsewhere."""
-
     def token(self, stepper: Stepper, tokens: Tensor) -> None:
         """The program writes what it wants to."""
 

@@ -41,10 +41,6 @@ class Owner(Protocol):
         """
         ...
 
-    def returned(self, stepper: Stepper) -> None:
-        """That call is over, in whatever way."""
-        ...
-
     def token(self, stepper: Stepper, tokens: Tensor) -> None:
         """Our own loop chose tokens (B,)."""
         ...
@@ -164,7 +160,6 @@ class Calls:
         try:
             if stepper is not None:
                 stepper.end()
-                self._owner.returned(stepper)
         finally:
             self._present = None
             self._turns.give()
