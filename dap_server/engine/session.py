@@ -15,7 +15,6 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -66,9 +65,6 @@ TRAVELS = frozenset(
     ["stepBack", "reverseContinue", "goto", "restartFrame", "llm/reverseStepIn", "llm/reverseStepOut", "llm/runToStep"]
 )
 """They end a stop too, but may search for long before they do: whatever else ends it ends the search."""
-
-WITHOUT_MODEL = frozenset(["llm/status", "llm/generation", "llm/useMap", "llm/placeBreakpoints", "llm/breakpointCosts"])
-"""Those of our own requests that are answered before a program has called a model."""
 
 MAX_THREADS = 8
 """With more sequences than this there is one thread for all of them."""
@@ -212,12 +208,13 @@ class EngineSession:
     def stopped(self, stop: Stop) -> None:
         """The model thread is parked."""
         if stop.uncaught is not None:
-            self._stopped_post_mortem(stop)
+            self._tell_stop(stop, f"uncaught exception: {stop.about}", stop.about)
             return
         if stop.error is not None and self.uncaught is not None:
             self.uncaught.shown(stop.error)
         if stop.python is not None:
-            self._stopped_at_line(stop, stop.python)
+            at = f"{os.path.basename(stop.python.f_code.co_filename)}:{stop.python.f_lineno}"
+            self._tell_stop(stop, f"{stop.about or stop.reason}: {at}", stop.about or at)
             return
         if self.python is not None:
             self.python.stopped_otherwise(stop.thread)
@@ -229,34 +226,24 @@ class EngineSession:
             text = f"{'; '.join(changes)}, {text}"
         seen = "; ".join(changes) if stop.reason == DATA_HIT else text
         description = f"{what} finished" if at_end else f"{stop.about or stop.reason}: {seen}"
-        self.connection.event(
-            "stopped",
-            StoppedEventBody(
-                reason=stop.reason,
-                description=description if failure is None else f"the condition '{failure.condition}' raised, {text}",
-                text=text if failure is None else failure.text,
-                thread_id=self.thread_number(stop),
-                all_threads_stopped=True,
-                hit_breakpoint_ids=stop.hits or None,
-            ),
-        )
+        if failure is not None:
+            description, text = f"the condition '{failure.condition}' raised, {text}", failure.text
+        self._tell_stop(stop, description, text)
 
-    def continued(self) -> None:
-        """A stop has ended though nobody has asked for it: Ctrl+C has reached the thread."""
-        self.connection.event("continued", ContinuedEventBody(thread_id=1, all_threads_continued=True))
-
-    def _stopped_at_line(self, stop: Stop, frame: FrameType) -> None:
-        """A thread is parked at a line of Python."""
-        text = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+    def _tell_stop(self, stop: Stop, description: str, text: str) -> None:
         body = StoppedEventBody(
             reason=stop.reason,
-            description=f"{stop.about or stop.reason}: {text}",
-            text=stop.about or text,
+            description=description,
+            text=text,
             thread_id=self.thread_number(stop),
             all_threads_stopped=True,
             hit_breakpoint_ids=stop.hits or None,
         )
         self.connection.event("stopped", body)
+
+    def continued(self) -> None:
+        """A stop has ended though nobody has asked for it: Ctrl+C has reached the thread."""
+        self.connection.event("continued", ContinuedEventBody(thread_id=1, all_threads_continued=True))
 
     def forked(self) -> None:
         """In a child of this process: nothing of the debugger is left in it, and the adapter hears nothing of it."""
@@ -266,17 +253,6 @@ class EngineSession:
             self.models.forked()
         if self.python is not None:
             self.python.forked()
-
-    def _stopped_post_mortem(self, stop: Stop) -> None:
-        """A thread is parked behind an exception that nobody has caught."""
-        body = StoppedEventBody(
-            reason=stop.reason,
-            description=f"uncaught exception: {stop.about}",
-            text=stop.about,
-            thread_id=self.thread_number(stop),
-            all_threads_stopped=True,
-        )
-        self.connection.event("stopped", body)
 
     # --- the reader thread
 
@@ -370,8 +346,7 @@ class EngineSession:
         handler = self.requests.find(request.command)
         if handler.when is When.STOPPED:
             _ = self.stop
-        is_about_model = request.command.startswith("llm/") and request.command not in WITHOUT_MODEL
-        if is_about_model and self.debuggee is not None and self.debuggee.anatomy.is_empty:
+        if handler.needs_model and self.debuggee is not None and self.debuggee.anatomy.is_empty:
             raise NoModel
         return handler(self, request)
 

@@ -40,8 +40,12 @@ class Handler(Generic[Session]):
     Its annotations are read when the first one comes: most sessions see a few of all requests.
     """
 
-    def __init__(self, command: str, function: Callable[..., Any], when: When, capabilities: dict[str, Any]) -> None:
+    def __init__(
+        self, command: str, function: Callable[..., Any], when: When, needs_model: bool, capabilities: dict[str, Any]
+    ) -> None:
         self.command, self.function, self.when, self.capabilities = command, function, when, capabilities
+        self.needs_model = needs_model
+        """Whether it is about a model, and no program that has not called one."""
 
     @cached_property
     def arguments(self) -> Any:
@@ -88,14 +92,23 @@ class RequestTable(Generic[Session]):
         self.handlers: dict[str, Handler[Session]] = {}
 
     def request(
-        self, when: When = When.ANY_TIME, command: str | None = None, **capabilities: Any
+        self,
+        when: When = When.ANY_TIME,
+        command: str | None = None,
+        needs_model: bool | None = None,
+        **capabilities: Any,
     ) -> Callable[[Function], Function]:
-        """Registers a function; `capabilities` are the fields of `Capabilities` that it makes true."""
+        """Registers a function; `capabilities` are the fields of `Capabilities` that it makes true.
+
+        Our own requests are about a model unless one says otherwise; of DAP's, those at a stop may be about Python
+        alone.
+        """
 
         def register(function: Function) -> Function:
             name = command or _command(function.__name__)
             assert name not in self.handlers, f"two handlers for {name}"
-            self.handlers[name] = Handler(name, function, when, capabilities)
+            is_about_model = name.startswith("llm/") if needs_model is None else needs_model
+            self.handlers[name] = Handler(name, function, when, is_about_model, capabilities)
             return function
 
         return register

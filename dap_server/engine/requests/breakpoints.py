@@ -16,7 +16,7 @@ from dap_server.protocol.types import Breakpoint
 NO_MODEL = "the program has not called a model yet"
 
 
-@requests.request(command="llm/placeBreakpoints")
+@requests.request(command="llm/placeBreakpoints", needs_model=False)
 def place_breakpoints(session: EngineSession, args: PlaceBreakpointsArguments) -> SetFunctionBreakpointsResponseBody:
     """Replaces all breakpoints by the adapter's, which have their numbers already."""
     of_program = [b.id for b in args.breakpoints if b.kind == "exception" and b.name == UNCAUGHT]
@@ -43,7 +43,7 @@ def _placed(session: EngineSession, wanted: list[Wanted]) -> list[Breakpoint]:
     ]
 
 
-@requests.request(command="llm/breakpointCosts")
+@requests.request(command="llm/breakpointCosts", needs_model=False)
 def breakpoint_costs(session: EngineSession, _args: BreakpointCostsArguments) -> BreakpointCostsResponseBody:
     """What every breakpoint costs the run, and when it is judged."""
     stepper = session.ready.stepper

@@ -33,7 +33,7 @@ from dap_server.wire.handlers import When
 WHOLE_MODEL = "."
 
 
-@requests.request(when=When.STOPPED, command="llm/generation")
+@requests.request(when=When.STOPPED, command="llm/generation", needs_model=False)
 def generation(session: EngineSession, args: GenerationArguments) -> GenerationResponseBody:
     """A stretch of a sequence's text, token by token, and where the run stands."""
     sequence, debuggee, stop = sequence_of(session, args.thread_id, "llm/generation"), session.ready, session.stop
@@ -80,7 +80,7 @@ def _token(session: EngineSession, token: TextToken) -> GeneratedToken:
     return made
 
 
-@requests.request(when=When.STOPPED, command="llm/status")
+@requests.request(when=When.STOPPED, command="llm/status", needs_model=False)
 def status(session: EngineSession, _args: StatusArguments) -> StatusResponseBody:
     """What a status bar shows."""
     debuggee, stop = session.ready, session.stop

@@ -90,7 +90,7 @@ def _load(session: EngineSession, args: LaunchArguments) -> None:
     _announce(session, debuggee.run)
 
 
-@requests.request(command="llm/useMap")
+@requests.request(command="llm/useMap", needs_model=False)
 def use_map(session: EngineSession, args: UseMapArguments) -> None:
     """Decides which map frames point into. Never fails: without one they point at Python."""
     if session.models is not None:
