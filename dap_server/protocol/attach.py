@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from dap_server.protocol.errors import InvalidArguments, did_you_mean
-from dap_server.protocol.launch import EDITOR_OPTIONS, LaunchArguments
+from dap_server.protocol.errors import InvalidArguments
+from dap_server.protocol.launch import LaunchArguments, MapOption, TokenOption, check_names
 from dap_server.protocol.messages import Struct
 
 
@@ -44,15 +44,8 @@ class AttachArguments(Struct):
     path_mappings: Annotated[
         list[PathMapping], Meta(description="Where the files of a program on another machine are on this one.")
     ] = []
-    map: Annotated[
-        str | None,
-        Meta(
-            description="Model map (.llmmap) that the stack points into. Default: one with breakpoints, or a new one."
-        ),
-    ] = None
-    token: Annotated[str | None, Meta(description="Token that a listening adapter printed. Not needed over stdio.")] = (
-        None
-    )
+    map: MapOption = None
+    token: TokenOption = None
 
     @property
     def address(self) -> str:
@@ -98,10 +91,5 @@ def parse_attach(arguments: bytes) -> AttachArguments:
         attach = msgspec.convert(given, AttachArguments)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise AttachError(f"attach configuration: {error}") from None
-    known = [field.encode_name for field in msgspec.structs.fields(AttachArguments)]
-    for name in given:
-        if name in known or name in EDITOR_OPTIONS or name.startswith("__"):
-            continue
-        if hint := did_you_mean(name, known):
-            raise AttachError(f"attach configuration: unknown option '{name}'{hint}")
+    check_names(given, AttachArguments, AttachError, "attach configuration")
     return attach

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,6 +13,12 @@ from dap_server.protocol.messages import Struct
 
 Console = Literal["internalConsole", "integratedTerminal", "externalTerminal"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16", "float64"]
+
+MapOption = Annotated[
+    str | None,
+    Meta(description="Model map (.llmmap) that the stack points into. Default: one with breakpoints, or a new one."),
+]
+TokenOption = Annotated[str | None, Meta(description="Token that a listening adapter printed. Not needed over stdio.")]
 
 
 class LaunchArguments(Struct):
@@ -55,13 +62,10 @@ class LaunchArguments(Struct):
     trust_remote_code: Annotated[
         bool, Meta(description="Run Python code that comes with the model. Only for models that you trust.")
     ] = False
-    map: Annotated[
-        str | None,
-        Meta(
-            description="Model map (.llmmap) that the stack points into. Default: one with breakpoints, or a new one."
-        ),
-    ] = None
-    stop_on_entry: Annotated[bool, Meta(description="Stop before the first forward pass.")] = False
+    map: MapOption = None
+    stop_on_entry: Annotated[
+        bool, Meta(description="Stop before the first forward pass, or before the first line of a program.")
+    ] = False
     stop_at_end: Annotated[
         bool | None,
         Meta(description="Stop once more after the last token. By default yes when debugging, no with noDebug."),
@@ -89,9 +93,7 @@ class LaunchArguments(Struct):
     console: Annotated[
         Console, Meta(description="Where the model's process runs: the debug console or a terminal of the editor.")
     ] = "internalConsole"
-    token: Annotated[str | None, Meta(description="Token that a listening adapter printed. Not needed over stdio.")] = (
-        None
-    )
+    token: TokenOption = None
 
     @property
     def is_program(self) -> bool:
@@ -168,7 +170,7 @@ def parse_launch(arguments: bytes) -> LaunchArguments:
         launch = msgspec.convert(given, LaunchArguments)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise LaunchError(f"launch configuration: {error}") from None
-    _check_names(given)
+    check_names(given, LaunchArguments, LaunchError, "launch configuration")
     _check_choice(launch)
     return launch
 
@@ -186,13 +188,14 @@ class LaunchError(InvalidArguments):
     show_user = True
 
 
-def _check_names(given: dict[str, Any]) -> None:
-    known = [field.encode_name for field in msgspec.structs.fields(LaunchArguments)]
+def check_names(given: Iterable[str], options: type[Struct], error: type[InvalidArguments], configuration: str) -> None:
+    """Raises the error for the name of an option that is close to one of these, and none of anybody's."""
+    known = [field.encode_name for field in msgspec.structs.fields(options)]
     for name in given:
         if name in known or name in EDITOR_OPTIONS or name.startswith("__"):
             continue
         if hint := did_you_mean(name, known):
-            raise LaunchError(f"launch configuration: unknown option '{name}'{hint}")
+            raise error(f"{configuration}: unknown option '{name}'{hint}")
 
 
 OF_PROMPTS = (

@@ -929,7 +929,7 @@ export interface LaunchArguments {
   trustRemoteCode?: boolean;
   /** Model map (.llmmap) that the stack points into. Default: one with breakpoints, or a new one. */
   map?: string;
-  /** Stop before the first forward pass. Default: false. */
+  /** Stop before the first forward pass, or before the first line of a program. Default: false. */
   stopOnEntry?: boolean;
   /** Stop once more after the last token. By default yes when debugging, no with noDebug. */
   stopAtEnd?: boolean;
