@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dap_server.terminal.main import debug, lines_of
+from dap_server.terminal.main import add_session_options, debug, lines_of
 
 INTRODUCTION = "Type help for the commands; Ctrl+C stops the program; Ctrl+D leaves, and it goes on."
 
@@ -34,10 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     add("address", metavar="[HOST:]PORT", type=_address, help="where it listens")
     add("--break", "-b", dest="breakpoints", metavar="NAME", action="append", default=[],
         help="stop at a module, 'step' or 'sample', again for more. Without any it stops at once")  # fmt: skip
-    add("--catch", dest="filters", metavar="FILTER", action="append", default=[],
-        help="stop at anomalies besides NaN and Python exceptions; again for more")  # fmt: skip
     add("--map", metavar="FILE", help="model map that the stack points into")
-    add("--script", metavar="FILE", help="play commands from a file, one a line; - is the standard input")
+    add_session_options(parser)
     return parser
 
 

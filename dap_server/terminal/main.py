@@ -120,9 +120,6 @@ def _parser() -> argparse.ArgumentParser:
         help="a turn of a chat, by the user unless a role is given; again for more")  # fmt: skip
     add("--break", "-b", dest="breakpoints", metavar="NAME", action="append", default=[],
         help="stop at a module path, glob, class, 'step' or 'sample'; again for more")  # fmt: skip
-    add("--catch", dest="filters", metavar="FILTER", action="append", default=[],
-        help="stop at anomalies besides NaN and Python exceptions: repetition, 'residual if growth > 10', all; "
-        "'off nonFinite' is for fewer; again for more")  # fmt: skip
     add("--max-new-tokens", metavar="N", type=int)
     add("--option", "-o", dest="options", metavar="NAME=VALUE", action="append", default=[], type=_option,
         help="any option of transformers' GenerationConfig, with a JSON value: do_sample=true")  # fmt: skip
@@ -133,8 +130,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--stop-on-entry", action="store_true", help="stop before the first forward pass")
     add("--no-stop-at-end", action="store_true", help="do not stop once more after the last token")
     add("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
-    add("--script", metavar="FILE", help="play commands from a file, one a line; - is the standard input")
+    add_session_options(parser)
     return parser
+
+
+def add_session_options(parser: argparse.ArgumentParser) -> None:
+    """What every session in the terminal can be told, whatever it debugs."""
+    add = parser.add_argument
+    add("--catch", dest="filters", metavar="FILTER", action="append", default=[],
+        help="stop at anomalies besides NaN and Python exceptions: repetition, 'residual if growth > 10', all; "
+        "'off nonFinite' is for fewer; again for more")  # fmt: skip
+    add("--script", metavar="FILE", help="play commands from a file, one a line; - is the standard input")
 
 
 def _message(text: str) -> dict[str, str]:

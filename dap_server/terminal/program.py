@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from dap_server.terminal.main import debug, lines_of
+from dap_server.terminal.main import add_session_options, debug, lines_of
 
 
 def run(argv: list[str]) -> int:
@@ -42,12 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--break", "-b", dest="breakpoints", metavar="NAME", action="append", default=[],
         help="stop at a module, 'step' or 'sample', as for run, or at FILE:LINE; again for more")  # fmt: skip
-    add("--catch", dest="filters", metavar="FILTER", action="append", default=[],
-        help="stop at anomalies besides NaN and Python exceptions; again for more")  # fmt: skip
     add("--map", metavar="FILE", help="model map that the stack points into")
     add("--stop-on-entry", action="store_true", help="stop before the first line")
     add("--no-python-debugger", action="store_true", help="without debugpy: no lines of Python, models alone")
-    add("--script", metavar="FILE", help="play commands from a file, one a line; - is the standard input")
+    add_session_options(parser)
     add("-m", dest="module", metavar="MODULE", nargs=argparse.REMAINDER, help="run a module")
     add("program", metavar="FILE", nargs=argparse.REMAINDER, help="run a file")
     return parser
