@@ -148,15 +148,7 @@ def wait_until_attached(client: RawClient) -> None:
 
 def begin_attach(client: RawClient, connect: Json, *breakpoints: str, **options: Any) -> int:
     """The opening of a session, up to its last breakpoint; gives the number of the `attach`."""
-    client.capabilities = client.ask(
-        "initialize",
-        clientID="raw",
-        adapterID="llm-dap",
-        pathFormat="path",
-        linesStartAt1=True,
-        columnsStartAt1=True,
-        supportsVariableType=True,
-    )
+    client.initialize()
     seq = client.send("attach", connect=connect, **options)
     client.event("initialized")
     client.break_at(*breakpoints)

@@ -128,6 +128,19 @@ class RawClient:
 
     # --- sessions
 
+    def initialize(self, **supported: bool) -> None:
+        """Says what it is and what it takes."""
+        self.capabilities = self.ask(
+            "initialize",
+            clientID="raw",
+            adapterID="llm-dap",
+            pathFormat="path",
+            linesStartAt1=True,
+            columnsStartAt1=True,
+            supportsVariableType=True,
+            **supported,
+        )
+
     def begin(
         self,
         breakpoints: list[str] | None = None,
@@ -140,14 +153,7 @@ class RawClient:
 
         `lines` are breakpoints by the file that they stand in, `exceptions` the options of exception filters.
         """
-        self.capabilities = self.ask(
-            "initialize",
-            clientID="raw",
-            adapterID="llm-dap",
-            pathFormat="path",
-            linesStartAt1=True,
-            columnsStartAt1=True,
-            supportsVariableType=True,
+        self.initialize(
             supportsVariablePaging=True,
             supportsProgressReporting=True,
             supportsInvalidatedEvent=True,
@@ -303,3 +309,16 @@ class RawClient:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+def text(client: RawClient) -> str:
+    """Prompt and continuation, as the session has them at the end of the run."""
+    tokens = client.ask("llm/generation", threadId=1)["tokens"]
+    return "".join(token["text"] for token in tokens if not token.get("special"))
+
+
+def to_the_end(client: RawClient) -> str:
+    """The same, without another stop on the way there."""
+    client.break_at()
+    assert client.move("continue")["description"] == "generation finished"
+    return text(client)

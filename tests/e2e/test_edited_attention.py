@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.e2e.conftest import Run
 from tests.e2e.plain import Plain
-from tests.e2e.raw_client import Json, RawClient, Refused
+from tests.e2e.raw_client import Json, RawClient, Refused, to_the_end
 from tests.e2e.test_attention import look, numbers
 
 COPYING, FACT = "cat tree lamp moon cat", "The capital of France is"
@@ -29,13 +29,6 @@ def edited(client: RawClient, *edits: Json) -> Json:
     return body
 
 
-def continuation(client: RawClient) -> str:
-    client.break_at()
-    assert client.move("continue")["description"] == "generation finished"
-    tokens = client.ask("llm/generation", threadId=1)["tokens"]
-    return "".join(token["text"] for token in tokens if not token.get("special"))
-
-
 def test_without_its_induction_heads_the_model_copies_no_more_and_still_knows_facts(run: Run, plain: Plain) -> None:
     handles = [
         plain.model.get_submodule(f"model.layers.{layer}.self_attn.o_proj").register_forward_pre_hook(without(head))
@@ -52,7 +45,7 @@ def test_without_its_induction_heads_the_model_copies_no_more_and_still_knows_fa
         client.stop()
         body = edited(client, *zero)
         assert [edit.get("problem") for edit in body["edits"]] == [None] * len(INDUCTION)
-        assert continuation(client) == expected[prompt]
+        assert to_the_end(client) == expected[prompt]
 
 
 def without(head: int) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.e2e.conftest import Run, Spawn
 from tests.e2e.plain import Plain
-from tests.e2e.raw_client import Json, RawClient, Refused
+from tests.e2e.raw_client import Json, RawClient, Refused, text, to_the_end
 
 FRANCE, JAPAN = "The capital of France is", "The capital of Japan is"
 SHORT = {"max_new_tokens": 8, "min_new_tokens": 8}
@@ -41,18 +41,6 @@ def edited(client: RawClient, line: str) -> Json:
     body = client.ask("evaluate", expression=line, context="repl")
     assert body["presentationHint"] == {"attributes": ["hasSideEffects"]}
     return client.stop()
-
-
-def text(client: RawClient) -> str:
-    """Prompt and continuation, as the session has them at the end of the run."""
-    tokens = client.ask("llm/generation", threadId=1)["tokens"]
-    return "".join(token["text"] for token in tokens if not token.get("special"))
-
-
-def to_the_end(client: RawClient) -> str:
-    client.break_at()
-    assert client.move("continue")["description"] == "generation finished"
-    return text(client)
 
 
 def test_a_fact_of_another_prompt_is_patched_in(run: Run, plain: Plain) -> None:

@@ -8,22 +8,11 @@ import pytest
 
 from tests.e2e.conftest import Run
 from tests.e2e.plain import Choice, Plain
-from tests.e2e.raw_client import Json, RawClient, Refused
+from tests.e2e.raw_client import Json, Refused, text, to_the_end
 
 FRANCE, JAPAN = "The capital of France is", "The capital of Japan is"
 SHORT = {"max_new_tokens": 8, "min_new_tokens": 8}
 SAMPLED = {**SHORT, "do_sample": True, "temperature": 2.5}
-
-
-def text(client: RawClient) -> str:
-    tokens = client.ask("llm/generation", threadId=1)["tokens"]
-    return "".join(token["text"] for token in tokens if not token.get("special"))
-
-
-def to_the_end(client: RawClient) -> str:
-    client.break_at()
-    assert client.move("continue")["description"] == "generation finished"
-    return text(client)
 
 
 def spec(prompt: str, **rest: Json) -> Json:
