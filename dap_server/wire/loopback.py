@@ -7,9 +7,11 @@ import os
 import secrets
 import selectors
 import socket
+import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
+from typing import BinaryIO
 
 from dap_server.wire.streams import Streams
 
@@ -26,7 +28,7 @@ class SocketStreams(Streams):
     """The two byte streams of a connected socket."""
 
     def __init__(self, connection: socket.socket) -> None:
-        super().__init__(connection.makefile("rb"), connection.makefile("wb"))
+        super().__init__(connection.makefile("rb"), _writer(connection))
         self.socket = connection
 
     def close(self) -> None:
@@ -40,6 +42,17 @@ class SocketStreams(Streams):
     def forsake(self) -> None:
         with suppress(OSError):
             os.close(self.socket.detach())
+
+
+def _writer(connection: socket.socket) -> BinaryIO:
+    """Writes to a socket.
+
+    A signal's exception may come up in the thread that writes. The writer of `makefile` is Python between what is sent
+    and the note that it was, and would send it again.
+    """
+    if sys.platform == "win32":
+        return connection.makefile("wb")
+    return open(connection.fileno(), "wb", closefd=False)
 
 
 def new_token() -> str:

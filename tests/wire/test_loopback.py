@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
 import queue
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from dap_server.wire import loopback
+from dap_server.wire.framing import MessageReader, MessageWriter
 from dap_server.wire.loopback import (
     LOOPBACK,
     TOKEN_HEX_DIGITS,
@@ -163,3 +171,53 @@ def test_tokens_are_long_and_differ() -> None:
 )
 def test_tokens_are_compared_whole(given: str, expected: str, same: bool) -> None:
     assert same_token(given, expected) is same
+
+
+INTERRUPTS_AT_EACH = """
+import os, signal, socket, sys
+with socket.socket(fileno=int(sys.argv[1])) as connection:
+    while piece := connection.recv(65536):
+        os.kill(os.getppid(), signal.SIGINT)
+        sys.stdout.buffer.write(piece)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process can press Ctrl+C in another one there")
+def test_a_message_that_ctrl_c_comes_in_between_is_sent_once() -> None:
+    """The thread that tells of a stop is the program's main thread: who sees the stop may press it at once.
+
+    Another thread is busy, so that the signal is there before the main thread comes back from sending.
+    """
+    is_over = threading.Event()
+    interrupts: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-c", INTERRUPTS_AT_EACH, str(theirs.fileno())]
+    person = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[theirs.fileno()])
+    theirs.close()
+    streams = SocketStreams(ours)
+    writer = MessageWriter(streams.writer)
+    bodies = [b"%d" % i for i in range(50)]
+    busy = threading.Thread(target=lambda: all(not is_over.is_set() for _ in itertools.count()))
+    busy.start()
+    try:
+        for i, body in enumerate(bodies):
+            with contextlib.suppress(KeyboardInterrupt):
+                writer.write(body)
+                deadline = time.monotonic() + SECONDS
+                while len(interrupts) == i and time.monotonic() < deadline:
+                    pass  # a signal that another thread gets ends no wait of this one
+        streams.close()
+        received, _ = person.communicate(timeout=SECONDS)
+    finally:
+        is_over.set()
+        busy.join()
+        signal.signal(signal.SIGINT, before)
+        person.kill()
+    reader = MessageReader(io.BytesIO(received))
+    assert [reader.read() for _ in bodies] == bodies
