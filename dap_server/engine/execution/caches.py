@@ -69,6 +69,12 @@ def mark(cache: Any, with_copies: bool) -> CacheMark:
     return CacheMark(_compact(lengths), _compact(seen), is_updated, None in lengths, copies)
 
 
+def grown(mark: CacheMark | None, steps: int) -> CacheMark | None:
+    """The mark of some steps later, if every layer takes one token a step; None where a mark does not tell."""
+    length = mark.lengths[0] if mark is not None and len(mark.lengths) == 1 and mark.is_updated is None else None
+    return None if length is None or length == EMPTY else CacheMark((length + steps,))
+
+
 def seen_at(mark: CacheMark, cache: Any) -> list[int | None]:
     """The tokens that every layer had been given, cross attention behind self attention; empty where nobody knows."""
     if cache is None or not _is_known(cache):

@@ -20,7 +20,7 @@ from transformers.generation.logits_process import LogitsProcessorList
 from dap_server.engine.execution import caches, randomness
 from dap_server.engine.execution.branches import Branches, Turn
 from dap_server.engine.execution.decode_step import DecodeStep
-from dap_server.engine.execution.generation import Generation, Selection, StepRecord
+from dap_server.engine.execution.generation import Generation, Selection, StepRecord, Unsettled
 from dap_server.engine.execution.probes import Enough, Probe, StepProbe, TraceProbe, instrumented
 from dap_server.engine.execution.stepping import Rewind, Stepper
 from dap_server.engine.execution.timeline import Checkpoint
@@ -58,6 +58,7 @@ class SamplingLoop(DecodeStep):
         )
         self.streamer = streamer
         self.listener = listener
+        self._unsettled = Unsettled()
         self._heard = 0  # steps whose tokens the listener and the streamer have been given
         self.generation.tape = self
 
@@ -116,6 +117,8 @@ class SamplingLoop(DecodeStep):
             step, self.cache, self.model_kwargs, self.unfinished, self._elapsed, self._arguments_changed
         )
         self._begin(step)
+        if self.is_sampled:
+            self.timeline.draws(step)
         self.stepper.step_begins()
         outputs, logits = self._forward(step)
         selection = self._select(logits, outputs)
@@ -128,7 +131,8 @@ class SamplingLoop(DecodeStep):
         assert selection.outcome is not None
         self.input_ids, self.unfinished, is_over = selection.outcome
         generation.input_ids, generation.unfinished = self.input_ids, self.unfinished
-        self._keep_record(step, StepRecord(tokens, _probability(selection.scores, tokens)))
+        self._keep_record(step, record := StepRecord(tokens, selection.scores))
+        self._unsettled.add(record, selection.scores.nbytes)
         generation.seconds = self.timeline.ends[step]
         is_new = step == self._heard
         if is_new and self.streamer is not None:
@@ -152,7 +156,9 @@ class SamplingLoop(DecodeStep):
 
     # --- the past
     def cache_began_with(self, step: int) -> list[int | None]:
-        return caches.seen_at(self.timeline.steps[step].cache, self.cache)
+        self.timeline.look_back(self.cache)
+        mark = self.timeline.steps[step].cache
+        return [] if mark is None else caches.seen_at(mark, self.cache)
 
     def require_again(self) -> None:
         """Every step of it can."""
@@ -255,8 +261,7 @@ class SamplingLoop(DecodeStep):
         past = copy.copy(self)
         past.generation = replace(self.generation, selection=None)
         past._watcher = _InReplay(probe, past.generation)
-        mark = checkpoint.cache if start == checkpoint.step else self.timeline.steps[start].cache
-        past._place(start, checkpoint, caches.view(checkpoint.cache_object, mark))
+        past._place(start, checkpoint, caches.view(checkpoint.cache_object, self.timeline.mark_of(start, checkpoint)))
         self._changes.gone_back(past.cache, start, is_live=False)
         for s in range(start, step):
             self.stepper.stage.progress.reached(s - start, step - start + 1)
@@ -286,7 +291,8 @@ class SamplingLoop(DecodeStep):
 
     def _advance(self, step: int, ids: Tensor) -> None:
         """Runs a step whose token is known: only for what it leaves in the cache and in the objects that remember."""
-        randomness.restore(self.timeline.steps[step].random, ids.device)
+        if (random := self.timeline.steps[step].random) is not None:  # else as the step before has left it
+            randomness.restore(random, ids.device)
         self._begin(step)
         _, logits = self._forward(step)
         remembering = self.timeline.holders.change_every_step
@@ -300,8 +306,7 @@ class SamplingLoop(DecodeStep):
         """Stands at the start of an earlier step again. The forward that was suspended is gone."""
         ids, cache = self.input_ids, self.cache
         start, checkpoint = self.timeline.start_for(step, cache)
-        mark = checkpoint.cache if start == checkpoint.step else self.timeline.steps[start].cache
-        self._place(start, checkpoint, caches.rewind(checkpoint.cache_object, mark))
+        self._place(start, checkpoint, caches.rewind(checkpoint.cache_object, self.timeline.mark_of(start, checkpoint)))
         self._changes.gone_back(self.cache, start, is_live=True)
         self.generation.is_over, self.generation.selection = False, None
         with self.stepper.undisturbed():
@@ -326,17 +331,13 @@ class SamplingLoop(DecodeStep):
         self._stand_at(step)
 
     def _stand_at(self, step: int) -> None:
-        state = self.timeline.steps[step]
+        state = self.timeline.stands_at(step, self.cache)
         self.unfinished = state.unfinished
         self._set_elapsed(state.elapsed)
+        assert state.random is not None
         randomness.restore(state.random, self.input_ids.device)
         generation = self.generation
         generation.step, generation.input_ids, generation.unfinished = step, self.input_ids, self.unfinished
-
-
-def _probability(scores: Tensor, tokens: Tensor) -> Tensor:
-    """(B,) probability of tokens (B,) under softmax of scores (B, V)."""
-    return torch.softmax(scores, dim=-1).gather(1, tokens[:, None]).squeeze(1)  # half the time of logsumexp
 
 
 class _InReplay:

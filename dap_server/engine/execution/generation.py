@@ -22,19 +22,50 @@ if TYPE_CHECKING:
     from dap_server.engine.execution.probes import Probe
 
 
-@dataclass
+UNSETTLED_STEPS, UNSETTLED_BYTES = 16, 16 * 1024 * 1024
+"""How many steps may wait for their probability, and what their scores may take together."""
+
+
 class StepRecord:
     """What is kept of a finished step. Tensors stay on their device, so that recording never waits for it.
 
     Attributes:
         tokens: (B,) the chosen ids.
-        probability: (B,) of the chosen token, after all logits processors.
         entropy: (B,) of the choice, in nats, once somebody has asked for it.
     """
 
-    tokens: Tensor
-    probability: Tensor
-    entropy: Tensor | None = None
+    __slots__ = ("_probability", "_scores", "entropy", "tokens")
+
+    def __init__(self, tokens: Tensor, scores: Tensor) -> None:
+        """`scores` (B, V), after all logits processors, are kept until the probability is made."""
+        self.tokens = tokens
+        self.entropy: Tensor | None = None
+        self._scores: Tensor | None = scores
+        self._probability: Tensor | None = None
+
+    @property
+    def probability(self) -> Tensor:
+        """(B,) of the chosen token, after all logits processors."""
+        if self._probability is None:
+            assert self._scores is not None
+            probs = torch.softmax(self._scores, dim=-1)  # half the time of logsumexp
+            self._probability, self._scores = probs.gather(1, self.tokens[:, None]).squeeze(1), None
+        return self._probability
+
+
+class Unsettled:
+    """Records whose scores are still there: made one after another, probabilities take half the time."""
+
+    def __init__(self) -> None:
+        self._records: list[StepRecord] = []
+
+    def add(self, record: StepRecord, nbytes: int) -> None:
+        """`nbytes`: of its scores."""
+        self._records.append(record)
+        if len(self._records) == UNSETTLED_STEPS or len(self._records) * nbytes > UNSETTLED_BYTES:
+            for one in self._records:
+                _ = one.probability
+            self._records.clear()
 
 
 @dataclass

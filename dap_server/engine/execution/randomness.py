@@ -28,6 +28,15 @@ class RandomState:
     numpy: Any
     raw: bytes = b""
 
+    def is_same(self, other: RandomState) -> bool:
+        """Whether all parts are shared with another moment."""
+        return (
+            self.cpu is other.cpu
+            and self.accelerator is other.accelerator
+            and self.python is other.python
+            and self.numpy is other.numpy
+        )
+
 
 def capture(device: torch.device, last: RandomState | None = None) -> RandomState:
     """The present moment. What has not moved since an earlier one is shared with it."""
@@ -39,7 +48,7 @@ def capture(device: torch.device, last: RandomState | None = None) -> RandomStat
 
 
 class Recorder:
-    """Captures one moment after another; parts that have not moved since the one before are shared with it.
+    """Captures one moment after another; what has not moved since the one before is shared with it, or is it.
 
     Python's and NumPy's generators are asked only if they move in the first moments: asking costs more than a small
     model's layer.
@@ -62,6 +71,8 @@ class Recorder:
             moment = RandomState(cpu, self._accelerator(last), last.python, last.numpy)
             if self._host_moves or self._count <= HOST_MOMENTS:
                 self._ask_host(moment)
+            if moment.is_same(last):
+                moment = last
         self._last, self._raw, self._count = moment, raw, self._count + 1
         return moment
 

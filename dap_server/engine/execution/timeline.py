@@ -13,13 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dap_server.engine.execution import caches
+from dap_server.engine.execution import caches, randomness
 from dap_server.engine.execution.caches import CacheMark
 from dap_server.engine.execution.holders import Holders, Snapshot
 from dap_server.engine.execution.randomness import RandomState, Recorder
 
 SPACING = 4
 """Steps between checkpoints: a step back runs at most this many forwards."""
+
+PATIENCE = 16
+"""Steps until it is looked again whether anything moves but the tokens: to look costs more than all that is kept."""
 
 CHECKPOINT_BYTES = 512 * 1024 * 1024
 """What all checkpoints of a run may take together."""
@@ -32,15 +35,21 @@ class StepState:
     """The start of one step.
 
     Attributes:
-        random: shared with the step before as far as it has not moved.
         unfinished: (B,) 1 for sequences that go on.
         elapsed: seconds that the run has taken, stops not counted.
+        random: shared with the step before as far as it has not moved; None while nobody has looked.
+        cache: None while nobody has looked.
     """
 
-    random: RandomState
     unfinished: Tensor
-    cache: CacheMark
     elapsed: float
+    random: RandomState | None = None
+    cache: CacheMark | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a run can begin there."""
+        return self.random is not None and self.cache is not None
 
 
 @dataclass
@@ -66,7 +75,11 @@ class Checkpoint:
 
 
 class Timeline:
-    """Records a decode loop, step by step. Knows how to come back, not how to run."""
+    """Records a decode loop, step by step. Knows how to come back, not how to run.
+
+    Where nothing has moved but the tokens it is not looked at every step: what a later look finds as an earlier one has
+    left it was so between them. Where it is not, the steps between are reached by running on from the earlier look.
+    """
 
     def __init__(self, model: Any, holders: Holders, device: torch.device) -> None:
         self.model, self.holders, self.device = model, holders, device
@@ -75,9 +88,11 @@ class Timeline:
         self.ends: list[float] = []
         """Seconds that the run had taken, stops not counted, when a step's token was chosen."""
         self._randomness = Recorder(device)
+        self._draws = False  # random numbers are drawn in the steps
+        self._grows = False  # all that the cache does is to grow by one token a step
         self._is_stale = False  # the state outside the cache has moved since the last checkpoint
-        self._looked_at = -1  # the last step at whose start it was known whether it has
-        self._patience = 1  # steps until it is looked again: to look costs more than all else that is recorded
+        self._looked_at = -1  # the last step at whose start everything was looked at
+        self._patience = 1  # steps until it is looked again
 
     def record(
         self, step: int, cache: Any, kwargs: dict[str, Any], unfinished: Tensor, elapsed: float, changed: bool = False
@@ -89,32 +104,53 @@ class Timeline:
         if step < len(self.steps):
             self._is_stale |= self.holders.have_changed() and step > self._looked_at
             return
-        mark = caches.mark(cache, with_copies=False)
-        self.steps.append(StepState(self._randomness.capture(), unfinished, mark, elapsed))
+        self.steps.append(state := StepState(unfinished, elapsed))
+        if self._draws:
+            state.random = self._randomness.capture()
+        if not self._grows:
+            state.cache = caches.mark(cache, with_copies=False)
         self._is_stale |= changed or (self._last is not None and self._last.cache_object is not cache)
-        is_due = step - self._looked_at >= self._patience or self._is_stale or self.holders.change_every_step
-        if is_due:
-            has_moved = self.holders.have_changed() or self.holders.change_every_step
-            self._patience = 1 if has_moved else min(2 * self._patience, SPACING)
-            self._is_stale |= has_moved
-            self._looked_at = step
-        if is_due or mark.needs_copies:
+        needs_copies = state.cache is not None and state.cache.needs_copies
+        if needs_copies or self._is_stale or self._is_due:
+            self._look(step, cache)
             self._check(step, cache, kwargs)
+
+    def draws(self, step: int) -> None:
+        """Step `step`, which begins, will draw its token at random."""
+        self._draws = True
+        if self.steps[step].random is None:
+            self.steps[step].random = self._randomness.capture()
+
+    def stands_at(self, step: int, cache: Any) -> StepState:
+        """The start of a step that has been reached by running on: what nobody looked at then is looked at now."""
+        state = self.steps[step]
+        if state.random is None:
+            state.random = randomness.capture(self.device)
+        if state.cache is None:
+            state.cache = caches.mark(cache, with_copies=False)
+        return state
 
     def start_for(self, step: int, cache: Any) -> tuple[int, Checkpoint]:
         """From which step on to run so as to be at the start of `step`, and the checkpoint that it needs."""
-        self._look(cache)
+        self.look_back(cache)
         checkpoint = next(c for c in reversed(self.checkpoints) if c.step <= step)
         if checkpoint.cache_object is not cache or caches.needs_copies(cache):
             return checkpoint.step, checkpoint
-        return min(step, checkpoint.good_until), checkpoint
+        known = (s for s in range(min(step, checkpoint.good_until), checkpoint.step, -1) if self.steps[s].is_known)
+        return next(known, checkpoint.step), checkpoint
+
+    def mark_of(self, step: int, checkpoint: Checkpoint) -> CacheMark:
+        """Where the cache was at the start of a step that `start_for` has given with this checkpoint."""
+        mark = checkpoint.cache if step == checkpoint.step else self.steps[step].cache
+        assert mark is not None
+        return mark
 
     def forget_after(self, step: int) -> None:
         """The run went another way than before at this step: what followed is not its past."""
         del self.steps[step + 1 :], self.ends[step + 1 :]
         self.checkpoints = [c for c in self.checkpoints if c.step <= step]
         self.checkpoints[-1].good_until = min(self.checkpoints[-1].good_until, step)
-        self._looked_at = min(self._looked_at, step)
+        self._looked_at = max(s for s in range(min(self._looked_at, step) + 1) if self.steps[s].is_known)
 
     @property
     def nbytes_per_step(self) -> float:
@@ -122,20 +158,56 @@ class Timeline:
         seen: set[int] = set()
         total = 0
         for state in self.steps:
-            for part in (state.random.cpu, state.random.accelerator, state.unfinished):
+            random, cache = state.random, state.cache
+            for part in (state.unfinished, *((random.cpu, random.accelerator) if random else ())):
                 if part is not None and id(part) not in seen:
                     seen.add(id(part))
                     total += part.numel() * part.element_size() + TENSOR_OVERHEAD
-            total += 8 * len(state.cache.lengths) + STATE_OVERHEAD
+            total += 8 * len(cache.lengths if cache else ()) + STATE_OVERHEAD
         return total / max(len(self.steps), 1)
 
-    def _look(self, cache: Any) -> None:
-        """If nothing has moved up to now, the steps since it was last looked are as good as that one."""
+    def look_back(self, cache: Any) -> None:
+        """Somewhere in the latest step: if nothing has moved up to now, nothing had when it began."""
         latest, last = len(self.steps) - 1, self._last
-        if last is not None and latest > self._looked_at and not self._is_stale:
-            self._is_stale = self.holders.have_changed() or last.cache_object is not cache
-            if not self._is_stale and not self.steps[latest].cache.needs_copies:
-                last.good_until = self._looked_at = latest
+        if last is None or latest <= self._looked_at:
+            return
+        is_still = self._find_between(latest, self._randomness.capture(), caches.mark(cache, False), is_begun=True)
+        self._is_stale |= self.holders.have_changed() or last.cache_object is not cache
+        if is_still and not self._is_stale and not caches.needs_copies(cache):
+            last.good_until = self._looked_at = latest
+
+    @property
+    def _is_due(self) -> bool:
+        return self.holders.change_every_step or len(self.steps) - 1 - self._looked_at >= self._patience
+
+    def _look(self, step: int, cache: Any) -> None:
+        """At the start of the latest step."""
+        state = self.steps[step]
+        state.random = random = state.random or self._randomness.capture()
+        state.cache = mark = state.cache or caches.mark(cache, with_copies=False)
+        is_still = self._looked_at < 0 or self._find_between(step, random, mark)
+        has_moved = self.holders.have_changed() or self.holders.change_every_step
+        self._draws |= self._looked_at >= 0 and random is not self.steps[self._looked_at].random
+        self._grows = caches.grown(mark, 0) is not None
+        self._is_stale |= has_moved
+        self._patience = 1 if has_moved or not is_still else min(2 * self._patience, PATIENCE)
+        self._looked_at = step
+
+    def _find_between(self, step: int, random: RandomState, mark: CacheMark, is_begun: bool = False) -> bool:
+        """Steps that began since it was last looked, up to one of which these are the state; whether all are known now.
+
+        `is_begun`: some layers may have run in that step.
+        """
+        first, before = self._looked_at, self.steps[self._looked_at]
+        might_be = [caches.grown(before.cache, step - first + more) for more in range(1 + is_begun)]
+        grows = set(mark.lengths) <= {length for one in might_be if one is not None for length in one.lengths}
+        for s in range(first + 1, step + 1):
+            state = self.steps[s]
+            if state.random is None and random is before.random:
+                state.random = random
+            if state.cache is None and grows:
+                state.cache = caches.grown(before.cache, s - first)
+        return all(state.is_known for state in self.steps[first + 1 : step + 1])
 
     @property
     def _last(self) -> Checkpoint | None:
@@ -143,7 +215,7 @@ class Timeline:
 
     def _check(self, step: int, cache: Any, kwargs: dict[str, Any]) -> None:
         last = self._last
-        if last is not None and not self._is_stale and not self.steps[step].cache.needs_copies:
+        if last is not None and not self._is_stale and not self.mark_of(step, last).needs_copies:
             last.good_until = step
             return
         if last is None or step - last.step >= self._spacing:

@@ -40,7 +40,7 @@ QUICK = {
         "llama", "deepseek_v3", "llama, dynamic RoPE", "phi3, longrope", "mistral", "gpt_oss", "llama4_text", "mamba2",
         "falcon_h1", "jamba", "recurrent_gemma", "rwkv", "minimax", "qwen3_next", "big_bird", "bart",
     ],
-    "greedy": ["zamba2", "t5"],
+    "greedy": ["llama", "llama, dynamic RoPE", "zamba2", "t5"],
     "static cache": ["deepseek_v3", "gemma2", "bart"],
     "left-padded batch": ["gemma2", "mamba2", "bart"],
     "bfloat16": ["llama", "falcon_h1"],

@@ -333,10 +333,13 @@ def test_going_back_costs_the_same_near_the_start_and_far_from_it(atlas: Loaded)
 def test_no_step_is_more_than_a_few_forwards_away(kind: str) -> None:
     model, ask = tiny_model(kind), asking({"do_sample": True}, steps=40)
     loop, _ = at_the_end(model, ask)
+    far: list[bool] = []
     for step in range(40):
         start, checkpoint = loop.timeline.start_for(step, loop.cache)
         assert checkpoint.step <= start <= step
-        assert step - start < timeline.SPACING
+        far.append(step - start >= timeline.SPACING)
+        assert step - start <= timeline.PATIENCE
+    assert sum(far) <= timeline.PATIENCE  # those before the first that was seen to move
 
 
 @pytest.mark.parametrize("room", [1, 10, 100])
@@ -367,6 +370,55 @@ def test_a_run_with_few_checkpoints_still_comes_back_exactly(monkeypatch: pytest
     journey = Journey(model, straight, guide)
     assert same(journey.generate(ask), straight.result)
     assert same(journey.heard, straight.tokens)
+
+
+@pytest.mark.parametrize("first", [0, 2, 20])
+def test_a_model_that_draws_from_some_step_on_comes_back_exactly(first: int) -> None:
+    """Random numbers are not looked at every step of a run that is not sampled."""
+    model, ask = tiny_model("llama"), asking({"do_sample": False}, steps=30)
+    prompt = ask()["input_ids"].shape[1]
+
+    def noise(_module: nn.Module, args: tuple[Tensor], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        cache = kwargs["past_key_values"]
+        draws = cache.get_seq_length() >= (prompt + first - 1 if first else 0)
+        return ((args[0] + torch.rand_like(args[0]) if draws else args[0]), *args[1:]), kwargs
+
+    model.model.layers[0].register_forward_pre_hook(noise, with_kwargs=True)
+    straight = run_straight(model, ask)
+    assert not same(straight.result, run_straight(tiny_model("llama"), ask).result)
+
+    def guide(journey: Journey, stop: Stop) -> Move:
+        if stop.place.path != END:
+            return Motion.RUN
+        for step in (29, 3, 17, 0, 23, 1, 20, 19, 11):
+            journey.look(stop, *journey.straight.modules_of(step)[::5])
+            journey.choice(stop, step)
+        return Motion.RUN if len(journey.places) > 3 else Place(27 - 6 * len(journey.places), STEP)
+
+    journey = Journey(model, straight, guide)
+    assert same(journey.generate(ask), straight.result)
+    assert same(journey.heard, straight.tokens)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_where_nothing_moves_it_is_seldom_looked_and_every_step_known(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+
+    def look(holders: Holders) -> bool:
+        looks.append(have_changed(holders))
+        return looks[-1]
+
+    have_changed = Holders.have_changed
+    monkeypatch.setattr(Holders, "have_changed", look)
+    loop, _ = at_the_end(tiny_model(kind), asking({"do_sample": False}, steps=200))
+    assert len(looks) < 10 + 200 / timeline.PATIENCE
+    for step in range(200):
+        assert loop.timeline.start_for(step, loop.cache)[0] == step
+        mark = loop.timeline.steps[step].cache
+        assert mark is not None
+        assert mark.lengths == (5 + step if step else caches.EMPTY,)
 
 
 def test_a_run_that_goes_another_way_forgets_what_followed() -> None:
