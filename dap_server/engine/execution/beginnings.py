@@ -34,7 +34,7 @@ class Beginnings:
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         self._device = device
-        self._holders = Holders(model, [])
+        self._holders = Holders(model)
         self._configurations = _configurations(model)
         self._own = [m for m in model.modules() if type(m).__module__.partition(".")[0] not in LEFT_ALONE]
         self._last: Snapshot | None = None
@@ -42,8 +42,7 @@ class Beginnings:
 
     def now(self) -> Beginning:
         """The present moment. What has not changed since the one before is shared with it."""
-        self._holders.begin()
-        if self._holders.have_changed() or self._last is None:
+        if self._holders.call_begins() or self._last is None:
             self._last = self._holders.copy()
         self._random = randomness.capture(self._device, self._random)
         return Beginning(self._random, self._last, self.settings())

@@ -23,7 +23,6 @@ from dap_server.engine.execution.collected import Collected
 from dap_server.engine.execution.edits.options import Sampling
 from dap_server.engine.execution.edits.step_edits import StepEdits
 from dap_server.engine.execution.generation import Generation, Outcome, Processed, Selection
-from dap_server.engine.execution.holders import Holders
 from dap_server.engine.execution.kernels import Kernels
 from dap_server.engine.execution.stepping import Stepper
 from dap_server.engine.execution.timeline import Timeline
@@ -72,7 +71,7 @@ class DecodeStep:
         self._kwargs_step = 0  # the step whose start `model_kwargs` is of
         self._growing, self._arguments_changed = Growing(), False
         self._started = time.monotonic() - stepper.seconds_stopped
-        holders = Holders(model, [*logits_processor, *stopping_criteria])
+        holders = stepper.holders.of_call([*logits_processor, *stopping_criteria])
         self._changes = StepEdits(stepper.anatomy)
         self.timeline = Timeline(model, holders, input_ids.device)
         outer = stepper.generation

@@ -49,7 +49,7 @@ class EncoderCall:
     def replay(self, step: int, probe: Probe) -> None:
         """Runs the encoder again beside what is suspended; it has no steps."""
         anatomy = self._stepper.anatomy
-        holders = Holders(anatomy.model, [])
+        holders = Holders(anatomy.model)
         with (
             self._stepper.undisturbed(),
             randomness.kept(self._device),

@@ -71,44 +71,96 @@ class Snapshot:
     nbytes: int = 0
 
 
-class Holders:
-    """The objects of one generation whose attributes may change from step to step."""
+class _Watch:
+    """Reads dictionaries of attributes, quickly: it runs every step, or every call."""
 
-    def __init__(self, model: nn.Module, others: Iterable[object]) -> None:
+    def __init__(self, held: list[dict[str, Any]]) -> None:
+        self._held = held
+        self._sizes = [*map(len, held)]
+        self._readers = _readers(held)
+
+    def fingerprint(self, kept: Iterable[_Kept], containers: Iterable[Any]) -> _Fingerprint:
+        """Of all that they have now, with these tensors and containers."""
+        sizes = [*map(len, self._held)]
+        try:
+            if sizes != self._sizes:
+                raise KeyError
+            objects = [value for held, read in self._readers for value in read(held)]
+        except KeyError:  # there is an attribute more, or one less
+            self._readers, self._sizes = _readers(self._held), sizes
+            objects = [value for held, read in self._readers for value in read(held)]
+        for container in containers:
+            objects += container.values() if isinstance(container, dict) else container
+        return _Fingerprint(objects, [*sizes, *map(len, containers), *(version(k.tensor) for k in kept)])
+
+
+class Holders:
+    """The objects whose attributes may change: of one generation, from step to step; of a model, from call to call."""
+
+    def __init__(self, model: nn.Module, others: Iterable[object] = ()) -> None:
         """`others`: logits processors and stopping criteria."""
-        modules = list(model.modules())
-        self._parameters = list(model.parameters())
+        self._model = model
+        self._survey()
+        self._remember(others)
+
+    def _survey(self) -> None:
+        modules = list(self._model.modules())
+        self._modules = modules
+        self._trees = [(m._modules, tuple(m._modules.values())) for m in modules if m._modules]
+        self._parameters = [m._parameters for m in modules if m._parameters]
         self._versions = self._parameter_versions()
-        self._held = [vars(module) for module in modules] + [m._buffers for m in modules if m._buffers]
+        self._buffers = [m._buffers for m in modules if m._buffers]
+        self._held = [vars(module) for module in modules] + self._buffers
         self._norms = [m for m in modules if isinstance(m, _NormBase) and m.track_running_stats]
         self._uncounted = {id(norm._buffers) for norm in self._norms}  # what torch counts no writes of
         self._trained = False  # whether some of them were written to since the last snapshot
-        remembering = [other for other in others if _may_remember(other)]
-        self._others = [vars(other) for other in remembering]
-        self._names = [type(other).__name__ for other in remembering]
-        self._shared: dict[int, Any] = {id(module): module for module in modules}
-        self._shared |= {id(p): p for p in self._parameters}
-        self._shared |= {id(c): c for m in modules if (c := getattr(m, "config", None)) is not None}
-        self._shared |= {id(v): v for held in self._others for v in held.values() if _is_tool(v)}
-        self._watched = [
-            held
-            for module, held in zip(modules, self._held, strict=False)
-            if not type(module).__module__.startswith("torch.nn.modules.")
-        ] + self._held[len(modules) :]
-        self._sizes = [*map(len, self._watched)]
-        self._readers = _readers(self._watched)
+        own = [vars(m) for m in modules if not type(m).__module__.startswith("torch.nn.modules.")]
+        self._steps, self._calls = _Watch(own + self._buffers), _Watch(self._held)
         self._kept: dict[int, _Kept] = {}  # of the last snapshot, by identity
         self._containers: dict[int, Any] = {}  # the dictionaries and lists that the last snapshot copied
         self._lent: list[_Kept] = []  # tensors that the last restored state shares with the state before it
+        self._take()
+
+    def _remember(self, others: Iterable[object]) -> None:
+        remembering = [other for other in others if _may_remember(other)]
+        self._others = [vars(other) for other in remembering]
+        self._names = [type(other).__name__ for other in remembering]
         self.unknown: list[str] = []
         """Classes of those whose state cannot be copied, and so stays as it is when the run goes back."""
-        self._copy_held()
-        self._seen = self._fingerprint()
-        self._has_moved = False
 
-    def begin(self) -> None:
-        """A call of the model begins: what was written to its parameters until now is not of this run."""
+    def _take(self) -> None:
+        """What there is now is what calls and steps are compared with."""
+        self._taken: list[dict[str, Any]] | None = self._copy_held()
+        self._seen, self._has_moved = self._fingerprint(), False
+        self._seen_by_call = self._calls.fingerprint(self._kept.values(), self._containers.values())
+
+    def call_begins(self) -> bool:
+        """A call of the model begins. Whether anything has changed since the last one did.
+
+        Between calls a program may set attributes that no forward does, of modules of torch itself too.
+        """
+        if not self._is_current:
+            self._survey()
+            return True
         self._versions = self._parameter_versions()
+        now = self._calls.fingerprint(self._kept.values(), self._containers.values())
+        changed = bool(self._norms) or not now.is_as(self._seen_by_call)
+        if changed:
+            self._take()
+        return changed
+
+    def of_call(self, others: Iterable[object]) -> Holders:
+        """Those of a call that begins, with its logits processors and stopping criteria."""
+        self.call_begins()
+        call = copy.copy(self)
+        call._remember(others)
+        return call
+
+    @property
+    def _is_current(self) -> bool:
+        """Whether the model has the modules that it had, and those their buffers."""
+        trees = all(tuple(children.values()) == had for children, had in self._trees)
+        return trees and sum(1 for m in self._modules if m._buffers) == len(self._buffers)
 
     @property
     def change_every_step(self) -> bool:
@@ -121,12 +173,15 @@ class Holders:
         changed = self._has_moved or trains or self._trained or not now.is_as(self._seen)
         self._trained = trains
         self._seen, self._has_moved = now, False
+        self._taken = None if changed else self._taken
         return changed
 
     def copy(self) -> Snapshot:
         """All of it by value; modules, parameters and configurations inside stay the objects they are."""
         known = self._kept
-        snapshot = Snapshot(self._copy_held(), self._copied(self._others))
+        if self._taken is None or not self._fingerprint().is_as(self._seen):
+            self._taken = self._copy_held()
+        snapshot = Snapshot(self._taken, self._copied(self._others))
         fresh = [kept.value for name, kept in self._kept.items() if known.get(name) is not kept]
         snapshot.nbytes = sum(t.numel() * t.element_size() for t in [*fresh, *held_tensors(snapshot.others)])
         return snapshot
@@ -146,7 +201,7 @@ class Holders:
         for held, values in zip(self._others, self._copied(snapshot.others), strict=True):
             held.clear()
             held.update(values)
-        self._seen, self._has_moved = self._fingerprint(), False
+        self._seen, self._has_moved, self._taken = self._fingerprint(), False, None
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
@@ -172,10 +227,10 @@ class Holders:
                 if not lent.is_as_it_was:
                     with torch.no_grad():
                         lent.tensor.copy_(lent.value)
-            self._seen, self._has_moved = self._fingerprint(), changed
+            self._seen, self._has_moved, self._taken = self._fingerprint(), changed, None
 
     def _parameter_versions(self) -> list[int]:
-        return [version(parameter) for parameter in self._parameters]
+        return [version(p) for held in self._parameters for p in held.values() if p is not None]
 
     def _copy_held(self) -> list[dict[str, Any]]:
         known, self._kept, self._containers = self._kept, {}, {}
@@ -186,18 +241,7 @@ class Holders:
         ]
 
     def _fingerprint(self) -> _Fingerprint:
-        sizes = [*map(len, self._watched)]
-        try:
-            if sizes != self._sizes:
-                raise KeyError
-            objects = [value for held, read in self._readers for value in read(held)]
-        except KeyError:  # there is an attribute more, or one less
-            self._readers, self._sizes = _readers(self._watched), sizes
-            objects = [value for held, read in self._readers for value in read(held)]
-        for container in self._containers.values():
-            objects += container.values() if isinstance(container, dict) else container
-        counts = [*sizes, *map(len, self._containers.values()), *(version(k.tensor) for k in self._kept.values())]
-        return _Fingerprint(objects, counts)
+        return self._steps.fingerprint(self._kept.values(), self._containers.values())
 
     def _keep(self, value: Any, known: dict[int, _Kept], memo: dict[int, Any], counts: bool = True) -> Any:
         """A copy of what a step can change in place; anything but tensors and plain containers is the object itself.
@@ -243,7 +287,9 @@ class Holders:
 
     def _copied(self, others: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """A user's own object may hold what has no copy: a lock, a matcher of a compiled grammar."""
-        memo = dict(self._shared)
+        if not self._others:
+            return []
+        memo = self._shared()
         copies = []
         for name, held in zip(self._names, others, strict=True):
             try:
@@ -253,6 +299,13 @@ class Holders:
                 if name not in self.unknown:
                     self.unknown.append(name)
         return copies
+
+    def _shared(self) -> dict[int, Any]:
+        """What copies of them have in common with them."""
+        parts = [*self._modules, *(p for held in self._parameters for p in held.values())]
+        parts += [c for m in self._modules if (c := getattr(m, "config", None)) is not None]
+        parts += [value for held in self._others for value in held.values() if _is_tool(value)]
+        return {id(part): part for part in parts}
 
 
 def _readers(watched: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Callable[[Any], tuple[Any, ...]]]]:

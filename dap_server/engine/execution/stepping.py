@@ -26,6 +26,7 @@ from dap_server.engine.execution.edits.edits import Edits
 from dap_server.engine.execution.flags import Flags
 from dap_server.engine.execution.found_late import FoundLate
 from dap_server.engine.execution.generation import Generation
+from dap_server.engine.execution.holders import Holders
 from dap_server.engine.execution.hooks import ModuleHooks
 from dap_server.engine.execution.judging import NOT_HIT, Candidate, Judging, Preparations, Prepared, Verdict
 from dap_server.engine.execution.motions import BY_OPERATION, Plan, plan_from
@@ -51,6 +52,7 @@ class Stepper:
         self.anatomy = anatomy
         self.regions = Regions(anatomy)
         self.stage = Stage()
+        self.holders = Holders(anatomy.model)
         self.breakpoints = BreakpointSet()
         self.judging = Judging(self.breakpoints, anatomy)
         self.stop: Stop | None = None

@@ -133,7 +133,7 @@ class Remembering(nn.Module):
 def test_every_change_of_an_attribute_is_noticed_and_taken_back(change: str) -> None:
     module = Remembering()
     module.state = torch.ones(2)
-    holders = Holders(module, [])
+    holders = Holders(module)
     saved, before = holders.copy(), state_of(own(module), 3)
     assert not holders.have_changed()
     changes: dict[str, Callable[[], Any]] = {
@@ -160,7 +160,7 @@ def own(module: nn.Module) -> dict[str, Any]:
 def test_a_look_leaves_the_very_objects_and_forgets_no_change() -> None:
     module = Remembering()
     module.state = torch.ones(2)
-    holders = Holders(module, [])
+    holders = Holders(module)
     saved = holders.copy()
     module.state = present = torch.full((2,), 7.0)
     counted, notes = module.counted, module.notes
@@ -183,7 +183,7 @@ def test_what_is_shared_stays_shared() -> None:
     one, other = Remembering(), Remembering()
     other.counted = one.counted
     other.notes = one.notes
-    holders = Holders(nn.ModuleList([one, other]), [])
+    holders = Holders(nn.ModuleList([one, other]))
     saved = holders.copy()
     one.counted.add_(1)
     one.notes["seen"].append(1)
@@ -196,11 +196,44 @@ def test_what_is_shared_stays_shared() -> None:
 
 def test_what_does_not_change_is_copied_once() -> None:
     module = Remembering()
-    holders = Holders(module, [])
+    holders = Holders(module)
     assert holders.copy().nbytes == 0
     module.counted.add_(1)
     assert holders.copy().nbytes == 8
     assert holders.copy().nbytes == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: setattr(model[0], "p", 0.5),
+        lambda model: model[1].register_buffer("late", torch.ones(1)),
+        lambda model: model.__setitem__(1, nn.Linear(2, 2)),
+        lambda model: setattr(model[2], "length", 7),
+        lambda model: model[2].counted.add_(1),
+        lambda model: setattr(model[2], "counted", torch.ones(1)),
+    ],
+    ids=["of torch's own module", "first buffer", "module", "of a module", "in place", "buffer"],
+)
+def test_what_a_program_changes_between_calls_stays_when_a_call_goes_back(
+    change: Callable[[nn.Sequential], Any],
+) -> None:
+    model: Any = nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 2), Remembering())
+    holders = Holders(model)
+    holders.of_call([]).copy()
+    assert not holders.call_begins()
+    change(model)
+    parts = list(model)
+    expected = [state_of(own(part), 3) for part in parts]
+    assert holders.call_begins()
+    call = holders.of_call([])
+    start = call.copy()
+    model[2].length = 9
+    model[2].counted.add_(1)
+    assert call.have_changed()
+    call.restore(start)
+    assert list(model) == parts
+    assert same([state_of(own(part), 3) for part in parts], expected)
 
 
 def test_arguments_that_grow_are_cropped_and_others_are_told() -> None:
