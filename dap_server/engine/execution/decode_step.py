@@ -5,9 +5,7 @@ The calls are transformers' own `GenerationMixin._sample`'s, in the same order.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
@@ -120,17 +118,18 @@ class DecodeStep:
         self.generation.selection = selection
         if self._watcher is self.stepper and self.stepper.late.listens:
             self.stepper.late.alarms.hear_logits(logits)
-        with self._reported(LOGITS):
-            pass
+        self._report(LOGITS)
+        self._report(LOGITS, "after")
         self._process(selection)
         if outputs is not None:
             self.collected.add(outputs, logits, selection.scores)
-        with self._reported(SAMPLE):
-            if self._watcher is self.stepper:
-                selection.tokens = self._draw(selection.scores)
-                selection.outcome = self._outcome(selection)
-            else:
-                selection.tokens = self.choose(selection.scores)
+        self._report(SAMPLE)
+        if self._watcher is self.stepper:
+            selection.tokens = self._draw(selection.scores)
+            selection.outcome = self._outcome(selection)
+        else:
+            selection.tokens = self.choose(selection.scores)
+        self._report(SAMPLE, "after")
         return selection
 
     def _outcome(self, selection: Selection) -> Outcome:
@@ -190,19 +189,13 @@ class DecodeStep:
         selection.waiting = 0
 
     def _process_one(self, processor: Any, selection: Selection) -> None:
-        selection.running = processor
-        with self._reported(name := type(processor).__name__):
-            selection.scores = LogitsProcessorList([processor])(self.input_ids, selection.scores)
-            selection.processed.append(Processed(name, processor, selection.scores.clone()))
-            selection.waiting -= 1
-        selection.running = None
-
-    @contextlib.contextmanager
-    def _reported(self, name: str) -> Iterator[None]:
-        """Reports a pseudo-module before and after what it does."""
+        selection.running, name = processor, type(processor).__name__
         self._report(name)
-        yield
+        selection.scores = LogitsProcessorList([processor])(self.input_ids, selection.scores)
+        selection.processed.append(Processed(name, processor, selection.scores.clone()))
+        selection.waiting -= 1
         self._report(name, "after")
+        selection.running = None
 
     def _report(self, name: str, phase: Phase = "before") -> None:
         if self._watcher.watching:
@@ -218,7 +211,7 @@ class DecodeStep:
 
     @property
     def _cache_name(self) -> str | None:
-        return next((name for name in ALL_CACHE_NAMES if name in self.model_kwargs), None)
+        return next(filter(self.model_kwargs.__contains__, ALL_CACHE_NAMES), None)
 
     @property
     def _elapsed(self) -> float:
