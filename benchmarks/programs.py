@@ -24,8 +24,8 @@ def run(quick: bool) -> Iterator[Row]:
     if quick:
         yield _generation("a tiny model", tiny(), 1)
         return
-    yield _generation("12 layers, width 768, 32,000 tokens", llama(), 3)
-    yield _generation("example model", atlas(), 20)
+    yield _generation("12 layers, width 768, 32,000 tokens", llama(), 24)
+    yield _generation("example model", atlas(), 60)
     yield _row("a training loop, example model", _training(atlas().loaded.model), 4, bar=None)
     yield _row("a loop of its own with a transformer of its own", _own_loop(), 8, bar=None)
 
