@@ -285,6 +285,16 @@ REFUSED: list[tuple[str, str]] = [
     ("force(99999)", "there is no token 99999"),
     ("ban('a b c')", "'a b c' is no single token"),
     ("token = 3.5", "3.5 is no token: give its text or its id"),
+    ("token = 10**30", "there is no token 1000000000000000000000000000000"),
+    ("force(-1)", "there is no token -1"),
+    ("force(None)", "None is no token: give its text or its id"),
+    ("zero(0, steps='never')", "steps are 'this', 'onwards' or 'all', and not 'never'"),
+    ("zero(0, positions=2.5)", "2.5 is no whole number"),
+    ("zero(0, positions=[2.5])", "2.5 is no whole number"),
+    ("zero(0, positions=10**20)", "no message could say this edit"),
+    ("noise(0, 1, seed=2**70)", "no message could say this edit"),
+    ("noise(0, 1, seed=0.5)", "no message could say this edit"),
+    ("patch(1, step=-1)", "no message could say this edit"),
     ("scores[0, 3] = 1", "change `logits`, or an option"),
     ("num_beams = 3", "'num_beams' cannot be changed while a run goes on"),
     ("attention[0, 1, 2, 3] = 0", "attention has three axes"),
@@ -367,3 +377,21 @@ def test_restarting_leaves_no_edit_behind(run: Run, plain: Plain) -> None:
     client.stop()
     assert client.ask("llm/edits") == {"edits": []}
     assert text(client) == plain.texts(FRANCE, **SHORT)[0]
+
+
+def test_beam_search_refuses_edits_that_do_not_fit_in_later_steps_too(run: Run) -> None:
+    beams = {"max_new_tokens": 4, "num_beams": 2}
+    client = run(prompt=FRANCE, generation=beams, stopOnEntry=True)
+    client.stop()
+    client.ask("setFunctionBreakpoints", breakpoints=[{"name": LAYER, "condition": "step == 2"}])
+    stop = client.move("continue")
+    assert stop["text"] == f"before {LAYER} in step 2"
+    for line, why in [
+        ("patch(2, torch.zeros(7))", r"the patch has shape \(7\), which does not fit"),
+        ("ablate(2, head=6)", "no heads 6: there are 6"),
+        ("force(' Rome')", "the choice of tokens cannot be edited here"),
+    ]:
+        with pytest.raises(Refused, match=why):
+            client.evaluate(line)
+        assert client.ask("llm/edits") == {"edits": []}
+    assert "effect" not in client.output("console"), "nothing is told of what was refused"

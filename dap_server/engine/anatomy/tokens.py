@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import operator
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -93,10 +94,9 @@ class Vocabulary:
         """The id of a token of a vocabulary, of `size` if that is known: by its id, or by its text, quoted or not.
 
         Raises:
-            UnknownToken: the text is of no token or of several, or the id is of none.
+            UnknownToken: the text is of no token or of several, or the id is of none; it is neither text nor id.
         """
-        if isinstance(token, str):
-            token = self._find_text(token)
+        token = self._find_text(token) if isinstance(token, str) else _id(token)
         if size is not None:
             require_token(token, size)
         return token
@@ -118,6 +118,16 @@ class Vocabulary:
         if self.tokenizer is None:
             return f"<{token}>"
         return str(self.tokenizer.decode([token], clean_up_tokenization_spaces=False))
+
+
+def _id(token: Any) -> int:
+    """Of an id as Python, NumPy or torch has it."""
+    try:
+        if not isinstance(token, bool):
+            return operator.index(token)
+    except TypeError:
+        pass
+    raise UnknownToken(f"{token!r} is no token: give its text or its id")
 
 
 class TextStream:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -185,6 +186,14 @@ def spec_of(edit: Edit, with_data: bool) -> EditSpec:
         steps=EditSteps(first=steps.first, last=steps.last),
         enabled=edit.is_on,
     )
+
+
+def require_words(edit: Edit) -> None:
+    """Raises CannotEdit: messages and files could not say it. The console may make what they never bring."""
+    try:
+        msgspec.convert(msgspec.to_builtins(spec_of(edit, with_data=False)), EditSpec)
+    except (msgspec.MsgspecError, TypeError, OverflowError) as error:
+        raise CannotEdit(f"no message could say this edit: {error}") from None
 
 
 def _told_target(target: Target) -> EditTarget:

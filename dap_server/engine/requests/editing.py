@@ -25,8 +25,8 @@ from dap_server.engine.execution.stepping import Stop
 from dap_server.engine.inspection.frames import Frame
 from dap_server.engine.inspection.python_names import python_of
 from dap_server.engine.inspection.tensors.raw_bytes import Memory
-from dap_server.engine.requests.edit_specs import EditSpecs
-from dap_server.engine.requests.effects import tell_effect
+from dap_server.engine.requests.edit_specs import EditSpecs, require_words
+from dap_server.engine.requests.effects import effect_text
 from dap_server.engine.session import EngineSession
 from dap_server.modelmap.places import STEP, Place
 from dap_server.protocol.errors import RequestError
@@ -77,14 +77,14 @@ def _settled(session: EngineSession, frame: Frame, wanted: Sequence[Edit], other
     specs = EditSpecs(debuggee.anatomy, debuggee.vocabulary)
 
     def job() -> list[Edit]:
-        sources = Sources(frame, debuggee.anatomy, debuggee.vocabulary)
-        found = [
-            specs.worded(replace(edit, target=target, change=change))
-            for edit in wanted
-            for target, change in sources.found(edit.target, edit.change)
-        ]
-        for edit in found:
+        sources, found = Sources(frame, debuggee.anatomy, debuggee.vocabulary), []
+        for edit in wanted:
             require_sense(edit.target, edit.change, debuggee.anatomy)
+            require_words(edit)
+            found += [
+                specs.worded(replace(edit, target=target, change=change))
+                for target, change in sources.found(edit.target, edit.change)
+            ]
         if any(isinstance(edit.target, Prompt) for edit in found):
             _require_prompts(stop)
         _try(stop, found, others)
@@ -100,8 +100,10 @@ def _about(edits: Sequence[Edit]) -> str:
 def put(session: EngineSession, edits: Edits, about: str, place: Place | None = None) -> EditsResponseBody:
     """Another list. The run moves once the request is answered, if a step that has begun is changed by it."""
     stepper, present = session.ready.stepper, session.stop.generation.branches.present
-    tell_effect(session, edits)
+    effect = effect_text(session, edits)
     turn, forked_from = stepper.settle(edits), None
+    if effect:
+        session.afterwards(lambda: session.output(effect, "console"))
     if turn is None:
         session.afterwards(lambda: tell_changed(session))
     else:
@@ -132,7 +134,7 @@ def _try(stop: Stop, wanted: Sequence[Edit], others: Edits) -> None:
     first = min((edit.steps.first for edit in wanted if edit.is_on), default=stop.place.step + 1)
     if generation.tape is None:
         raise CannotEdit("nothing of this run can be run again, so nothing in it can be edited")
-    if first > stop.place.step or first > len(generation.records):
+    if first > stop.place.step or (generation.is_own_loop and first > len(generation.records)):
         return
     numbered = [replace(edit, id=-i) for i, edit in enumerate(wanted, 1)]
     trial = generation.branches.supposing(others.plus(numbered))

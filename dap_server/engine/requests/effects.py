@@ -55,14 +55,12 @@ def edit_effect(session: EngineSession, args: EffectArguments) -> EffectResponse
     return session.on_model_thread(job)
 
 
-def tell_effect(session: EngineSession, edits: Edits) -> None:
-    """Says what another list of edits does to the run, beside which that is found out, before the run has it."""
+def effect_text(session: EngineSession, edits: Edits) -> str:
+    """What another list of edits would do to the run, in lines; it is found out beside it, before the run has them."""
     debuggee, stop = session.ready, session.stop
     answers = Answers(debuggee.anatomy, debuggee.vocabulary)
     lines = session.on_model_thread(lambda: unasked_lines(stop, debuggee.anatomy, edits, answers))
-    if lines:
-        text = "\n".join(lines)
-        session.afterwards(lambda: session.output(f"{text}\n", "console"))
+    return "".join(f"{line}\n" for line in lines)
 
 
 @requests.request(when=When.STOPPED, command="llm/compareBranches")

@@ -168,7 +168,7 @@ class Pointing:
         if isinstance(target, Token):
             if assignment.operator:
                 raise CannotEdit("a token is set to another one: write token = ' Tokyo'")
-            return Change("force", tokens=(self._token(value),))
+            return Change("force", tokens=(self._vocabulary.find(value),))
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         match assignment.operator:
             case "" if isinstance(value, bool | int | float):
@@ -205,13 +205,6 @@ class Pointing:
         if not isinstance(text, str):
             raise CannotEdit(f"a prompt is a text, and {text!r} is none: write it in quotes")
         return text
-
-    def _token(self, value: object) -> int:
-        if isinstance(value, Tensor) and value.numel() == 1:
-            value = int(value)
-        if not isinstance(value, str | int) or isinstance(value, bool):
-            raise CannotEdit(f"{value!r} is no token: give its text or its id")
-        return self._vocabulary.find(value)
 
 
 def _target_of(data: DataId) -> Target | None:

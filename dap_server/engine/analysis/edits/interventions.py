@@ -5,6 +5,7 @@ Each gives what is proposed, and does nothing itself.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
@@ -190,9 +191,9 @@ class Interventions:
 
     def _ids(self, token: str | int) -> list[int]:
         tokenizer = self._vocabulary.tokenizer
-        if isinstance(token, int) or tokenizer is None or token.isdigit():
-            return [self._vocabulary.find(token)]
-        ids: list[int] = tokenizer.encode(token, add_special_tokens=False)
+        ids: list[int] = []
+        if isinstance(token, str) and tokenizer is not None and not token.isdigit():
+            ids = tokenizer.encode(token, add_special_tokens=False)
         return ids or [self._vocabulary.find(token)]
 
     def _each(self, tokens: Iterable[str | int]) -> tuple[int, ...]:
@@ -235,7 +236,15 @@ def _numbers(numbers: Numbers, size: int = 0) -> tuple[int, ...] | None:
         return None
     if isinstance(numbers, slice):
         return tuple(range(*numbers.indices(size)))
-    return (numbers,) if isinstance(numbers, int) else tuple(int(number) for number in numbers)
+    several = numbers if isinstance(numbers, Iterable) else (numbers,)
+    return tuple(_whole(number) for number in several)
+
+
+def _whole(number: Any) -> int:
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise CannotEdit(f"{number!r} is no whole number") from None
 
 
 def _tensor(values: Any) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from dap_server.engine.execution.edits.changes import Change
 from dap_server.engine.execution.edits.edit import Option, Prompt, Steps, StoredValue, Target, Token
+from dap_server.engine.execution.edits.selection import CannotEdit
 
 Which = Literal["this", "onwards", "all"]
 """The step of the frame, all from it on, or all from the prefill on."""
@@ -58,8 +59,11 @@ def which_by_default(target: Target) -> Which:
 
 
 def steps_of(target: Target, which: Which | None, step: int) -> Steps:
-    """In which steps an edit applies that was made in a frame of `step`."""
+    """In which steps an edit applies that was made in a frame of `step`. Raises CannotEdit."""
     if isinstance(target, Prompt):
         return Steps(0)
     which = which or ("this" if isinstance(target, Token) else "onwards")
-    return {"this": Steps(step, step), "onwards": Steps(step), "all": Steps(0)}[which]
+    known = {"this": Steps(step, step), "onwards": Steps(step), "all": Steps(0)}
+    if which not in known:
+        raise CannotEdit(f"steps are 'this', 'onwards' or 'all', and not {which!r}")
+    return known[which]
