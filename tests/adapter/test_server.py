@@ -1,4 +1,4 @@
-"""An adapter that listens: sessions one after another, each with the token that it printed."""
+"""An adapter that listens: sessions one after another and beside each other, each with the token that it printed."""
 
 from __future__ import annotations
 
@@ -101,6 +101,22 @@ def test_sessions_come_one_after_another(server: Server, fake: Fake) -> None:
         assert client.engine.has_ended()
 
 
+def test_a_client_that_never_launches_keeps_nobody_waiting(server: Server, fake: Fake) -> None:
+    silent = server.connect()
+    hesitant = server.connect()
+    hesitant.initialize()
+    clients = [server.connect(), server.connect()]
+    for client in clients:
+        client.start({**fake(""), "token": server.token})
+        client.stop()
+    assert clients[0].engine.pid != clients[1].engine.pid
+    clients[0].get("disconnect")
+    clients[0].closed()
+    assert clients[0].engine.has_ended()
+    assert not clients[1].engine.has_ended(0)
+    silent.initialize()
+
+
 def test_a_lost_connection_ends_its_model_and_not_the_server(server: Server, fake: Fake) -> None:
     client = server.connect()
     client.start({**fake(""), "token": server.token})
@@ -149,14 +165,25 @@ def test_a_server_that_is_terminated_takes_its_token_along(tmp_path: Path) -> No
     assert not server.token_file.exists()
 
 
-def test_a_signal_ends_the_present_session_too(server: Server, fake: Fake) -> None:
-    client = server.connect()
-    client.start({**fake(""), "token": server.token})
-    client.stop()
+def test_a_signal_ends_the_present_sessions_too(server: Server, fake: Fake) -> None:
+    clients = [server.connect() for _ in range(2)]
+    for client in clients:
+        client.start({**fake(""), "token": server.token})
+        client.stop()
     server.process.send_signal(signal.SIGTERM)
-    client.closed()
-    assert client.engine.has_ended()
+    for client in clients:
+        client.closed()
+        assert client.engine.has_ended()
     assert server.process.wait(GRACE) == 0
+
+
+def test_a_client_that_reads_no_more_does_not_keep_the_end(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    with socket.create_connection(("127.0.0.1", server.port), SECONDS) as deaf:
+        deaf.sendall(framed(b'{"seq": 1, "type": "request", "command": "nonsense"}') * 40_000)
+        _, errors = server.end(signal.SIGTERM)
+    assert server.process.returncode == 0
+    assert "Traceback" not in errors
 
 
 def test_an_old_token_file_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
