@@ -64,7 +64,7 @@ class Attached(Backend):
 
     @property
     def unknown_end(self) -> str:
-        return f"the program at {self._attach.address} has ended, or the connection to it is lost"
+        return f"the program at {self._attach.address} has ended{'' if self.is_over else ', or the connection is lost'}"
 
     def stuck(self, seconds: float) -> str:
         return f"the program has been told to end, and has not within {seconds:g} s: it is left to itself\n"

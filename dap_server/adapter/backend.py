@@ -28,6 +28,8 @@ class Backend(ABC):
         """Whether the model is loaded and the breakpoints are placed."""
         self.is_abandoned = False
         """Whether nobody wants to hear of it any more."""
+        self.is_over = False
+        """Whether it has said that it ends, without saying how."""
         self._session = session
         self._connection: Connection | None = None
         self._connected = connected

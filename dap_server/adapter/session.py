@@ -316,6 +316,8 @@ class AdapterSession:
                     self.loading.reached(msgspec.json.decode(event.body, type=LoadingEventBody))
             case "exited":
                 backend.exits_with(msgspec.json.decode(event.body, type=ExitedEventBody).exit_code)
+            case "terminated":
+                backend.is_over = True
             case "progressStart" | "progressUpdate" | "progressEnd" if not self.shows_progress:
                 pass
             case "breakpoint":

@@ -160,6 +160,7 @@ def listen(address: int | tuple[str, int], token: str | None) -> tuple[str, int]
     where, bound = listener.address
     line = f"llm-dap listens on {where}:{bound}" + ("" if shown else f" with the token {listener.token}")
     in_children(_forked)
+    atexit.register(_exits, listener)
     try:
         store_token(bound, listener.token)
         atexit.register(_forget, listener)
@@ -236,6 +237,13 @@ def _is_unfinished(name: str) -> bool:
 def _forget(listener: Listener) -> None:
     if os.getpid() == listener.pid:
         forget_token(listener.address[1])
+
+
+def _exits(listener: Listener) -> None:
+    """The interpreter is about to end: by which status, only who has run the program can know."""
+    session = listener.attached if os.getpid() == listener.pid else None
+    if session is not None:
+        session.connection.event("terminated")
 
 
 def _forked() -> None:

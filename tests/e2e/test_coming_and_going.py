@@ -224,6 +224,26 @@ def test_a_program_is_run_unchanged_by_listen_and_its_end_is_told(spawn: Spawn, 
         assert program.end() == 3
 
 
+LISTENS = "import dap_server; dap_server.listen(0); dap_server.wait_for_client(); input()"
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [("", "has ended\n"), ("import os; os._exit(0)", "has ended, or the connection is lost\n")],
+    ids=["by itself", "at once"],
+)
+def test_an_editor_hears_that_a_program_has_ended_and_not_that_it_may_have(end: str, told: str, spawn: Spawn) -> None:
+    with running("-c", f"{LISTENS}; {end}") as program:
+        editor = spawn()
+        attach(editor, program.debug_port())
+        program.write("\n")
+        assert program.end() == 0
+        while "has ended" not in (text := editor.event("output")["output"]):
+            pass
+        assert text.endswith(told)
+        editor.event("terminated")
+
+
 def kill(editor: RawClient) -> None:
     assert editor.process
     os.kill(editor.process.pid, signal.SIGKILL)

@@ -94,7 +94,7 @@ export default async function ({ editor, folder, step, python }) {
     await step("and says so when that is killed", async () => {
       started[1].kill("SIGKILL");
       await editor.ended();
-      await editor.notification("has ended, or the connection to it is lost");
+      await editor.notification("has ended, or the connection is lost");
     });
   } finally {
     for (const each of started) {
