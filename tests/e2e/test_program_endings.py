@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Spawn
 from tests.e2e.programs import alone, line_of, path_of
-from tests.e2e.raw_client import Json, RawClient, names
+from tests.e2e.raw_client import Json, RawClient, Refused, names
 
 ENDINGS = path_of("endings.py")
 RAISED: list[Json] = [{"filterId": "forwardError"}, {"filterId": "python.uncaught"}]
@@ -35,6 +35,46 @@ def test_an_exception_in_a_forward_stops_with_its_modules_and_then_ends_the_prog
     assert "line {}, in fail\n".format(line_of("endings.py", "raise ValueError")) in client.output("stderr")
     assert "dap_server" not in client.output("stderr")
     assert client.output("console").endswith("the program ended with exit status 1\n")
+
+
+def test_a_device_that_fails_stops_with_its_modules_and_nothing_runs_on_it_again(spawn: Spawn) -> None:
+    client = spawn()
+    client.response(client.begin(program=path_of("lost_device.py"), exceptions=[*RAISED, {"filterId": "nonFinite"}]))
+    assert client.stop()["text"] == "before lookup in step 0"
+    stack = client.frames()
+    assert names(stack)[1:5] == ["lookup (raised)", "Lookup.forward", "Model", "Model.forward"]
+    assert stack[2]["line"] == line_of("lost_device.py", "return self.table[ids]")
+    assert stack[4]["line"] == line_of("lost_device.py", "return self.linear(")
+    assert {"call", "main", "<module>"} <= set(names(stack)), names(stack)
+    told = client.ask("exceptionInfo", threadId=1)
+    assert told["description"].startswith("AcceleratorError in lookup (Lookup) in step 0: CUDA error: device-side")
+    assert "dap_server" not in told["details"]["stackTrace"]
+
+    ids = client.scope("Inputs", stack[1])["ids"]
+    assert ids["value"] == "int64 [3] cpu"
+    assert "device-side assert" in client.open(ids)["error"]["value"], "a row says it, and no request fails"
+    with pytest.raises(Refused, match="device-side assert"):
+        client.evaluate("ids.sum()", frameId=stack[2]["id"])
+    for way in ("stepBack", "reverseContinue"):
+        with pytest.raises(Refused, match="nothing runs any more on the device that has failed: start the program"):
+            client.ask(way, threadId=1)
+    with pytest.raises(Refused, match="start the program"):
+        client.ask("restartFrame", frameId=stack[1]["id"])
+    client.ask("continue", threadId=1)
+    assert client.end() == 1, "it is not told twice"
+    assert "dap_server" not in client.output("stderr")
+    assert "During handling" not in client.output("stderr"), "of nothing but the program"
+
+
+def test_a_program_that_catches_the_failure_of_a_device_goes_on_as_alone(spawn: Spawn) -> None:
+    client = spawn()
+    client.response(client.begin(program=path_of("lost_device.py"), args=["catches"], exceptions=RAISED))
+    assert client.stop()["reason"] == "exception"
+    client.ask("next", threadId=1)
+    assert client.end() == 3
+    assert client.output("stderr") == ""
+    failed = "AcceleratorError CUDA error: device-side assert triggered\n"
+    assert client.output().splitlines(keepends=True)[1:] == [failed, failed]
 
 
 def test_an_exception_that_nobody_catches_stops_once_more_and_then_ends_the_program(spawn: Spawn) -> None:

@@ -23,6 +23,7 @@ from dap_server.engine.execution.breakpoints import Breakpoint
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.given import CannotRunAgain
 from dap_server.engine.execution.judging import Candidate, Judging
+from dap_server.engine.execution.lost_devices import is_lost
 from dap_server.engine.execution.motions import Motion, Plan
 from dap_server.engine.execution.operations import Operation
 from dap_server.engine.execution.raising import ErrorWatch, Origin, Raises, is_of_forward, origin_of
@@ -133,9 +134,9 @@ class FoundLate:
     def flag(self) -> Tensor | None:
         """At the end of a step: whether it may have hit what is not judged at once.
 
-        A boolean on the device; None: nobody asks.
+        A boolean on the device; None: nobody asks, or it is lost.
         """
-        if self._generation is not None and self.listens:
+        if self._generation is not None and self.listens and not is_lost(sys.exception(), self._anatomy.model):
             return self.alarms.flag(self._generation.device)
         self.alarms.forget()
         return None
@@ -149,12 +150,18 @@ class FoundLate:
             self.alarms.quiet.add(step)
 
     def raised(self, step: int, error: Exception) -> None:
-        """A step has raised. Raises Rewind if somebody wants to stop there, and has not yet."""
+        """A step has raised. Raises Rewind if somebody wants to stop there, and has not yet.
+
+        On a device that is lost nothing runs again: then it is told of here, by what its traceback has.
+        """
         look, is_told = self._look, self._passes is error
         self._passes = error
-        if not self._can_look_again:
-            return
         if is_told or not is_of_forward(error) or (look is not None and look.step == step and look.error is not None):
+            return
+        if self._generation is not None and is_lost(error, self._anatomy.model):
+            self._generation.tape = None
+            self._errors.tell(error)
+        if not self._can_look_again:
             return
         if self._breakpoints.errors:
             self._look_again(_SecondLook(step, error=origin_of(error)))
@@ -176,10 +183,11 @@ class FoundLate:
 
     @property
     def _can_look_again(self) -> bool:
-        """Whether what a call was given is still there, so that a step of it can run again."""
+        """Whether a step can run again: what its call was given is still there, and so is the device."""
+        if self._generation is None or self._generation.tape is None:
+            return False
         try:
-            if self._generation is not None:
-                self._generation.require_again()
+            self._generation.require_again()
         except CannotRunAgain:
             return False
         return True

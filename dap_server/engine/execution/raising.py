@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, TracebackType
@@ -59,6 +60,12 @@ class ErrorWatch:
             self._handle.remove()
             self._handle = self._told = None
 
+    def tell(self, error: Exception) -> None:
+        """Of an exception that was caught, and will not come again: by the frames that its traceback has."""
+        call = next((e.tb_frame for e in reversed([*_traceback(error)]) if is_call(e.tb_frame)), None)
+        if call is not None:
+            self._report(call.f_locals["self"], call, error)
+
     def _ended(self, module: nn.Module, _args: Any, output: Any) -> None:
         error = sys.exception()
         if output is not None or not isinstance(error, Exception) or error is self._told or not self._is_ours():
@@ -66,9 +73,13 @@ class ErrorWatch:
         if origin_of(error) != self._wanted:
             return
         self._told = error
+        self._report(module, call_frame(sys._getframe(1)), error)
+
+    def _report(self, module: nn.Module, call: FrameType, error: Exception) -> None:
         code = getattr(forward_of(type(module)), "__code__", None)
-        forward = next((e.tb_frame for e in _traceback(error) if e.tb_frame.f_code is code), None)
-        self._raises(module, call_frame(sys._getframe(1)), forward, error)
+        entries = itertools.dropwhile(lambda e: e.tb_frame is not call, _traceback(error))
+        forward = next((e.tb_frame for e in entries if e.tb_frame.f_code is code), None)
+        self._raises(module, call, forward, error)
 
 
 def _traceback(error: BaseException) -> Iterator[TracebackType]:

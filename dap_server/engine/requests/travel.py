@@ -138,7 +138,10 @@ def _require_call(session: EngineSession) -> None:
     """Raises NoWay: nothing stands that could run again."""
     if session.ready.anatomy.is_empty:
         raise NoWay("no model has been called yet")
-    if session.stop.generation.tape is None:
+    stop = session.stop
+    if stop.generation.tape is None and stop.error is not None:
+        raise NoWay("nothing runs any more on the device that has failed: start the program again to go anywhere")
+    if stop.generation.tape is None:
         raise NoWay("there is nothing to go back to: going back works inside one call of a model")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass, field
 
 from dap_server.engine.analysis.anomalies.describing import describe
@@ -15,6 +14,7 @@ from dap_server.engine.execution.judging import Candidate
 from dap_server.engine.execution.stops import Anomaly, Stop
 from dap_server.engine.inspection.tensors.statistics import Statistics, statistics
 from dap_server.engine.inspection.tensors.text import dtype_name
+from dap_server.engine.inspection.tracebacks import described
 from dap_server.modelmap.places import SAMPLE
 
 
@@ -56,7 +56,7 @@ class Explainer:
         if stop.error is not None:
             error = stop.error
             text = f"{type(error).__name__} in {self._named(candidate)} in step {candidate.place.step}: {error}"
-            return Explanation(type(error).__name__, filter.label, text, [], "".join(traceback.format_exception(error)))
+            return Explanation(type(error).__name__, filter.label, text, [], described(error).trace)
         if filter.id == "nonFinite":
             origins = self._way_back(stop, candidate)
             because = origins[0].text if origins else "what it was given is finite"
