@@ -61,6 +61,7 @@ class Debuggee:
             self.scopes.locals,
             lambda frame: StopNames(frame, self.anatomy, self.vocabulary),
             lambda frame: Interventions(frame, self.anatomy, self.vocabulary).names(),
+            self.stepper.undisturbed,
         )
         self.just_my_code = True
         """Whether Python frames of libraries stand back behind the user's."""

@@ -150,7 +150,8 @@ class GradientProbe:
         self._finish(backward)
 
     def _finish(self, backward: Callable[[bool], None]) -> None:
-        with torch.inference_mode(False), torch.enable_grad():
+        """What is checkpointed runs again in the backward pass, and has to be as it was."""
+        with torch.inference_mode(False), torch.enable_grad(), self._only_wanted_parameters(), self._tapped():
             backward(False)
 
     def _forward(
@@ -163,10 +164,9 @@ class GradientProbe:
         with torch.inference_mode(False), torch.enable_grad():
             args, kwargs = _owned(args), _owned(kwargs)
             whole = [tap for tap in self._taps if tap.module is self._model]
-            inner = [tap for tap in self._taps if tap.module is not self._model]
             self._is_on = True
             try:
-                with self._only_wanted_parameters(), _all_installed(inner):
+                with self._only_wanted_parameters(), self._tapped():
                     for tap in whole:
                         args, kwargs = tap.given(args, kwargs)
                     self.output, self.given = original(self._model, *args, **kwargs), kwargs
@@ -175,6 +175,15 @@ class GradientProbe:
             finally:
                 self._is_on = False
         return self.output
+
+    @contextmanager
+    def _tapped(self) -> Iterator[None]:
+        """With the taps of parts of the model."""
+        with ExitStack() as stack:
+            for tap in self._taps:
+                if tap.module is not self._model:
+                    stack.enter_context(tap.installed())
+            yield
 
     @contextmanager
     def _only_wanted_parameters(self) -> Iterator[None]:
@@ -226,14 +235,6 @@ class MutationProbe(GradientProbe):
 
     def _finish(self, backward: Callable[[bool], None]) -> None:
         pass
-
-
-@contextmanager
-def _all_installed(taps: Sequence[Tap]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for tap in taps:
-            stack.enter_context(tap.installed())
-        yield
 
 
 def _owned(value: Any) -> Any:

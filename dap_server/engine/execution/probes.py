@@ -216,12 +216,28 @@ def asides() -> int:
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """What runs meanwhile is no part of what instruments listen to, or edits change, that were set up before."""
+    """What runs meanwhile is no part of what instruments listen to, or edits change, that were set up before.
+
+    Nor of what is checkpointed around it: that counts the tensors that its graph saves.
+    """
     _asides.depth += 1
+    hooks = _take_saving_hooks()
     try:
         yield
     finally:
+        for pack, unpack in reversed(hooks):
+            torch._C._autograd._push_saved_tensors_default_hooks(pack, unpack)
         _asides.depth -= 1
+
+
+def _take_saving_hooks() -> list[tuple[Any, Any]]:
+    """The hooks of this thread on tensors that graphs save, the innermost first; they are taken off."""
+    autograd: Any = torch._C._autograd
+    taken: list[tuple[Any, Any]] = []
+    while (top := autograd._top_saved_tensors_default_hooks(True)) is not None:
+        autograd._pop_saved_tensors_default_hooks()
+        taken.append(top)
+    return taken
 
 
 @contextmanager

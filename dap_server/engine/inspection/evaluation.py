@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -60,8 +61,15 @@ class Evaluator:
         local_names: ForwardLocals,
         worked_out: Callable[[Frame], WorkedOut] | None = None,
         functions: Callable[[Frame], Mapping[str, Callable[..., object]]] | None = None,
+        unseen: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """`functions` are those of the console, which every other name may hide."""
+        """An evaluator of one model.
+
+        Args:
+            functions: those of the console, which every other name may hide.
+            unseen: while it is open, calls of modules are no part of the run: what somebody types may make some.
+        """
+        self._unseen = unseen
         self._anatomy, self._tokenizer, self._locals = anatomy, tokenizer, local_names
         self._worked_out, self._functions = worked_out, functions
         self._console: dict[str, Any] = {}
@@ -119,7 +127,7 @@ class Evaluator:
             names = self._with_final_locals(expression, names, frame)
         if (more := self._more(frame)) is not None:
             names = _Names(names, more)
-        with randomness.kept(self._device):
+        with self._unseen(), randomness.kept(self._device):
             try:
                 return eval(compile(expression.strip(), "<debug console>", "eval"), names)
             except SyntaxError:

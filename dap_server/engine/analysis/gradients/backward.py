@@ -181,7 +181,7 @@ def _run(anatomy: Anatomy, text: Text, objective: Objective, taps: Sequence[Tap]
     def backward(retain_graph: bool) -> None:
         found[:] = [_backward(anatomy, text, objective, taps, probe, retain_graph)]
 
-    with probe.installed(backward):
+    with text.tape.aside(), probe.installed(backward):  # a backward pass runs again what is checkpointed
         text.run(probe)
     return found[0]
 
@@ -192,7 +192,7 @@ def _backward(
     number, token, losses = _number(_logits(probe.output), text, objective, probe.given)
     tensors = {f"{anatomy.paths[tap.module]} {name}": node for tap in taps for name, node in tap.found.items()}
     names = {id(p): name for name, p in anatomy.model.named_parameters()}
-    tensors |= {names.get(id(p), "parameter"): stand_in for p, stand_in in probe.parameters.items()}
+    tensors |= {names.get(id(stand_in), "parameter"): stand_in for stand_in in probe.parameters.values()}
     tensors = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
     if not tensors:
         raise GradientError("nothing here has a gradient: no floating point tensor goes in or comes out in this step")

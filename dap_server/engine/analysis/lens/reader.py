@@ -158,7 +158,7 @@ class LensReader:
         again, given = heard[0], stream.logits
         assert given is not None
         again = again if stream.is_pooled else again[:, -1]
-        different = (again.double() - given.double()).abs()[again != given]
+        different = (again.detach().double() - given.detach().double()).abs()[again != given]
         return float(different.nan_to_num(nan=0.0).max()) if different.numel() else 0.0
 
     @property
