@@ -7,6 +7,7 @@ import linecache
 import re
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from dap_server.engine.anatomy.layers import layer_stacks
@@ -23,12 +24,15 @@ class SourceLine(NamedTuple):
 class Anatomy:
     """The modules of one model by path, and which of them are its layers.
 
-    Layers are the largest repeated blocks, as `layer_stacks` finds them.
+    Layers are the largest repeated blocks, as `layer_stacks` finds them. What TorchScript has compiled is left out: it
+    takes no hooks, and nothing of Python runs in it.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.modules: dict[str, nn.Module] = dict(model.named_modules())
+        self.modules: dict[str, nn.Module] = {
+            path: module for path, module in model.named_modules() if not isinstance(module, torch.jit.ScriptModule)
+        }
         self.paths: dict[nn.Module, str] = {module: path for path, module in self.modules.items()}
         self.stacks = layer_stacks(self.modules)
         self.layer_paths: list[str] = [path for stack in self.stacks for path in stack]
@@ -144,5 +148,5 @@ def source_of_function(function: object) -> SourceLine | None:
 
 
 def forward_of(kind: type[nn.Module]) -> object:
-    """The `forward` as its author wrote it, without decorators."""
-    return inspect.unwrap(kind.forward)
+    """The `forward` as its author wrote it, without decorators; None of what TorchScript has compiled."""
+    return inspect.unwrap(getattr(kind, "forward", None))  # type: ignore[arg-type]  # which gives None back

@@ -99,7 +99,7 @@ class Calls:
 
     def forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A module is called from outside of any model."""
-        if not is_model(module) or self._is_of_others(module):
+        if self._is_of_others(module) or not is_model(module):
             return _call(module, *args, **kwargs)
         called, module = module, original(module)
         is_eager = called is not module or module._compiled_call_impl is not None
@@ -170,8 +170,11 @@ class Calls:
         return present is not None and (present.stage.is_parked or present.anatomy.model is model)
 
     def _is_of_others(self, module: nn.Module) -> bool:
-        """Whether it is the debugger's own call, part of a backward pass, or of a call under way in another thread."""
-        if is_parked_here() or torch._C._current_graph_task_id() != -1:
+        """Whether it is the debugger's own call, part of a backward pass, or of a call under way in another thread.
+
+        Or one of tensors that stand for others: what looks at the model would be a part of that too.
+        """
+        if is_parked_here() or torch._C._current_graph_task_id() != -1 or _is_transformed():
             return True
         present = self._present
         return present is not None and self._turns.holder != threading.get_ident() and _is_part(module, present)
@@ -207,6 +210,13 @@ def _is_part(module: nn.Module, stepper: Stepper) -> bool:
     """Whether a model is called by parts in several threads, or as replicas."""
     is_replica = getattr(module, "_is_replica", False)
     return is_replica or (module is not stepper.anatomy.model and stepper.anatomy.path_of(module) is not None)
+
+
+def _is_transformed() -> bool:
+    """Whether tensors stand for others here: those of `torch.func`, of a trace, or fake ones."""
+    if torch._C._get_tracing_state() is not None or torch._C._functorch.peek_interpreter_stack() is not None:
+        return True
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
 
 
 def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:

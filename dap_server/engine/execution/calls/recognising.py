@@ -15,8 +15,11 @@ _WHOLE_NUMBERS = (torch.int64, torch.int32)
 
 
 def is_model(module: nn.Module) -> bool:
-    """Whether it has parts and weights, quantised and packed ones included, and is no loss."""
-    if isinstance(module, _Loss) or next(module.children(), None) is None:
+    """Whether it has parts and weights, quantised and packed ones included, and is no loss.
+
+    What TorchScript has compiled is none: nothing of Python runs in it.
+    """
+    if isinstance(module, (_Loss, torch.jit.ScriptModule)) or next(module.children(), None) is None:
         return False
     if next(module.parameters(), None) is not None:
         return True
