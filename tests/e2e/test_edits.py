@@ -288,6 +288,8 @@ REFUSED: list[tuple[str, str]] = [
     ("token = 10**30", "there is no token 1000000000000000000000000000000"),
     ("force(-1)", "there is no token -1"),
     ("force(None)", "None is no token: give its text or its id"),
+    ("zero(0, part=3)", "there is no tensor 3 in what is returned"),
+    ("patch(1, prompt='The capital of Japan is', step=2)", "leave out the branch and the step"),
     ("zero(0, steps='never')", "steps are 'this', 'onwards' or 'all', and not 'never'"),
     ("zero(0, positions=2.5)", "2.5 is no whole number"),
     ("zero(0, positions=[2.5])", "2.5 is no whole number"),
@@ -317,6 +319,22 @@ def test_what_makes_no_sense_is_refused_and_nothing_has_changed(stopped: RawClie
     assert why in str(refused.value)
     assert stopped.ask("llm/edits") == {"edits": []}
     assert stopped.place() == f"{LAYER} (after)"
+
+
+EMBEDDING = {"kind": "module", "path": "model.embed_tokens", "value": "input"}
+REFUSED_MESSAGES: list[tuple[Json, str]] = [
+    ({"target": EMBEDDING, "change": {"kind": "set", "number": 5000}}, "the model does not take this edit: IndexError"),
+    ({"target": {"kind": "token", "sequences": [9]}, "change": {"kind": "force", "tokens": [5]}}, "no sequence 9"),
+    ({**ZERO, "steps": {"first": 5, "last": 2}}, "cannot begin in step 5 and end in step 2"),
+]
+
+
+@pytest.mark.parametrize(("spec", "why"), REFUSED_MESSAGES, ids=[why for _, why in REFUSED_MESSAGES])
+def test_so_are_messages(stopped: RawClient, spec: Json, why: str) -> None:
+    with pytest.raises(Refused, match=why) as refused:
+        stopped.ask("llm/edit", edits=[spec])
+    assert refused.value.id == 56
+    assert stopped.ask("llm/edits") == {"edits": []}
 
 
 def test_rows_that_are_no_values_of_the_run_are_refused(stopped: RawClient) -> None:

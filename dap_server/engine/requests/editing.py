@@ -143,9 +143,8 @@ def _try(stop: Stop, wanted: Sequence[Edit], others: Edits) -> None:
     except (RequestError, MemoryError):
         raise
     except Exception as error:
-        if trial.present.edits.prompts == generation.edits.prompts:
-            raise
-        raise CannotEdit(f"the model does not take this prompt: {type(error).__name__}: {error}") from error
+        what = "this edit" if trial.present.edits.prompts == generation.edits.prompts else "this prompt"
+        raise CannotEdit(f"the model does not take {what}: {type(error).__name__}: {error}") from error
     for edit in numbered:
         _require_applied(edit, first, trial.outcomes)
 

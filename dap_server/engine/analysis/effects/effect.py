@@ -53,9 +53,9 @@ class Effect:
         movement: of the residual stream; None where it cannot be read, for the reason `unread`.
         position: whose logits these are, the one where they moved most, in a model that does not generate; None where
             they are of the next token, or of the whole text.
-        outliers: edits with values far outside of the range of their place.
-        unmet: numbers of edits that had nothing to change in this step.
-        problems: by number, why an edit could not be applied.
+        outliers: edits of the new list with values far outside of the range of their place.
+        unmet: numbers of those that had nothing to change in this step.
+        problems: by number, why one of the new list could not be applied.
     """
 
     step: int
@@ -113,7 +113,13 @@ def effect_of(
     wanted = range(rows) if sequence is None else range(sequence * beams, min((sequence + 1) * beams, rows))
     row = max(wanted, key=lambda row: _amount(before, after, row))
     found = _between(before, after, step, row, edits, padding_before(generation, step, row // beams))
-    return replace(found, sequence=row // beams)
+    told = {edit.id for edit in new.active(step)}  # what is taken back is not to be warned of
+    return replace(
+        found,
+        sequence=row // beams,
+        outliers=[outlier for outlier in found.outliers if outlier.edit in told],
+        unmet=[id for id in found.unmet if id in told],
+    )
 
 
 def _difference(old: Edits, new: Edits) -> tuple[Edit, ...]:
@@ -174,7 +180,7 @@ def _between(before: StepRun, after: StepRun, step: int, row: int, edits: tuple[
         unread=unread,
         outliers=outliers(before.sizes, after.sizes),
         unmet=[edit.id for edit in edits if _misses(edit, step, before.met | after.met)],
-        problems=before.problems | after.problems,
+        problems=after.problems,
     )
     return replace(found, reach=_reach(found))
 

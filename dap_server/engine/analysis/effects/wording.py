@@ -74,8 +74,14 @@ def _parts(effect: Effect, answers: Answers) -> Iterator[str]:
 
 def _top(effect: Effect, answers: Answers) -> str:
     before, after = effect.top
-    if not math.isfinite(after.probability):
-        return f"the logits are not finite any more, and {answers.quoted(before.id)} {before.probability:.1%} is gone"
+    was, now = (f"{answers.quoted(one.id)} {one.probability:.1%}" for one in effect.top)
+    match math.isfinite(before.probability), math.isfinite(after.probability):
+        case True, False:
+            return f"the logits are not finite any more, and {was} is gone"
+        case False, True:
+            return f"the logits are finite again, with {now}"
+        case False, False:
+            return "the logits are not finite, as before"
     name = "" if before.id == after.id else f"{answers.quoted(after.id)} "
     line = f"{answers.quoted(before.id)} {before.probability:.1%} → {name}{after.probability:.1%}"
     if effect.position is not None:
@@ -116,7 +122,9 @@ def _moved(moved: Movement | None, unread: str) -> str:
     last = float(moved.relative[-1, -1])
     if last == 0:
         return f"the residual stream moved from {first} on, and not at the last position"
-    amount = f"by {last:.1%}" if math.isfinite(last) else "to what is not finite"
+    amount = f"by {last:.1%}"
+    if not math.isfinite(last):
+        amount = "to or from what is not finite" if math.isnan(last) else "from zero"
     return f"the residual stream moved from {first} to the end, there {amount} at the last position"
 
 

@@ -72,6 +72,8 @@ class Sources:
         (path,) = modules_of(path, self._anatomy)
         probe = LastCallProbe(path, None)
         if source.prompt is not None:
+            if source.branch is not None or source.step:
+                raise CannotEdit("of another prompt its prefill is taken: leave out the branch and the step")
             ids = self._ids(source.prompt)
             self._tape.forward(ids, self._frame.sequence, probe)
             positions = StepPositions(1, 0, ids.shape[1])

@@ -266,7 +266,7 @@ def _with_part(
     value: Any, part: str | int | None, change: Callable[[Tensor], Tensor], misses: Callable[[str], None]
 ) -> Any:
     """A value of which one tensor is changed: itself, or an item of a container, which is made again."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and part in (None, 0, "0"):
         return change(value)
     items = list(value.items() if isinstance(value, dict) else enumerate(value) if _is_list(value) else ())
     keys = [key for i, (key, item) in enumerate(items) if isinstance(item, Tensor) and part in (None, key, i, str(i))]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dap_server.engine.execution.edits.changes import Change
-from dap_server.engine.execution.edits.selection import Selection
+from dap_server.engine.execution.edits.selection import CannotEdit, Selection
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class Steps:
 
     first: int = 0
     last: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises CannotEdit."""
+        if self.last is not None and self.last < self.first:
+            raise CannotEdit(f"an edit cannot begin in step {self.first} and end in step {self.last}")
 
     def __contains__(self, step: int) -> bool:
         return self.first <= step and (self.last is None or step <= self.last)

@@ -120,6 +120,8 @@ def _changed(edit: Edit, generation: Generation, step: int, value: Tensor) -> Te
     def change() -> Tensor | None:
         index: Index | None = None
         if isinstance(target, Token):
+            if (target.sequence or 0) >= len(value):
+                raise CannotEdit(f"no sequence {target.sequence}: there are {len(value)}, counted from 0")
             index = (...,) if target.sequence is None else (target.sequence,)
         elif isinstance(target, Logits):
             index = target.selection.of(value.shape, positions)

@@ -14,6 +14,7 @@ from dap_server.engine.analysis.effects.effect import Effect, effect_of
 from dap_server.engine.analysis.effects.wording import UNASKED_POSITIONS, effect_lines, unasked_lines
 from dap_server.engine.anatomy.loading import Loaded
 from dap_server.engine.execution.edits.edit import Edit, Logits, ModuleValue, StoredValue, Token
+from dap_server.engine.execution.edits.edits import Edits
 from dap_server.engine.execution.edits.selection import Selection
 from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.stepping import Motion, Stop
@@ -214,6 +215,29 @@ def test_what_is_not_finite_is_told_and_draws_nothing(llama: Any, options: dict[
     assert found.reach == "logits"
     assert "the logits are not finite any more" in lines[0]
     assert "values of model.layers.0 are not finite" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(0.0, "there from zero at the last position"), (float("nan"), "the logits are finite again, with")],
+)
+def test_what_is_undone_is_not_warned_of(llama: Any, number: float, expected: str) -> None:
+    undone = [
+        edit(output("model.layers.1"), "set", number=number),
+        edit(output("model.layers.0"), "steer", tensor=torch.ones(5)),
+        edit(output("model.layers.0", positions=(99,)), "zero"),
+    ]
+
+    def look(session: Session, stop: Stop) -> Motion:
+        generation = stop.generation
+        edits = Edits(tuple(generation.branches.numbered(undone)))
+        effect = effect_of(generation, session.anatomy, edits, Edits())
+        assert effect is not None
+        (line,) = effect_lines(effect, Answers(session.anatomy, session.vocabulary))
+        assert expected in line
+        return Motion.RUN
+
+    Session(llama, [look], "sample").run(**GREEDY)
 
 
 def test_an_edit_that_does_not_fit_is_told_with_the_reason(llama: Any) -> None:
