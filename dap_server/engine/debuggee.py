@@ -144,7 +144,7 @@ class Debuggee:
             self.map.refresh()
         self._warn_of_divergence(stop.generation)
         self._tell(stop)
-        for breakpoint in self.stepper.breakpoints.tell_costs(stop.generation):
+        for breakpoint in self.stepper.breakpoints.tell_costs():
             self.changed(breakpoint)
 
     def _warn_of_divergence(self, generation: Generation) -> None:

@@ -229,3 +229,14 @@ def test_a_condition_without_an_end_holds_the_run_until_it_is_terminated(
     client.ask("terminate")
     assert client.event("stopped", "exited")["event"] == "exited", "the pause has waited"
     assert "the model did not end within 3 s: its process is killed" in client.output("console")
+
+
+def test_what_a_breakpoint_costs_a_token_stays_true_when_one_goes_back(begin: Any) -> None:
+    """A condition on `sample` is judged once a token, in every token that is chosen again too."""
+    client = begin({"name": "sample", "condition": "entropy > 99"})
+    for _ in range(2):
+        assert client.move("continue")["description"] == "generation finished"
+        assert client.move("reverseContinue")["reason"] == "entry"
+        costs = client.ask("llm/breakpointCosts")["breakpoints"]
+        (cost,) = [cost for cost in costs if cost["name"] == "sample"]
+        assert cost["perToken"] == pytest.approx(cost["seconds"] / cost["evaluations"])

@@ -10,7 +10,6 @@ from torch import nn
 from dap_server.engine.anatomy.modules import Anatomy
 from dap_server.engine.execution.breakpoints import REASONS, Breakpoint, Kind
 from dap_server.engine.execution.costs import Cost, HookCost
-from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.operations import Site
 from dap_server.engine.execution.reasons import HIT, RAISED
 from dap_server.modelmap.places import Phase
@@ -109,17 +108,22 @@ class BreakpointSet:
         breakpoint.is_off, breakpoint.problem = True, why
         self._place(self.all, anatomy)
 
-    def count_costs_from(self, step: int) -> None:
+    def count_costs(self) -> None:
         """A run begins."""
         HookCost.seconds()  # measured where nothing else runs yet
         for breakpoint in self.all:
-            breakpoint.cost, breakpoint.told_cost = Cost(begun_at=step), None
+            breakpoint.cost, breakpoint.told_cost = Cost(), None
 
-    def tell_costs(self, generation: Generation) -> list[Breakpoint]:
+    def step_begins(self) -> None:
+        """Of the run, or of one that runs again."""
+        for breakpoint in self.all:
+            breakpoint.cost.step_begins()
+
+    def tell_costs(self) -> list[Breakpoint]:
         """Those whose costs are others, in round numbers, than were told last."""
         changed = []
         for breakpoint in self.by_id.values():
-            if breakpoint.cost.evaluations and (told := breakpoint.cost.text(generation)) != breakpoint.told_cost:
+            if breakpoint.cost.evaluations and (told := breakpoint.cost.text) != breakpoint.told_cost:
                 breakpoint.told_cost = told
                 changed.append(breakpoint)
         return changed

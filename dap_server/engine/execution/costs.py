@@ -27,14 +27,20 @@ class Cost:
     Attributes:
         evaluations: how often it was judged, or its flag was worked out.
         working: seconds of that.
-        begun_at: the step of the run that it was set in.
+        steps: in which that was so; one that has run again counts again.
     """
 
     evaluations: int = 0
     working: float = 0.0
-    begun_at: int = 0
+    steps: int = 0
+    _is_in_step: bool = False  # which is counted
+
+    def step_begins(self) -> None:
+        self._is_in_step = False
 
     def add(self, seconds: float, evaluations: int = 1) -> None:
+        self.steps += not self._is_in_step
+        self._is_in_step = True
         self.evaluations += evaluations
         self.working += seconds
 
@@ -43,18 +49,20 @@ class Cost:
         """With the hooks."""
         return self.working + self.evaluations * HookCost.seconds()
 
-    def per_step(self, generation: Generation) -> float:
-        """Seconds of a step."""
-        return self.seconds / max(generation.step + 1 - self.begun_at, 1)
+    @property
+    def per_step(self) -> float:
+        """Seconds of a step in which it was judged."""
+        return self.seconds / max(self.steps, 1)
 
     def share(self, generation: Generation) -> float | None:
         """Of the time that a step takes; None while no step is over."""
         steps = len(generation.records)
-        return self.per_step(generation) / (generation.seconds / steps) if steps and generation.seconds else None
+        return self.per_step / (generation.seconds / steps) if steps and generation.seconds else None
 
-    def text(self, generation: Generation) -> str:
+    @property
+    def text(self) -> str:
         """`0.4 ms a token`, with one digit that counts, so that it does not change all the time."""
-        seconds = self.per_step(generation)
+        seconds = self.per_step
         if seconds < 5e-7:
             return "less than 1 µs a token"
         rounded = float(f"{seconds:.0e}")

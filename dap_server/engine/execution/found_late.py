@@ -83,7 +83,7 @@ class FoundLate:
         self.alarms.forget()
         self.alarms.quiet.clear()
         self.alarms.hits.forget()
-        self._breakpoints.count_costs_from(generation.step)
+        self._breakpoints.count_costs()
         self.arm()
         self.alarms.hears_whole_step = True
 
@@ -213,6 +213,7 @@ class FoundLate:
     def goes_on_to(self, step: int) -> None:
         """A step begins. What has not been read of the one before was passed on the way to somewhere."""
         self.alarms.forget()
+        self._breakpoints.step_begins()
         self.alarms.hits.step_begins(step, self._breakpoints.deferred)
         self.alarms.hears_whole_step = True
         if self._look is not None and step == self._look.step:
@@ -236,6 +237,7 @@ class FoundLate:
         """
         self.alarms.forget()
         self._breakpoints.take_hits_back(step)
+        self._breakpoints.step_begins()
         self.alarms.hits.take_back(step, self._breakpoints.deferred)
         if rewind.turn is not None:
             self.alarms.quiet -= {quiet for quiet in self.alarms.quiet if quiet >= step}

@@ -60,7 +60,7 @@ def breakpoint_costs(session: EngineSession, _args: BreakpointCostsArguments) ->
                 why=b.why_at_once,
                 evaluations=b.cost.evaluations,
                 seconds=b.cost.seconds,
-                per_token=b.cost.per_step(generation),
+                per_token=b.cost.per_step,
                 share=b.cost.share(generation),
             )
             for b in stepper.breakpoints.by_id.values()

@@ -25,7 +25,7 @@ class BreakpointCost(Struct):
     seconds: float = 0.0
     """Of the model's thread, so far."""
     per_token: float = 0.0
-    """Seconds of a step."""
+    """Seconds of a step in which it was judged; one that has run again is another."""
     share: float | None = None
     """Of the time of a step, 0 to 1; missing before one is over."""
 

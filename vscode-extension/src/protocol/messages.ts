@@ -230,7 +230,7 @@ export interface BreakpointCost {
   evaluations?: number;
   /** Of the model's thread, so far. Default: 0.0. */
   seconds?: number;
-  /** Seconds of a step. Default: 0.0. */
+  /** Seconds of a step in which it was judged; one that has run again is another. Default: 0.0. */
   perToken?: number;
   /** Of the time of a step, 0 to 1; missing before one is over. */
   share?: number;
