@@ -199,6 +199,41 @@ def test_an_exception_in_a_forward_stops_and_then_ends_the_process_as_it_does_wi
     assert codes[0] == codes[1] != 0
 
 
+@pytest.fixture
+def filtered(run: Run) -> Iterator[RawClient]:
+    """The healthy model at its first step, with the filter that is on by default."""
+    client = run("after:model.layers.2", prompt=PROMPT, generation=FEW)
+    client.stop()
+    client.break_at()
+    client.ask("setExceptionBreakpoints", filters=["nonFinite"])
+    yield client
+    client.ask("setExceptionBreakpoints", filters=[])
+
+
+def edited(client: RawClient, line: str) -> str:
+    """Writes a line in the console; gives where the run stops then."""
+    client.evaluate(line)
+    place: str = client.stop()["text"]
+    return place
+
+
+def test_what_edits_made_is_told_once_where_it_came_into_being(filtered: RawClient) -> None:
+    """And what those made that are undone is not known of the steps that run without them."""
+    here = "after model.layers.2 in step 0"
+    assert edited(filtered, "hidden[0, 3, 7] = float('nan')") == here
+    assert filtered.move("continue")["text"] == "before sample in step 1", "in step 0 it stood where it is born"
+    assert filtered.move("reverseContinue")["text"] == here
+    for line, born in [
+        ("scale('model.layers.3', 1e38)", "after model.layers.3 in step 0"),
+        ("scale('model.layers.1.mlp', 1e38)", "after model.layers.1.mlp in step 0"),
+        ("logits[0, 5] = float('nan')", "before sample in step 0"),
+    ]:
+        edited(filtered, "undo()")
+        edited(filtered, line)
+        assert filtered.move("continue")["text"] == born, line
+        assert filtered.move("reverseContinue")["text"] == "step 0"
+
+
 def test_a_healthy_run_stops_never(run: Run, plain: Plain) -> None:
     _healthy(run, plain, 60)
 

@@ -181,7 +181,7 @@ class Judging:
 
         Args:
             is_again: the run has been here before: nothing is said.
-            is_on_the_way: it goes somewhere, past all breakpoints: they only count.
+            is_on_the_way: it goes somewhere, past all breakpoints: they only count, and remember what they saw.
         """
         hits: list[int] = []
         first: int | None = None
@@ -190,7 +190,7 @@ class Judging:
             if breakpoint is None:
                 continue
             speaks = breakpoint.log_message is not None and not is_again
-            if is_on_the_way and not (speaks or breakpoint.hits is not None or breakpoint.watch is not None):
+            if is_on_the_way and not (speaks or _remembers(breakpoint)):
                 continue
             is_of_one = breakpoint.condition is not None or breakpoint.watch is not None
             begun = perf_counter()
@@ -277,3 +277,8 @@ class Judging:
         with contextlib.suppress(ConditionError):
             return next(self.judge.sequences(breakpoint.condition, candidate), None) is not None
         return False
+
+
+def _remembers(breakpoint: Breakpoint) -> bool:
+    """Whether what it passes has to do with what it finds later: what was not finite there is not born behind it."""
+    return breakpoint.hits is not None or breakpoint.watch is not None or breakpoint.is_filter("nonFinite")

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dap_server.engine.execution.branches import Branches
+from dap_server.engine.execution.edits.edits import Edits
+from dap_server.engine.execution.generation import Generation
 from dap_server.engine.execution.judging import Candidate
 from dap_server.engine.execution.values import tensors_in
 from dap_server.modelmap.places import SAMPLE
@@ -32,7 +35,8 @@ class NonFinite:
 
     def __init__(self) -> None:
         self._births: dict[int, set[str]] = {}  # by step
-        self._records: object = None  # of the call that they are of: its replays share them
+        self._branches: Branches | None = None  # of the call that they are of
+        self._edits = Edits()  # with which they came into being
 
     def known(self, candidate: Candidate) -> Counts:
         """Of what is returned there, or of the scores of the next tokens; counted once for a candidate."""
@@ -42,8 +46,7 @@ class NonFinite:
         return found
 
     def _counts(self, candidate: Candidate) -> Counts:
-        if candidate.generation.records is not self._records:
-            self._births, self._records = {}, candidate.generation.records
+        self._forget_other_runs(candidate.generation)
         if candidate.place.path == SAMPLE:
             return self._of_scores(candidate)
         found = anomalous(candidate)
@@ -54,6 +57,15 @@ class NonFinite:
             sum(int(torch.isnan(tensor).sum()) for tensor in found),
             sum(int(torch.isinf(tensor).sum()) for tensor in found),
         )
+
+    def _forget_other_runs(self, generation: Generation) -> None:
+        """What was born in another call, or in steps that edits have changed since, is not known of this one."""
+        if generation.branches is not self._branches:
+            self._births = {}
+        elif generation.edits is not self._edits:
+            first = self._edits.first_difference(generation.edits)
+            self._births = {step: born for step, born in self._births.items() if first is None or step < first}
+        self._branches, self._edits = generation.branches, generation.edits
 
     def _of_scores(self, candidate: Candidate) -> Counts:
         """Minus infinity is how a token is ruled out; there is nothing to draw from with NaN, or with nothing left."""
