@@ -11,7 +11,7 @@ import torch
 
 from tests.e2e.conftest import Run
 from tests.e2e.plain import Choice, Plain
-from tests.e2e.raw_client import Json, RawClient, Refused, names, values
+from tests.e2e.raw_client import Json, RawClient, Refused, names, to_the_end, values
 
 PROMPT = "The capital of France is"
 PROMPTS = [PROMPT, "one two three", "Repeat: red lamp tree moon. Again:"]
@@ -313,3 +313,19 @@ def test_breakpoints_that_cannot_be_say_why(run: Run) -> None:
     lines = client.ask("setBreakpoints", source={"path": "/some/file.txt"}, breakpoints=[{"line": 3}])["breakpoints"]
     assert not lines[0]["verified"]
     assert "neither a model map nor Python" in lines[0]["message"]
+
+
+def test_a_call_of_the_model_that_is_typed_at_a_stop_gives_its_value_and_stops_nowhere(run: Run, plain: Plain) -> None:
+    client = run("model.layers.1.mlp", prompt=PROMPT, generation={"max_new_tokens": 2})
+    client.stop()
+    ids = plain.encode(PROMPT)["input_ids"]
+    with torch.no_grad():
+        expected = int(plain.model(ids).logits[0, -1].argmax())
+    for path in ("model", "model.model", "model.model.layers[1].mlp"):
+        given = "x" if path.endswith("mlp") else "input_ids"
+        client.evaluate(f"answer = {path}({given})")
+    assert client.evaluate("int(model(input_ids).logits[0, -1].argmax())") == str(expected)
+    assert client.evaluate("model.generate(input_ids, max_new_tokens=1)[0, -1].item()") == str(expected)
+    assert client.place() == "model.layers.1.mlp (before)"
+    assert client.move("continue")["text"] == "before model.layers.1.mlp in step 1"
+    assert to_the_end(client) == plain.texts(PROMPT, max_new_tokens=2)[0]
