@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from transformers import PretrainedConfig
 
 from dap_server.engine.anatomy.loading import Loaded
@@ -154,10 +155,12 @@ class Models:
 
     # --- an owner of calls, on the thread of the call
 
-    def called(self, model: nn.Module, given: Iterable[Any], is_eager: bool) -> Stepper:
+    def called(self, model: nn.Module, given: Iterable[Any], is_eager: bool) -> Stepper | None:
         with self._lock:
             debuggee = self._known.get(id(model))
             if debuggee is None or not debuggee.anatomy.is_current:
+                if any(map(is_lazy, model.parameters())):
+                    return None  # it becomes a model in this call, which could not begin again
                 debuggee = self._found(model, given)
                 is_eager = is_eager or is_compiled(model)
             if is_eager and not self._has_said_eager:

@@ -94,3 +94,16 @@ def test_what_torchscript_has_compiled_runs_as_it_is_and_may_be_a_part_of_a_mode
     made, stops = debugged(lambda: mixed(X), "0", "1", "1.inner", "2", "nonFinite")
     assert torch.equal(made, mixed(X))
     assert stops == [f"function breakpoint: before {path} in step 0" for path in ("0", "2")]
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_a_model_of_lazy_modules_is_one_once_it_has_its_weights() -> None:
+    def program() -> Tensor:
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.LazyLinear(3), nn.Dropout(0.5))
+        return torch.cat([network(X), network(X)])
+
+    alone = program()
+    made, stops = debugged(program, "1")
+    assert torch.equal(made, alone)
+    assert stops == ["function breakpoint: before 1 in step 0"]
