@@ -144,6 +144,9 @@ def test_a_forced_token_begins_a_branch_and_the_first_one_is_kept(run: Run, plai
     client.stop()
     assert to_the_end(client) == straight
     assert client.ask("llm/branches")["branches"][0]["tokens"] == before[0]["tokens"]
+    for id, name in ((2, "another capital"), (1, "branch 1")):
+        client.ask("llm/switchBranch", id=id)
+        assert client.stop()["description"] == f"switched to {name}: end of the generation"
     client.ask("llm/deleteBranch", id=2)
     with pytest.raises(Refused, match="there is no branch 2") as refused:
         client.ask("llm/switchBranch", id=2)

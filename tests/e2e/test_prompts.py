@@ -38,12 +38,12 @@ def test_another_prompt_is_written_in_the_console(run: Run, plain: Plain) -> Non
         (2, f"branch 2: {JAPAN!r}", JAPAN, True, 8),
     ]
     assert (told[1]["parent"], told[1]["forkStep"]) == (1, 0)
-    for id, expected in ((1, first), (2, second)):
+    for id, name, expected in ((1, "branch 1", first), (2, told[1]["name"], second)):
         client.ask("llm/switchBranch", id=id)
-        assert client.stop()["description"] == "goto: end of the generation"
+        assert client.stop()["description"] == f"switched to {name}: end of the generation"
         assert text(client) == expected
     client.ask("llm/undoEdit")
-    assert client.stop()["description"] == "goto: end of the generation"
+    assert client.stop()["description"] == f"undone: prompt = {JAPAN!r}: end of the generation"
     assert text(client) == first
     assert client.ask("llm/edits")["edits"] == []
     client.ask("llm/deleteBranch", id=2)

@@ -315,7 +315,7 @@ class Stepper:
     def at_end(self) -> None:
         """The last token is chosen, and the run should stop once more."""
         ran_free = self._plan.motion in (Motion.RUN, Motion.PAUSE) or self._plan.reason == HIT
-        self._plan = Plan(reason="pause" if ran_free else self._plan.reason)
+        self._plan = Plan(reason="pause") if ran_free else Plan(reason=self._plan.reason, about=self._plan.about)
         self._stop(Place(self.generation.step, END), NOT_HIT, [])
 
     def _module_begins(self, module: nn.Module, call: FrameType, given: Given | None) -> None:
