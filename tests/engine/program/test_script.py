@@ -40,9 +40,9 @@ if __name__ == "__main__":
     warnings.warn("careful")
 """
 ENDINGS = """\
-import atexit, os, signal, sys, threading, time
+import atexit, os, signal, sys, threading
 atexit.register(lambda: print("at exit", flush=True))
-threading.Thread(target=lambda: (time.sleep(0.1), print("thread", flush=True))).start()
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread", flush=True))).start()
 def fail():
     try:
         {}["key"]
