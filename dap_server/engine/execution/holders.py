@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import is_, itemgetter
 from typing import Any, NamedTuple
@@ -79,7 +79,7 @@ class _Watch:
         self._sizes = [*map(len, held)]
         self._readers = _readers(held)
 
-    def fingerprint(self, kept: Iterable[_Kept], containers: Iterable[Any]) -> _Fingerprint:
+    def fingerprint(self, kept: Collection[_Kept], containers: Collection[Any]) -> _Fingerprint:
         """Of all that they have now, with these tensors and containers."""
         sizes = [*map(len, self._held)]
         try:
@@ -131,8 +131,8 @@ class Holders:
     def _take(self) -> None:
         """What there is now is what calls and steps are compared with."""
         self._taken: list[dict[str, Any]] | None = self._copy_held()
-        self._seen, self._has_moved = self._fingerprint(), False
-        self._seen_by_call = self._calls.fingerprint(self._kept.values(), self._containers.values())
+        self._seen, self._has_moved = self._fingerprint(self._steps), False
+        self._seen_by_call = self._fingerprint(self._calls)
 
     def call_begins(self) -> bool:
         """A call of the model begins. Whether anything has changed since the last one did.
@@ -143,8 +143,7 @@ class Holders:
             self._survey()
             return True
         self._versions = self._parameter_versions()
-        now = self._calls.fingerprint(self._kept.values(), self._containers.values())
-        changed = bool(self._norms) or not now.is_as(self._seen_by_call)
+        changed = bool(self._norms) or not self._fingerprint(self._calls).is_as(self._seen_by_call)
         if changed:
             self._take()
         return changed
@@ -169,7 +168,7 @@ class Holders:
 
     def have_changed(self) -> bool:
         """Whether an attribute or buffer is another object, or was written to, since this was last asked."""
-        now, trains = self._fingerprint(), any(norm.training for norm in self._norms)
+        now, trains = self._fingerprint(self._steps), any(norm.training for norm in self._norms)
         changed = self._has_moved or trains or self._trained or not now.is_as(self._seen)
         self._trained = trains
         self._seen, self._has_moved = now, False
@@ -179,7 +178,7 @@ class Holders:
     def copy(self) -> Snapshot:
         """All of it by value; modules, parameters and configurations inside stay the objects they are."""
         known = self._kept
-        if self._taken is None or not self._fingerprint().is_as(self._seen):
+        if self._taken is None or not self._fingerprint(self._steps).is_as(self._seen):
             self._taken = self._copy_held()
         snapshot = Snapshot(self._taken, self._copied(self._others))
         fresh = [kept.value for name, kept in self._kept.items() if known.get(name) is not kept]
@@ -201,7 +200,7 @@ class Holders:
         for held, values in zip(self._others, self._copied(snapshot.others), strict=True):
             held.clear()
             held.update(values)
-        self._seen, self._has_moved, self._taken = self._fingerprint(), False, None
+        self._seen, self._has_moved, self._taken = self._fingerprint(self._steps), False, None
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
@@ -227,7 +226,7 @@ class Holders:
                 if not lent.is_as_it_was:
                     with torch.no_grad():
                         lent.tensor.copy_(lent.value)
-            self._seen, self._has_moved, self._taken = self._fingerprint(), changed, None
+            self._seen, self._has_moved, self._taken = self._fingerprint(self._steps), changed, None
 
     def _parameter_versions(self) -> list[int]:
         return [version(p) for held in self._parameters for p in held.values() if p is not None]
@@ -240,8 +239,8 @@ class Holders:
             for held in self._held
         ]
 
-    def _fingerprint(self) -> _Fingerprint:
-        return self._steps.fingerprint(self._kept.values(), self._containers.values())
+    def _fingerprint(self, watch: _Watch) -> _Fingerprint:
+        return watch.fingerprint(self._kept.values(), self._containers.values())
 
     def _keep(self, value: Any, known: dict[int, _Kept], memo: dict[int, Any], counts: bool = True) -> Any:
         """A copy of what a step can change in place; anything but tensors and plain containers is the object itself.

@@ -19,10 +19,13 @@ from dap_server.engine.execution.holders import Holders, Snapshot
 from dap_server.engine.execution.randomness import RandomState, Recorder
 
 SPACING = 4
-"""Steps between checkpoints: a step back runs at most this many forwards."""
+"""Steps between checkpoints: where something moves in every step, a step back runs at most this many forwards."""
 
 PATIENCE = 16
-"""Steps until it is looked again whether anything moves but the tokens: to look costs more than all that is kept."""
+"""Steps until it is looked again whether anything moves but the tokens: to look costs more than all that is kept.
+
+A step back to between two looks runs at most this many forwards, where the later one is the first to find a move.
+"""
 
 CHECKPOINT_BYTES = 512 * 1024 * 1024
 """What all checkpoints of a run may take together."""
