@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import termios
@@ -23,6 +24,8 @@ _MOVE = re.compile(rb"\x1b\[[0-9;:?]*[A-Za-z]")
 _FOCUS = "\x1b[I"
 """Tells that the window has the focus, which changes nothing. Who is told of a resize may leave keys unread that came
 with it, until there are more."""
+QUIET = 1.0
+"""Seconds after which a program that draws nothing is told so, whoever waits, since it may have left keys unread."""
 
 
 class Terminal:
@@ -86,10 +89,15 @@ class Terminal:
 
     def _read(self) -> None:
         try:
-            while data := os.read(self._keys, 65536):
-                with self._news:
-                    self._drawn += data
-                    self._news.notify_all()
+            while True:
+                if not select.select([self._keys], [], [], QUIET)[0]:
+                    self.type(_FOCUS)
+                elif data := os.read(self._keys, 65536):
+                    with self._news:
+                        self._drawn += data
+                        self._news.notify_all()
+                else:
+                    return
         except OSError:
             pass  # the program has ended
 

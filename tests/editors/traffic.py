@@ -90,8 +90,8 @@ class Traffic:
                 if self._failure is not None:
                     raise self._failure
                 if not self._news.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
-                    tail = json.dumps([*self.sent[-3:], *self.received[-3:]], indent=1)[-3000:]
-                    raise TimeoutError(f"no {what} within {TIMEOUT:g} s; last were {tail}")
+                    last = "\n".join(json.dumps(message)[:400] for message in [*self.sent[-4:], *self.received[-4:]])
+                    raise TimeoutError(f"no {what} within {TIMEOUT:g} s; the last that either sent:\n{last}")
             return found
 
     def _read(self) -> None:
