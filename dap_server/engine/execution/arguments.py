@@ -13,14 +13,22 @@ class Growing:
 
     def __init__(self) -> None:
         self._axes: dict[str, int] = {}
+        self._seen: dict[str, Any] = {}  # the arguments as they were when it last looked
+        self._seen_at = -1  # the step that began with them
 
-    def learn(self, before: dict[str, Any], after: dict[str, Any]) -> bool:
-        """Compares the arguments of two consecutive steps; whether one changed in another way than by a new column."""
-        changed = len(before) != len(after)
-        for name, value in after.items():
-            if value is before.get(name) or name in ALL_CACHE_NAMES:
+    def learn(self, step: int, arguments: dict[str, Any]) -> bool:
+        """Whether arguments have changed, since this was last asked, in another way than by a column for every step.
+
+        `arguments`: those that step `step` begins with.
+        """
+        before, steps = self._seen, step - self._seen_at
+        self._seen, self._seen_at = dict(arguments), step
+        changed = len(before) != len(arguments)
+        for name, value in arguments.items():
+            was = before.get(name)
+            if value is was or name in ALL_CACHE_NAMES:
                 continue
-            axis = _grown_axis(before.get(name), value)
+            axis = _grown_axis(was, value, steps)
             if axis is None:
                 changed = True
             else:
@@ -36,9 +44,9 @@ class Growing:
         return earlier
 
 
-def _grown_axis(before: Any, after: Any) -> int | None:
-    """Along which axis a tensor has become longer by one, if that is all."""
+def _grown_axis(before: Any, after: Any, steps: int) -> int | None:
+    """Along which axis a tensor has become longer by one a step, if that is all."""
     if not isinstance(before, Tensor) or not isinstance(after, Tensor) or before.dim() != after.dim():
         return None
     grown = [i for i, (a, b) in enumerate(zip(before.shape, after.shape, strict=True)) if a != b]
-    return grown[0] if len(grown) == 1 and after.shape[grown[0]] == before.shape[grown[0]] + 1 else None
+    return grown[0] if len(grown) == 1 and after.shape[grown[0]] == before.shape[grown[0]] + steps else None

@@ -38,14 +38,12 @@ class Beginnings:
         self._configurations = _configurations(model)
         self._own = [m for m in model.modules() if type(m).__module__.partition(".")[0] not in LEFT_ALONE]
         self._last: Snapshot | None = None
-        self._random: RandomState | None = None
 
     def now(self) -> Beginning:
         """The present moment. What has not changed since the one before is shared with it."""
         if self._holders.call_begins() or self._last is None:
             self._last = self._holders.copy()
-        self._random = randomness.capture(self._device, self._random)
-        return Beginning(self._random, self._last, self.settings())
+        return Beginning(randomness.capture(self._device), self._last, self.settings())
 
     def restore(self, moment: Beginning) -> None:
         self._holders.restore(moment.attributes)

@@ -6,6 +6,7 @@ The calls are transformers' own `GenerationMixin._sample`'s, in the same order.
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -15,7 +16,6 @@ from transformers.generation.stopping_criteria import MaxTimeCriteria
 from transformers.generation.utils import ALL_CACHE_NAMES
 
 from dap_server.engine.execution import randomness
-from dap_server.engine.execution.arguments import Growing
 from dap_server.engine.execution.branches import Branches
 from dap_server.engine.execution.collected import Collected
 from dap_server.engine.execution.edits.options import Sampling
@@ -25,6 +25,8 @@ from dap_server.engine.execution.kernels import Kernels
 from dap_server.engine.execution.stepping import Stepper
 from dap_server.engine.execution.timeline import Timeline
 from dap_server.modelmap.places import LOGITS, SAMPLE, Phase
+
+_AS_IT_IS = nullcontext()
 
 
 class Watcher(Protocol):
@@ -61,13 +63,14 @@ class DecodeStep:
         self.collected = Collected(generation_config, model.config.is_encoder_decoder)
         self._is_encoder_decoder: bool = model.config.is_encoder_decoder
         self._has_eos = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
+        self._timed = [criterion for criterion in stopping_criteria if isinstance(criterion, MaxTimeCriteria)]
+        self._known_cache_name: str | None = None
         self._encoder_outputs = model_kwargs.get("encoder_outputs")
         mask = None if self._is_encoder_decoder else model_kwargs.get("attention_mask")  # else it is the encoder's
         self._anatomy = stepper.anatomy
         self._prompt_length = input_ids.shape[1]
         self._kernels = Kernels(model)
         self._kwargs_step = 0  # the step whose start `model_kwargs` is of
-        self._growing, self._arguments_changed = Growing(), False
         self._started = time.monotonic() - stepper.seconds_stopped
         holders = stepper.holders.of_call([*logits_processor, *stopping_criteria])
         self._changes = StepEdits(stepper.anatomy)
@@ -88,8 +91,17 @@ class DecodeStep:
 
     def _begin(self, step: int) -> None:
         """It begins, as the edits have it. Nothing of it has run."""
-        self._changes.begin(self.generation, step, self.cache, self._watcher is self.stepper)
-        self.config, self.logits_processor = self._changes.sampling(self.generation, step, self._given)
+        generation, changes = self.generation, self._changes
+        if not (self._is_edited or changes.last):
+            self.config, self.logits_processor = self._given
+            return
+        changes.begin(generation, step, self.cache, self._watcher is self.stepper)
+        self.config, self.logits_processor = changes.sampling(generation, step, self._given)
+
+    @property
+    def _is_edited(self) -> bool:
+        """Whether the present branch has edits. They may come in the middle of a step."""
+        return bool(self.generation.branches.present.edits.all)
 
     def choose(self, scores: Tensor) -> Tensor:
         """(B,) ids from scores (B, V), to look at; finished sequences get padding. Raises CannotDraw."""
@@ -105,9 +117,11 @@ class DecodeStep:
             tokens = torch.multinomial(probs, num_samples=1).squeeze(1)
         else:
             tokens = torch.argmax(scores, dim=-1)
-        tokens = self._changes.of_tokens(self.generation, tokens)
+        if self._is_edited:
+            tokens = self._changes.of_tokens(self.generation, tokens)
         if self._has_eos:
-            padding = self.config._pad_token_tensor.to(tokens.device)
+            padding = self.config._pad_token_tensor
+            padding = padding if padding.device == tokens.device else padding.to(tokens.device)
             tokens = tokens * self.unfinished + padding * (1 - self.unfinished)
         return tokens
 
@@ -116,8 +130,11 @@ class DecodeStep:
         waiting = len(self.logits_processor)
         selection = Selection(logits, logits, waiting=waiting, unfinished=self.unfinished)
         self.generation.selection = selection
-        if self._watcher is self.stepper and self.stepper.late.listens:
-            self.stepper.late.alarms.hear_logits(logits)
+        if self._watcher is self.stepper:
+            if self.stepper.sees_nothing:
+                return self._select_unseen(selection, outputs)
+            if self.stepper.late.listens:
+                self.stepper.late.alarms.hear_logits(logits)
         self._report(LOGITS)
         self._report(LOGITS, "after")
         self._process(selection)
@@ -132,16 +149,22 @@ class DecodeStep:
         self._report(SAMPLE, "after")
         return selection
 
+    def _select_unseen(self, selection: Selection, outputs: Any) -> Selection:
+        """The same in the run itself while nobody could hear of it. What else it takes would show in a small model."""
+        self._process_at_once(selection)
+        self.collected.add(outputs, selection.logits, selection.scores)
+        tokens = selection.tokens = self._draw(selection.scores)
+        ids, unfinished, is_over = self._with_tokens(tokens)
+        selection.outcome = Outcome(ids, unfinished, bool(is_over))
+        return selection
+
     def _outcome(self, selection: Selection) -> Outcome:
         """What the tokens lead to. Waits for the device, the only time in a step, and nobody has seen them yet."""
         tokens, late, step = selection.tokens, self.stepper.late, self.generation.step
         assert tokens is not None
         late.chosen()
         alarm = late.flag()
-        ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
-        self._subtract_stops()
-        unfinished = self.unfinished & ~self.stopping_criteria(ids, self.collected.scores)
-        is_over = unfinished.max() == 0
+        ids, unfinished, is_over = self._with_tokens(tokens)
         if alarm is None and not self._watcher.watching:
             return Outcome(ids, unfinished, bool(is_over))
         read = torch.stack([is_over, is_over if alarm is None else alarm]).to(tokens.dtype)
@@ -150,18 +173,30 @@ class DecodeStep:
             late.heard(step, bool(is_hit))
         return Outcome(ids, unfinished, bool(over))
 
+    def _with_tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The text (B, T) with tokens (B,), which sequences go on (B,), and whether none does."""
+        ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
+        self._subtract_stops()
+        unfinished = self.unfinished & ~self.stopping_criteria(ids, self.collected.scores)
+        return ids, unfinished, unfinished.max() == 0
+
     def _forward(self, step: int) -> tuple[Any, Tensor]:
         """The model's outputs, and the logits (B, V) of the last position in float32."""
-        with self._changes.of_modules(self.generation, step, self.input_ids.shape[1]):
+        with self._edits_of_modules(step):
             outputs = self._prefill() if step == 0 else self._decode()
-        before = dict(self.model_kwargs)
         self.model_kwargs = self.model._update_model_kwargs_for_generation(
             outputs, self.model_kwargs, is_encoder_decoder=self._is_encoder_decoder
         )
-        self._arguments_changed = self._growing.learn(before, self.model_kwargs)
         self._kwargs_step = step + 1
         logits = outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=self.input_ids.device)
-        return outputs, self._changes.of_logits(self.generation, step, logits)
+        if self._is_edited:
+            logits = self._changes.of_logits(self.generation, step, logits)
+        return outputs, logits
+
+    def _edits_of_modules(self, step: int) -> AbstractContextManager[None]:
+        if not self._is_edited:
+            return _AS_IT_IS
+        return self._changes.of_modules(self.generation, step, self.input_ids.shape[1])
 
     def _prefill(self) -> Any:
         self._kernels.use(decode=False)
@@ -180,12 +215,16 @@ class DecodeStep:
         """Runs the logits processors; one by one, as places, when somebody may want to stop between them or looks."""
         processors = self.logits_processor
         if type(processors) is not LogitsProcessorList or not self._watcher.watching:
-            selection.scores = processors(self.input_ids, selection.logits)
-            selection.processed = [Processed(type(processor).__name__, processor, None) for processor in processors]
+            self._process_at_once(selection)
         elif processors:
             selection.logits = selection.logits.clone()  # processors may write into what they are given
             for processor in processors:
                 self._process_one(processor, selection)
+        selection.waiting = 0
+
+    def _process_at_once(self, selection: Selection) -> None:
+        selection.scores = self.logits_processor(self.input_ids, selection.logits)
+        selection.processed = [Processed(type(one).__name__, one, None) for one in self.logits_processor]
         selection.waiting = 0
 
     def _process_one(self, processor: Any, selection: Selection) -> None:
@@ -211,7 +250,9 @@ class DecodeStep:
 
     @property
     def _cache_name(self) -> str | None:
-        return next(filter(self.model_kwargs.__contains__, ALL_CACHE_NAMES), None)
+        if self._known_cache_name is None:
+            self._known_cache_name = next(filter(self.model_kwargs.__contains__, ALL_CACHE_NAMES), None)
+        return self._known_cache_name
 
     @property
     def _elapsed(self) -> float:
@@ -226,7 +267,7 @@ class DecodeStep:
         step, ends = self.generation.step, self.timeline.ends
         if step == len(ends):
             ends.append(self._elapsed)
-        self._set_elapsed(ends[step])
-        for criterion in self.stopping_criteria:
-            if isinstance(criterion, MaxTimeCriteria):
-                criterion.initial_timestamp = time.time() - ends[step]
+        else:
+            self._set_elapsed(ends[step])
+        for criterion in self._timed:
+            criterion.initial_timestamp = time.time() - ends[step]

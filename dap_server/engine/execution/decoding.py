@@ -113,9 +113,7 @@ class SamplingLoop(DecodeStep):
     def _step(self) -> bool:
         """One forward and one token; returns whether it was the last."""
         step = self.generation.step
-        self.timeline.record(
-            step, self.cache, self.model_kwargs, self.unfinished, self._elapsed, self._arguments_changed
-        )
+        self.timeline.record(step, self.cache, self.model_kwargs, self.unfinished)
         self._begin(step)
         if self.is_sampled:
             self.timeline.draws(step)
@@ -156,9 +154,12 @@ class SamplingLoop(DecodeStep):
 
     # --- the past
     def cache_began_with(self, step: int) -> list[int | None]:
-        self.timeline.look_back(self.cache)
+        self._look_back()
         mark = self.timeline.steps[step].cache
         return [] if mark is None else caches.seen_at(mark, self.cache)
+
+    def _look_back(self) -> None:
+        self.timeline.look_back(self.cache, self.model_kwargs, self._kwargs_step)
 
     def require_again(self) -> None:
         """Every step of it can."""
@@ -256,8 +257,8 @@ class SamplingLoop(DecodeStep):
         """Another loop that stands at the start of a step, on a view of the cache. Holders are set to that time."""
         if supposing is not None:
             return self._at(self._last_common(step, supposing), probe)._goes_on_to(step, supposing)
-        cache = self.cache
-        start, checkpoint = self.timeline.start_for(step, cache)
+        self._look_back()
+        start, checkpoint = self.timeline.start_for(step, self.cache)
         past = copy.copy(self)
         past.generation = replace(self.generation, selection=None)
         past._watcher = _InReplay(probe, past.generation)
@@ -304,8 +305,9 @@ class SamplingLoop(DecodeStep):
 
     def _go_back(self, step: int) -> None:
         """Stands at the start of an earlier step again. The forward that was suspended is gone."""
-        ids, cache = self.input_ids, self.cache
-        start, checkpoint = self.timeline.start_for(step, cache)
+        ids = self.input_ids
+        self._look_back()
+        start, checkpoint = self.timeline.start_for(step, self.cache)
         self._place(start, checkpoint, caches.rewind(checkpoint.cache_object, self.timeline.mark_of(start, checkpoint)))
         self._changes.gone_back(self.cache, start, is_live=True)
         self.generation.is_over, self.generation.selection = False, None
@@ -322,7 +324,7 @@ class SamplingLoop(DecodeStep):
         if step == checkpoint.step:
             self.model_kwargs = dict(checkpoint.kwargs)
         else:
-            self.model_kwargs = self._growing.cropped(self.model_kwargs, self._kwargs_step - step)
+            self.model_kwargs = self.timeline.growing.cropped(self.model_kwargs, self._kwargs_step - step)
         if name is not None and cache is not None:
             self.model_kwargs[name] = cache
         self.input_ids = self.input_ids[:, : self._prompt_length + step]
@@ -333,7 +335,7 @@ class SamplingLoop(DecodeStep):
     def _stand_at(self, step: int) -> None:
         state = self.timeline.stands_at(step, self.cache)
         self.unfinished = state.unfinished
-        self._set_elapsed(state.elapsed)
+        self._set_elapsed(self.timeline.ends[step - 1] if step else 0.0)
         assert state.random is not None
         randomness.restore(state.random, self.input_ids.device)
         generation = self.generation

@@ -109,6 +109,11 @@ class FoundLate:
         return not generation.has_flags or (look is not None and look.step == generation.step)
 
     @property
+    def looks_again(self) -> bool:
+        """Whether a step runs again in which everything is judged at once."""
+        return self._look is not None
+
+    @property
     def places(self) -> Places:
         """Of the breakpoints that are judged at once now."""
         breakpoints = self._breakpoints  # asked at every place: most often there is nothing to choose from
@@ -136,6 +141,8 @@ class FoundLate:
 
         A boolean on the device; None: nobody asks, or it is lost.
         """
+        if not self.alarms.is_armed:
+            return None
         if self._generation is not None and self.listens and not is_lost(sys.exception(), self._anatomy.model):
             return self.alarms.flag(self._generation.device)
         self.alarms.forget()

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from dap_server.engine.execution.probes import Probe
 
 
-UNSETTLED_STEPS, UNSETTLED_BYTES = 16, 16 * 1024 * 1024
-"""How many steps may wait for their probability, and what their scores may take together."""
+UNSETTLED_BYTES = 4 * 1024 * 1024
+"""What the scores of steps that wait for their probability may take together."""
 
 
 class StepRecord:
@@ -54,18 +54,21 @@ class StepRecord:
 
 
 class Unsettled:
-    """Records whose scores are still there: made one after another, probabilities take half the time."""
+    """Records whose scores are still there. Most probabilities are never asked for; together they cost half."""
 
     def __init__(self) -> None:
         self._records: list[StepRecord] = []
+        self._nbytes = 0
 
     def add(self, record: StepRecord, nbytes: int) -> None:
         """`nbytes`: of its scores."""
         self._records.append(record)
-        if len(self._records) == UNSETTLED_STEPS or len(self._records) * nbytes > UNSETTLED_BYTES:
+        self._nbytes += nbytes
+        if self._nbytes > UNSETTLED_BYTES:
             for one in self._records:
                 _ = one.probability
             self._records.clear()
+            self._nbytes = 0
 
 
 @dataclass
@@ -315,6 +318,12 @@ class Generation:
             self.tape.require_again()
         if edits is not None and self.records_graph:
             edits.require_no_parameters()
+
+    def ends(self) -> None:
+        """Nobody runs it again: what it needed for that, its cache first of all, is gone with it, as without us."""
+        self.tape = self.encoder = self.selection = None
+        if self.encoded is not None:
+            self.encoded.ends()
 
     def next_tokens(self) -> Tensor | None:
         """(B,) the token of this step: the one drawn, or the one that will be drawn.

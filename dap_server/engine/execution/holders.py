@@ -132,6 +132,7 @@ class Holders:
         """What there is now is what calls and steps are compared with."""
         self._taken: list[dict[str, Any]] | None = self._copy_held()
         self._seen, self._has_moved = self._fingerprint(self._steps), False
+        self._is_fresh = False  # nothing can have changed since
         self._seen_by_call = self._fingerprint(self._calls)
 
     def call_begins(self) -> bool:
@@ -152,6 +153,7 @@ class Holders:
         """Those of a call that begins, with its logits processors and stopping criteria."""
         self.call_begins()
         call = copy.copy(self)
+        call._is_fresh = True
         call._remember(others)
         return call
 
@@ -168,7 +170,9 @@ class Holders:
 
     def have_changed(self) -> bool:
         """Whether an attribute or buffer is another object, or was written to, since this was last asked."""
-        now, trains = self._fingerprint(self._steps), any(norm.training for norm in self._norms)
+        now = self._seen if self._is_fresh else self._fingerprint(self._steps)
+        self._is_fresh = False
+        trains = any(norm.training for norm in self._norms)
         changed = self._has_moved or trains or self._trained or not now.is_as(self._seen)
         self._trained = trains
         self._seen, self._has_moved = now, False
@@ -176,10 +180,14 @@ class Holders:
         return changed
 
     def copy(self) -> Snapshot:
-        """All of it by value; modules, parameters and configurations inside stay the objects they are."""
+        """All of it by value, when it has just been asked whether anything has changed.
+
+        Modules, parameters and configurations inside stay the objects they are.
+        """
         known = self._kept
-        if self._taken is None or not self._fingerprint(self._steps).is_as(self._seen):
+        if self._taken is None:
             self._taken = self._copy_held()
+        self._is_fresh = False
         snapshot = Snapshot(self._taken, self._copied(self._others))
         fresh = [kept.value for name, kept in self._kept.items() if known.get(name) is not kept]
         snapshot.nbytes = sum(t.numel() * t.element_size() for t in [*fresh, *held_tensors(snapshot.others)])

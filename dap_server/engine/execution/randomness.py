@@ -14,8 +14,9 @@ from torch import Tensor
 
 from dap_server.protocol.errors import RequestError
 
-HOST_MOMENTS = 3
-"""A model that draws from Python's or NumPy's generators does so in its first steps; else they are not asked again."""
+HOST_MOMENTS = 1
+"""A model that draws from Python's or NumPy's generators does so before so many moments of a call have been captured
+after the first; else they are not asked again."""
 
 
 @dataclass(slots=True)
@@ -26,7 +27,6 @@ class RandomState:
     accelerator: Tensor | None
     python: tuple[Any, ...]
     numpy: Any
-    raw: bytes = b""
 
     def is_same(self, other: RandomState) -> bool:
         """Whether all parts are shared with another moment."""
@@ -38,56 +38,62 @@ class RandomState:
         )
 
 
-def capture(device: torch.device, last: RandomState | None = None) -> RandomState:
-    """The present moment. What has not moved since an earlier one is shared with it."""
+_latest: dict[torch.device, tuple[RandomState, bytes]] = {}
+"""The moment captured last, with torch's state as torch gives it, which is quick to compare."""
+
+
+def capture(device: torch.device, asks_host: bool = True) -> RandomState:
+    """The present moment. What has not moved since the one captured last is shared with it, or is it.
+
+    `asks_host`: whether Python's and NumPy's generators are asked. That costs more than a small model's layer.
+    """
+    state = torch.get_rng_state()
+    raw = state.numpy().tobytes()
     accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    cpu = torch.get_rng_state()
-    raw = cpu.numpy().tobytes()
-    packed = last.cpu if last is not None and last.raw == raw else _pack(cpu)
-    return RandomState(packed, accelerator, random.getstate(), np.random.get_state(), raw)
+    known = _latest.get(device)
+    if known is None:
+        moment = RandomState(_pack(state), accelerator, random.getstate(), np.random.get_state())
+    else:
+        last, last_raw = known
+        moment = RandomState(last.cpu if raw == last_raw else _pack(state), last.accelerator, last.python, last.numpy)
+        if accelerator is not None and last.accelerator is not None and not torch.equal(accelerator, last.accelerator):
+            moment.accelerator = accelerator
+        if asks_host:
+            _ask_host(moment)
+        if moment.is_same(last):
+            moment = last
+    _latest[device] = moment, raw
+    return moment
+
+
+def _ask_host(moment: RandomState) -> None:
+    python, numpy = random.getstate(), np.random.get_state()
+    if python != moment.python:
+        moment.python = python
+    if not _same_numpy(numpy, moment.numpy):
+        moment.numpy = numpy
 
 
 class Recorder:
-    """Captures one moment after another; what has not moved since the one before is shared with it, or is it.
+    """Captures the moments of one call.
 
-    Python's and NumPy's generators are asked only if they move in the first moments: asking costs more than a small
-    model's layer.
+    Python's and NumPy's generators are asked only if they move in the first ones.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._last: RandomState | None = None
-        self._raw = b""  # torch's state as torch gives it, which is quick to compare
         self._count = 0
         self._host_moves = False
 
     def capture(self) -> RandomState:
         """The present moment."""
-        last, raw = self._last, torch.get_rng_state().numpy().tobytes()
-        if last is None:
-            moment = capture(self._device)
-        else:
-            cpu = last.cpu if raw == self._raw else _pack(torch.get_rng_state())
-            moment = RandomState(cpu, self._accelerator(last), last.python, last.numpy)
-            if self._host_moves or self._count <= HOST_MOMENTS:
-                self._ask_host(moment)
-            if moment.is_same(last):
-                moment = last
-        self._last, self._raw, self._count = moment, raw, self._count + 1
+        last, asks = self._last, self._host_moves or self._count <= HOST_MOMENTS
+        moment = capture(self._device, asks)
+        if last is not None and asks:
+            self._host_moves |= moment.python is not last.python or moment.numpy is not last.numpy
+        self._last, self._count = moment, self._count + 1
         return moment
-
-    def _accelerator(self, last: RandomState) -> Tensor | None:
-        if last.accelerator is None:
-            return None
-        now = torch.cuda.get_rng_state(self._device)
-        return last.accelerator if torch.equal(now, last.accelerator) else now
-
-    def _ask_host(self, moment: RandomState) -> None:
-        python, numpy = random.getstate(), np.random.get_state()
-        if python != moment.python:
-            moment.python, self._host_moves = python, True
-        if not _same_numpy(numpy, moment.numpy):
-            moment.numpy, self._host_moves = numpy, True
 
 
 def restore(state: RandomState, device: torch.device) -> None:
@@ -127,7 +133,7 @@ def _unpack(packed: Tensor) -> Tensor:
 
 
 def _same_numpy(a: Any, b: Any) -> bool:
-    return a[2:] == b[2:] and np.array_equal(a[1], b[1])
+    return bool(a[2:] == b[2:] and a[1].tobytes() == b[1].tobytes())
 
 
 class CannotDraw(RequestError):

@@ -100,6 +100,11 @@ class Stepper:
         """Whether a step has begun, and has not come to its end."""
         return self._plan.motion not in (Motion.RUN, Motion.PAUSE, Motion.TO)
 
+    @property
+    def sees_nothing(self) -> bool:
+        """Whether no place, module or operation could stop the run now, or has to be heard."""
+        return not (self.watching or self.breakpoints.all or self.late.looks_again)
+
     # --- called by any thread but the model's
 
     def set_breakpoints(self, breakpoints: list[Breakpoint]) -> None:
@@ -137,13 +142,6 @@ class Stepper:
         else:
             self.flags.interruption = Rewind(place, reason, ordinal)
         self.stage.resume()
-
-    def edit(self, edits: Edits, place: Place | None = None, about: str = "") -> Turn | None:
-        """`settle`, and then `turn` where the run has to move. Raises NotStopped, CannotEdit."""
-        turn = self.settle(edits)
-        if turn is not None:
-            self.turn(turn, place, about)
-        return turn
 
     def settle(self, edits: Edits) -> Turn | None:
         """How the run goes on with these edits in its branch; None if they change nothing that has run: it has them.
@@ -251,8 +249,9 @@ class Stepper:
                 self.flags.raise_interruption()
 
     def end(self) -> None:
-        """The run is over, in whatever way: no hook of stepping stays behind."""
+        """The run is over, in whatever way: no hook of stepping stays behind, and no cache."""
         self.thread = None
+        self.generation.ends()
         self.stage.progress.ends()
         self._sight.forget_calls()
         self._hooks.watch_all(False)
@@ -268,8 +267,10 @@ class Stepper:
 
     def step_begins(self) -> None:
         """A step of the decode loop begins."""
-        self.late.goes_on_to(self.generation.step)
         self.flags.occurrences.clear()
+        if self.sees_nothing:
+            return
+        self.late.goes_on_to(self.generation.step)
         self._prepared.clear()
         self._sight.step_begins(self._plan)
         if self.watching:

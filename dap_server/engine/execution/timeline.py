@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dap_server.engine.execution import caches, randomness
+from dap_server.engine.execution.arguments import Growing
 from dap_server.engine.execution.caches import CacheMark
 from dap_server.engine.execution.holders import Holders, Snapshot
 from dap_server.engine.execution.randomness import RandomState, Recorder
@@ -21,7 +22,7 @@ from dap_server.engine.execution.randomness import RandomState, Recorder
 SPACING = 4
 """Steps between checkpoints: where something moves in every step, a step back runs at most this many forwards."""
 
-PATIENCE = 16
+PATIENCE = 32
 """Steps until it is looked again whether anything moves but the tokens: to look costs more than all that is kept.
 
 A step back to between two looks runs at most this many forwards, where the later one is the first to find a move.
@@ -39,13 +40,11 @@ class StepState:
 
     Attributes:
         unfinished: (B,) 1 for sequences that go on.
-        elapsed: seconds that the run has taken, stops not counted.
         random: shared with the step before as far as it has not moved; None while nobody has looked.
         cache: None while nobody has looked.
     """
 
     unfinished: Tensor
-    elapsed: float
     random: RandomState | None = None
     cache: CacheMark | None = None
 
@@ -87,6 +86,7 @@ class Timeline:
     def __init__(self, model: Any, holders: Holders, device: torch.device) -> None:
         self.model, self.holders, self.device = model, holders, device
         self.steps: list[StepState] = []
+        self.growing = Growing()
         self.checkpoints: list[Checkpoint] = []
         self.ends: list[float] = []
         """Seconds that the run had taken, stops not counted, when a step's token was chosen."""
@@ -97,25 +97,19 @@ class Timeline:
         self._looked_at = -1  # the last step at whose start everything was looked at
         self._patience = 1  # steps until it is looked again
 
-    def record(
-        self, step: int, cache: Any, kwargs: dict[str, Any], unfinished: Tensor, elapsed: float, changed: bool = False
-    ) -> None:
-        """Step `step` is about to begin. What is already on the tape is left as it is: it was the same.
-
-        `changed`: whether `kwargs` changed since the step before, in another way than by growing with the tokens.
-        """
+    def record(self, step: int, cache: Any, kwargs: dict[str, Any], unfinished: Tensor) -> None:
+        """Step `step` is about to begin. What is already on the tape is left as it is: it was the same."""
         if step < len(self.steps):
             self._is_stale |= self.holders.have_changed() and step > self._looked_at
             return
-        self.steps.append(state := StepState(unfinished, elapsed))
+        self.steps.append(state := StepState(unfinished))
         if self._draws:
             state.random = self._randomness.capture()
         if not self._grows:
             state.cache = caches.mark(cache, with_copies=False)
-        self._is_stale |= changed or (self._last is not None and self._last.cache_object is not cache)
-        needs_copies = state.cache is not None and state.cache.needs_copies
-        if needs_copies or self._is_stale or self._is_due:
-            self._look(step, cache)
+            self._is_stale |= state.cache.needs_copies
+        if self._is_stale or step - self._looked_at >= self._patience or self.holders.change_every_step:
+            self._look(step, cache, kwargs)
             self._check(step, cache, kwargs)
 
     def draws(self, step: int) -> None:
@@ -135,7 +129,6 @@ class Timeline:
 
     def start_for(self, step: int, cache: Any) -> tuple[int, Checkpoint]:
         """From which step on to run so as to be at the start of `step`, and the checkpoint that it needs."""
-        self.look_back(cache)
         checkpoint = next(c for c in reversed(self.checkpoints) if c.step <= step)
         if checkpoint.cache_object is not cache or caches.needs_copies(cache):
             return checkpoint.step, checkpoint
@@ -169,31 +162,34 @@ class Timeline:
             total += 8 * len(cache.lengths if cache else ()) + STATE_OVERHEAD
         return total / max(len(self.steps), 1)
 
-    def look_back(self, cache: Any) -> None:
-        """Somewhere in the latest step: if nothing has moved up to now, nothing had when it began."""
+    def look_back(self, cache: Any, kwargs: dict[str, Any], of_step: int) -> None:
+        """Somewhere in the latest step: if nothing has moved up to now, nothing had when it began.
+
+        `of_step`: which step begins, or will begin, with these arguments.
+        """
         latest, last = len(self.steps) - 1, self._last
         if last is None or latest <= self._looked_at:
             return
         is_still = self._find_between(latest, self._randomness.capture(), caches.mark(cache, False), is_begun=True)
         self._is_stale |= self.holders.have_changed() or last.cache_object is not cache
+        self._is_stale |= self.growing.learn(of_step, kwargs)
         if is_still and not self._is_stale and not caches.needs_copies(cache):
             last.good_until = self._looked_at = latest
 
-    @property
-    def _is_due(self) -> bool:
-        return self.holders.change_every_step or len(self.steps) - 1 - self._looked_at >= self._patience
-
-    def _look(self, step: int, cache: Any) -> None:
+    def _look(self, step: int, cache: Any, kwargs: dict[str, Any]) -> None:
         """At the start of the latest step."""
         state = self.steps[step]
         state.random = random = state.random or self._randomness.capture()
         state.cache = mark = state.cache or caches.mark(cache, with_copies=False)
         is_still = self._looked_at < 0 or self._find_between(step, random, mark)
         has_moved = self.holders.have_changed() or self.holders.change_every_step
+        has_moved |= self._last is not None and self._last.cache_object is not cache
+        has_moved |= self.growing.learn(step, kwargs) and step > 0
         self._draws |= self._looked_at >= 0 and random is not self.steps[self._looked_at].random
         self._grows = caches.grown(mark, 0) is not None
         self._is_stale |= has_moved
-        self._patience = 1 if has_moved or not is_still else min(2 * self._patience, PATIENCE)
+        patience = PATIENCE if step else 2  # a prefill, and a step that decodes
+        self._patience = 1 if has_moved or not is_still else patience
         self._looked_at = step
 
     def _find_between(self, step: int, random: RandomState, mark: CacheMark, is_begun: bool = False) -> bool:

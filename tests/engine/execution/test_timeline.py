@@ -197,9 +197,12 @@ def test_what_is_shared_stays_shared() -> None:
 def test_what_does_not_change_is_copied_once() -> None:
     module = Remembering()
     holders = Holders(module)
+    assert not holders.have_changed()
     assert holders.copy().nbytes == 0
     module.counted.add_(1)
+    assert holders.have_changed()
     assert holders.copy().nbytes == 8
+    assert not holders.have_changed()
     assert holders.copy().nbytes == 0
 
 
@@ -239,11 +242,14 @@ def test_what_a_program_changes_between_calls_stays_when_a_call_goes_back(
 def test_arguments_that_grow_are_cropped_and_others_are_told() -> None:
     growing, mask = Growing(), torch.ones(2, 3)
     start: dict[str, Any] = {"mask": mask, "across": torch.ones(2, 3, 4), "encoder_mask": torch.ones(2, 3), "n": 1}
-    longer = {**start, "mask": torch.ones(2, 4), "across": torch.ones(2, 4, 4)}
-    assert not growing.learn(start, longer)
-    assert same(growing.cropped(longer, 1), start)
+    longer = {**start, "mask": torch.ones(2, 5), "across": torch.ones(2, 5, 4)}
+    growing.learn(4, start)
+    assert not growing.learn(6, longer)
+    assert same(growing.cropped(longer, 2), start)
     assert growing.cropped(longer, 0) == longer
-    assert growing.learn(longer, {**longer, "encoder_mask": torch.zeros(2, 3)})
+    assert not growing.learn(7, {**longer, "mask": torch.ones(2, 6)})
+    assert growing.learn(8, {**longer, "mask": torch.ones(2, 6)})
+    assert growing.learn(9, {**longer, "mask": torch.ones(2, 7), "encoder_mask": torch.zeros(2, 3)})
 
 
 def test_random_states_come_back_and_equal_parts_are_shared() -> None:
@@ -367,6 +373,7 @@ def test_no_step_is_more_than_a_few_forwards_away(kind: str) -> None:
     model, ask = tiny_model(kind), asking({"do_sample": True}, steps=40)
     loop, _ = at_the_end(model, ask)
     far: list[bool] = []
+    loop._look_back()
     for step in range(40):
         start, checkpoint = loop.timeline.start_for(step, loop.cache)
         assert checkpoint.step <= start <= step
@@ -447,6 +454,7 @@ def test_where_nothing_moves_it_is_seldom_looked_and_every_step_known(
     monkeypatch.setattr(Holders, "have_changed", look)
     loop, _ = at_the_end(tiny_model(kind), asking({"do_sample": False}, steps=200))
     assert len(looks) < 10 + 200 / timeline.PATIENCE
+    loop._look_back()
     for step in range(200):
         assert loop.timeline.start_for(step, loop.cache)[0] == step
         mark = loop.timeline.steps[step].cache

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +22,7 @@ from dap_server.engine.execution.breakpoints import Wanted
 from dap_server.engine.execution.calls import turns
 from dap_server.engine.execution.stepping import Motion
 from dap_server.engine.execution.travel import Traveller
-from tests.engine.program.run import Program, attached, debugged
+from tests.engine.program.run import Attached, Program, attached, debugged
 from tests.engine.walk import GREEDY, PROMPTS
 from tests.models.tiny import tiny_model
 
@@ -347,3 +349,39 @@ def test_what_a_model_remembers_in_objects_of_its_own_goes_back_with_it() -> Non
             debugger.next_stop()
             debugger.go()
         assert all(map(torch.equal, running.result(), alone))
+
+
+@pytest.mark.parametrize("place", ["", "lm_head"], ids=["unseen", "with looks back"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("llama", {}), ("llama", {"do_sample": True}), ("llama", {"num_beams": 2}), ("t5", {}), ("t5", {"num_beams": 2})],
+    ids=["greedy", "sampled", "beams", "encoder and decoder", "beams of a decoder"],
+)
+def test_the_cache_of_a_call_is_gone_when_the_call_is_over(kind: str, options: dict[str, Any], place: str) -> None:
+    """As it is without us: a program may need that memory for the next one."""
+    model, caches = tiny_model(kind), set()
+
+    def note(_module: nn.Module, _args: Any, output: Any) -> None:
+        caches.add(weakref.ref(output.past_key_values))
+
+    def looked(debugger: Attached) -> str:
+        stop = debugger.next_stop()
+        assert (tape := stop.generation.tape) is not None
+        debugger.look(lambda: tape.replay(0))
+        place = str(stop.place)
+        debugger.go()
+        return place
+
+    model.register_forward_hook(note)
+    gc.collect()
+    gc.disable()
+    try:
+        with attached(*[place] * bool(place)) as debugger:
+            program = Program(lambda: model.generate(PROMPTS, **{**GREEDY, **options}), debugger.ended)
+            stops = [looked(debugger) for _ in range(GREEDY["max_new_tokens"] if place else 0)]
+            program.result()
+            assert len(set(stops)) == len(stops)
+            assert [cache() for cache in caches if cache() is not None] == []
+    finally:
+        gc.enable()
+    assert caches

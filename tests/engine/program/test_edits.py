@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from dap_server.engine.execution.edits.edit import Edit, StoredValue, Token
 from dap_server.engine.execution.edits.selection import CannotEdit
-from tests.engine.execution.edits.sessions import by_hand, edit, output
+from tests.engine.execution.edits.sessions import by_hand, edit, output, turned
 from tests.engine.program.run import Attached, Program, attached
 from tests.engine.walk import GREEDY, PROMPTS
 from tests.models.tiny import tiny_model
@@ -20,7 +20,7 @@ from tests.models.tiny import tiny_model
 def change(debugger: Attached, *edits: Edit) -> str:
     """Makes edits at a stop. Returns where it stands then."""
     generation = debugger.stop.generation
-    debugger.now.stepper.edit(generation.edits.plus(generation.branches.numbered(edits)))
+    turned(debugger.now.stepper, generation.edits.plus(generation.branches.numbered(edits)))
     return debugger.at()
 
 

@@ -126,7 +126,7 @@ def _asking(original: Any) -> Any:
             model_kwargs, here.listener,
         )  # fmt: skip
         if _here.prepares:
-            loop.timeline.record(0, loop.cache, loop.model_kwargs, loop.unfinished, 0.0)
+            loop.timeline.record(0, loop.cache, loop.model_kwargs, loop.unfinished)
             raise _Prepared(loop)
         here.is_running = True
         loop.generation.encoder, here.encoder = here.encoder, None

@@ -38,6 +38,11 @@ class StepEdits:
         other._entries, other._sampling = CacheEntries(), None
         return other
 
+    @property
+    def last(self) -> bool:
+        """Whether something is still as edits have it that may be active no longer."""
+        return self._parameters.are_edited
+
     def begin(self, generation: Generation, step: int, cache: Any, is_live: bool) -> None:
         """A step begins: what lasts is as the edits have it."""
         active = generation.edits.active(step) if generation.edits else ()

@@ -35,6 +35,11 @@ class StoredParameters:
         self._outcomes = Outcomes()
         self._own: dict[int, tuple[Tensor, Tensor]] = {}  # what is edited, and its own bytes
 
+    @property
+    def are_edited(self) -> bool:
+        """Whether some have other bytes than their own now."""
+        return bool(self._in)
+
     def bring(self, active: Sequence[Edit], outcomes: Outcomes | None = None) -> None:
         """The bytes are as these edits make them; nothing is done where they are already."""
         wanted = tuple(edit for edit in active if _is_of(edit, "parameter"))

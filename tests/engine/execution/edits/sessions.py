@@ -16,13 +16,21 @@ from dap_server.engine.execution.edits.edit import Edit, ModuleValue, Steps, Tar
 from dap_server.engine.execution.edits.edits import Edits
 from dap_server.engine.execution.edits.selection import Selection
 from dap_server.engine.execution.generation import Generation
-from dap_server.engine.execution.stepping import Motion, Stop
+from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from tests.engine.execution.straight import SEED
 from tests.engine.walk import Walk
 from tests.models.tiny import PAD, VOCABULARY
 
 Answer = Callable[["Session", Stop], Motion | None]
 """Answers a stop; None if it has let the run go on itself."""
+
+
+def turned(stepper: Stepper, edits: Edits) -> bool:
+    """Goes on with these edits in the present branch; whether the run has to move for that."""
+    turn = stepper.settle(edits)
+    if turn is not None:
+        stepper.turn(turn)
+    return turn is not None
 
 
 class Session(Walk):
@@ -45,7 +53,7 @@ class Session(Walk):
 
     def put(self, stop: Stop, edits: Edits) -> None:
         """These edits instead; lets the run go on if they change nothing that has run."""
-        if self.stepper.edit(edits) is None:
+        if not turned(self.stepper, edits):
             self.stepper.resume(Motion.RUN)
 
     def finished(self, generation: Generation) -> None:

@@ -26,7 +26,7 @@ from dap_server.engine.execution.edits.selection import Selection
 from dap_server.engine.execution.stepping import Motion, Stop
 from dap_server.modelmap.places import STEP, Place
 from tests.engine.execution.edits.prompted import TEXTS, WORDS, Prompted, plain, prompt, tiny
-from tests.engine.execution.edits.sessions import Session
+from tests.engine.execution.edits.sessions import Session, turned
 from tests.engine.execution.straight import same, state_of
 from tests.models.tiny import VOCABULARY, tiny_model
 
@@ -136,7 +136,7 @@ class Editing:
         else:
             edits = edits.plus(branches.numbered([random_edit(self._draw, self._model)]))
         self._turns -= self._turns > 0
-        return session.stepper.edit(edits) is not None
+        return turned(session.stepper, edits)
 
     def _look(self, stop: Stop) -> None:
         """A finished run is the same as any other with the same edits; a look leaves it alone."""

@@ -12,7 +12,7 @@ from dap_server.engine.execution.edits.edit import Token
 from dap_server.engine.execution.prompting import PromptRun
 from dap_server.engine.execution.stepping import Motion, Stepper, Stop
 from dap_server.protocol.launch import LaunchArguments
-from tests.engine.execution.edits.sessions import edit, output
+from tests.engine.execution.edits.sessions import edit, output, turned
 
 
 def written(atlas: Loaded, change: Any, **generation: Any) -> str:
@@ -21,7 +21,7 @@ def written(atlas: Loaded, change: Any, **generation: Any) -> str:
     def stopped(stop: Stop) -> None:
         branches = stop.generation.branches
         is_first = not stop.generation.edits
-        if not is_first or stepper.edit(stop.generation.edits.plus(branches.numbered([change]))) is None:
+        if not is_first or not turned(stepper, stop.generation.edits.plus(branches.numbered([change]))):
             stepper.resume(Motion.RUN)
 
     pieces: list[str] = []
