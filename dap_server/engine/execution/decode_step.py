@@ -6,7 +6,6 @@ The calls are transformers' own `GenerationMixin._sample`'s, in the same order.
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -25,8 +24,6 @@ from dap_server.engine.execution.kernels import Kernels
 from dap_server.engine.execution.stepping import Stepper
 from dap_server.engine.execution.timeline import Timeline
 from dap_server.modelmap.places import LOGITS, SAMPLE, Phase
-
-_AS_IT_IS = nullcontext()
 
 
 class Watcher(Protocol):
@@ -91,12 +88,13 @@ class DecodeStep:
 
     def _begin(self, step: int) -> None:
         """It begins, as the edits have it. Nothing of it has run."""
-        generation, changes = self.generation, self._changes
-        if not (self._is_edited or changes.last):
-            self.config, self.logits_processor = self._given
-            return
-        changes.begin(generation, step, self.cache, self._watcher is self.stepper)
-        self.config, self.logits_processor = changes.sampling(generation, step, self._given)
+        self._changes.begin(self.generation, step, self.cache, self._watcher is self.stepper)
+        self.config, self.logits_processor = self._changes.sampling(self.generation, step, self._given)
+
+    @property
+    def _is_unseen(self) -> bool:
+        """Whether nobody sees, hears or changes anything of the run just now."""
+        return self.stepper.sees_nothing and not (self._is_edited or self._changes.still_applied)
 
     @property
     def _is_edited(self) -> bool:
@@ -127,14 +125,9 @@ class DecodeStep:
 
     def _select(self, logits: Tensor, outputs: Any = None) -> Selection:
         """Chooses tokens from logits (B, V); the model's outputs are collected, unless it is a replay."""
-        waiting = len(self.logits_processor)
-        selection = Selection(logits, logits, waiting=waiting, unfinished=self.unfinished)
-        self.generation.selection = selection
-        if self._watcher is self.stepper:
-            if self.stepper.sees_nothing:
-                return self._select_unseen(selection, outputs)
-            if self.stepper.late.listens:
-                self.stepper.late.alarms.hear_logits(logits)
+        selection = self._selects(logits)
+        if self._watcher is self.stepper and self.stepper.late.listens:
+            self.stepper.late.alarms.hear_logits(logits)
         self._report(LOGITS)
         self._report(LOGITS, "after")
         self._process(selection)
@@ -149,10 +142,17 @@ class DecodeStep:
         self._report(SAMPLE, "after")
         return selection
 
-    def _select_unseen(self, selection: Selection, outputs: Any) -> Selection:
-        """The same in the run itself while nobody could hear of it. What else it takes would show in a small model."""
+    def _selects(self, logits: Tensor) -> Selection:
+        processors = self.logits_processor
+        selection = Selection(logits, logits, processors, len(processors), unfinished=self.unfinished)
+        self.generation.selection = selection
+        return selection
+
+    def _select_unseen(self, logits: Tensor, outputs: Any) -> Selection:
+        """The same in the run itself where nobody hears of it, and there are no edits."""
+        selection = self._selects(logits)
         self._process_at_once(selection)
-        self.collected.add(outputs, selection.logits, selection.scores)
+        self.collected.add(outputs, logits, selection.scores)
         tokens = selection.tokens = self._draw(selection.scores)
         ids, unfinished, is_over = self._with_tokens(tokens)
         selection.outcome = Outcome(ids, unfinished, bool(is_over))
@@ -182,21 +182,18 @@ class DecodeStep:
 
     def _forward(self, step: int) -> tuple[Any, Tensor]:
         """The model's outputs, and the logits (B, V) of the last position in float32."""
-        with self._edits_of_modules(step):
-            outputs = self._prefill() if step == 0 else self._decode()
+        with self._changes.of_modules(self.generation, step, self.input_ids.shape[1]):
+            outputs, logits = self._forward_unedited(step)
+        return outputs, self._changes.of_logits(self.generation, step, logits)
+
+    def _forward_unedited(self, step: int) -> tuple[Any, Tensor]:
+        outputs = self._decode() if step else self._prefill()
         self.model_kwargs = self.model._update_model_kwargs_for_generation(
             outputs, self.model_kwargs, is_encoder_decoder=self._is_encoder_decoder
         )
         self._kwargs_step = step + 1
         logits = outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=self.input_ids.device)
-        if self._is_edited:
-            logits = self._changes.of_logits(self.generation, step, logits)
         return outputs, logits
-
-    def _edits_of_modules(self, step: int) -> AbstractContextManager[None]:
-        if not self._is_edited:
-            return _AS_IT_IS
-        return self._changes.of_modules(self.generation, step, self.input_ids.shape[1])
 
     def _prefill(self) -> Any:
         self._kernels.use(decode=False)
@@ -224,14 +221,13 @@ class DecodeStep:
 
     def _process_at_once(self, selection: Selection) -> None:
         selection.scores = self.logits_processor(self.input_ids, selection.logits)
-        selection.processed = [Processed(type(one).__name__, one, None) for one in self.logits_processor]
         selection.waiting = 0
 
     def _process_one(self, processor: Any, selection: Selection) -> None:
         selection.running, name = processor, type(processor).__name__
         self._report(name)
         selection.scores = LogitsProcessorList([processor])(self.input_ids, selection.scores)
-        selection.processed.append(Processed(name, processor, selection.scores.clone()))
+        selection.kept.append(Processed(name, processor, selection.scores.clone()))
         selection.waiting -= 1
         self._report(name, "after")
         selection.running = None
@@ -246,7 +242,8 @@ class DecodeStep:
 
     @property
     def cache(self) -> Any:
-        return self.model_kwargs.get(self._cache_name) if self._cache_name else None
+        name = self._known_cache_name or self._cache_name
+        return self.model_kwargs.get(name) if name else None
 
     @property
     def _cache_name(self) -> str | None:

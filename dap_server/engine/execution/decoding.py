@@ -114,13 +114,29 @@ class SamplingLoop(DecodeStep):
         """One forward and one token; returns whether it was the last."""
         step = self.generation.step
         self.timeline.record(step, self.cache, self.model_kwargs, self.unfinished)
+        if self._is_unseen:
+            return self._step_unseen(step)
         self._begin(step)
-        if self.is_sampled:
+        if self.config.do_sample:
             self.timeline.draws(step)
         self.stepper.step_begins()
         outputs, logits = self._forward(step)
         selection = self._select(logits, outputs)
         del outputs  # the logits of a whole prompt are large
+        return self._append(selection)
+
+    def _step_unseen(self, step: int) -> bool:
+        """One that nobody hears of, and so without all that is there to be heard: in a small model that would show."""
+        self.config, self.logits_processor = self._given
+        self.stepper.flags.occurrences.clear()
+        if self.config.do_sample:
+            self.timeline.draws(step)
+        outputs, logits = self._forward_unedited(step)
+        if self._is_unseen:
+            selection = self._select_unseen(logits, outputs)
+        else:  # somebody came meanwhile
+            selection = self._select(self._changes.of_logits(self.generation, step, logits), outputs)
+        del outputs
         return self._append(selection)
 
     def _append(self, selection: Selection) -> bool:

@@ -72,13 +72,14 @@ class FoundLate:
         self._errors = ErrorWatch(raises, is_ours)
         self._passed: set[tuple[Place, int]] = set()  # places of this step with breakpoints that were judged
         self._passes: Exception | None = None  # it has been looked for, and ends the call
-        self._look: _SecondLook | None = None
+        self.look: _SecondLook | None = None
+        """At a step that runs again, in which everything is judged at once."""
         self._generation: Generation | None = None
 
     def begin(self, generation: Generation) -> None:
         """A call begins. Where nobody reads flags, everything is judged at once."""
         self._tell_if_nothing_was_found()
-        self._look, self._generation, self._passes = None, generation, None
+        self.look, self._generation, self._passes = None, generation, None
         self._passed.clear()
         self.alarms.forget()
         self.alarms.quiet.clear()
@@ -91,11 +92,11 @@ class FoundLate:
         self._tell_if_nothing_was_found()
         if self._breakpoints.counts_on:
             self.alarms.hits.settle(self._breakpoints.deferred)
-        self._look = self._generation = self._passes = None
+        self.look = self._generation = self._passes = None
 
     def arm(self) -> None:
         """Listens for the breakpoints that are deferred."""
-        look = self._look
+        look = self.look
         self.alarms.arm(self._breakpoints.deferred if self._generation is not None else [])
         self.alarms.names_suspects(look is not None and look.is_silent and look.error is None)
         self._errors.switch(None if look is None else look.error)
@@ -103,15 +104,10 @@ class FoundLate:
     @property
     def judges_all(self) -> bool:
         """Whether what could be found out late is judged at once: nobody reads flags, or it is a second look."""
-        generation, look = self._generation, self._look
+        generation, look = self._generation, self.look
         if generation is None:
             return False
         return not generation.has_flags or (look is not None and look.step == generation.step)
-
-    @property
-    def looks_again(self) -> bool:
-        """Whether a step runs again in which everything is judged at once."""
-        return self._look is not None
 
     @property
     def places(self) -> Places:
@@ -161,7 +157,7 @@ class FoundLate:
 
         On a device that is lost nothing runs again: then it is told of here, by what its traceback has.
         """
-        look, is_told = self._look, self._passes is error
+        look, is_told = self.look, self._passes is error
         self._passes = error
         if is_told or not is_of_forward(error) or (look is not None and look.step == step and look.error is not None):
             return
@@ -180,10 +176,10 @@ class FoundLate:
 
         From a stop at what was found out late on, the rest of its step is judged at once.
         """
-        if self._look is not None and self._look.step == place.step:
-            self._look.is_silent = False
+        if self.look is not None and self.look.step == place.step:
+            self.look.is_silent = False
         elif any(self._is_late(id) for id in hits):
-            self._look = _SecondLook(place.step, is_silent=False)
+            self.look = _SecondLook(place.step, is_silent=False)
         elif self._generation is not None and self.listens and self._can_look_again:
             return bool(self.alarms.flag(self._generation.device))
         return False
@@ -209,7 +205,7 @@ class FoundLate:
         Returns those of them that may stop a second look at its step; the others; and whether the run has been there
         before, so that only the first may stop it.
         """
-        look, passed = self._look, (place, 0 if operation is None else operation.site.ordinal)
+        look, passed = self.look, (place, 0 if operation is None else operation.site.ordinal)
         if look is None or not look.is_silent:
             self._passed.add(passed)
             return [], ids, False
@@ -223,18 +219,18 @@ class FoundLate:
         self._breakpoints.step_begins()
         self.alarms.hits.step_begins(step, self._breakpoints.deferred)
         self.alarms.hears_whole_step = True
-        if self._look is not None and step == self._look.step:
+        if self.look is not None and step == self.look.step:
             self._changed()
-        elif self._look is not None and step > self._look.step:
+        elif self.look is not None and step > self.look.step:
             self._tell_if_nothing_was_found()
             self.ends()
-        if self._look is None:
+        if self.look is None:
             self._passed.clear()
 
     def ends(self) -> None:
         """The run goes elsewhere, or the second look is over."""
-        if self._look is not None:
-            self._look = None
+        if self.look is not None:
+            self.look = None
             self._changed()
 
     def go_back_to(self, step: int, rewind: Rewind) -> None:
@@ -251,12 +247,12 @@ class FoundLate:
         if not rewind.is_second_look:
             self._passed.clear()
             is_inside = self.alarms.is_armed and rewind.place.path != STEP
-            self._look = _SecondLook(rewind.place.step, is_silent=False) if is_inside else None
+            self.look = _SecondLook(rewind.place.step, is_silent=False) if is_inside else None
         self._changed()
 
     def _tell_if_nothing_was_found(self) -> None:
         """In the second look at a step that is over, and has not ended the call by an exception."""
-        look = self._look
+        look = self.look
         if look is not None and look.is_silent and sys.exception() is None:
             self.alarms.excuse_suspects()
             self.not_found_again(look.step, look.error is not None)
@@ -272,5 +268,5 @@ class FoundLate:
         return breakpoint is not None and breakpoint.is_deferred
 
     def _look_again(self, look: _SecondLook) -> NoReturn:
-        self._look = look
+        self.look = look
         raise Rewind(Place(look.step, STEP), "", is_second_look=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -106,8 +106,9 @@ class Selection:
     Attributes:
         logits: (B, V) of the last position in float32, as the model gave them.
         scores: (B, V) after the logits processors that have run so far.
-        waiting: how many logits processors have not run yet.
-        processed: those that have, in order.
+        processors: all logits processors, in order.
+        waiting: how many of them have not run yet.
+        kept: those that have run one by one, with what each gave.
         running: the one that is at work; before and after it too, while it is a place.
         unfinished: (B,) 1 for sequences that go on; the others get padding.
         tokens: (B,) the chosen ids, None before the draw.
@@ -117,13 +118,20 @@ class Selection:
 
     logits: Tensor
     scores: Tensor
+    processors: Sequence[Any] = ()
     waiting: int = 0
-    processed: list[Processed] = field(default_factory=list)
+    kept: list[Processed] = field(default_factory=list)
     running: Any = None
     unfinished: Tensor | None = None
     tokens: Tensor | None = None
     chosen: list[int] | None = None
     outcome: Outcome | None = None
+
+    @property
+    def processed(self) -> list[Processed]:
+        """Those that have run, in order."""
+        at_once = self.processors[len(self.kept) : len(self.processors) - self.waiting]
+        return [*self.kept, *(Processed(type(one).__name__, one, None) for one in at_once)]
 
     @property
     def is_known(self) -> bool:

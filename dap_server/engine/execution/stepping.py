@@ -103,7 +103,7 @@ class Stepper:
     @property
     def sees_nothing(self) -> bool:
         """Whether no place, module or operation could stop the run now, or has to be heard."""
-        return not (self.watching or self.breakpoints.all or self.late.looks_again)
+        return not (self.watching or self.breakpoints.all or self.late.look)
 
     # --- called by any thread but the model's
 
@@ -267,10 +267,8 @@ class Stepper:
 
     def step_begins(self) -> None:
         """A step of the decode loop begins."""
-        self.flags.occurrences.clear()
-        if self.sees_nothing:
-            return
         self.late.goes_on_to(self.generation.step)
+        self.flags.occurrences.clear()
         self._prepared.clear()
         self._sight.step_begins(self._plan)
         if self.watching:

@@ -22,7 +22,7 @@ from dap_server.engine.execution.randomness import RandomState, Recorder
 SPACING = 4
 """Steps between checkpoints: where something moves in every step, a step back runs at most this many forwards."""
 
-PATIENCE = 32
+PATIENCE = 64
 """Steps until it is looked again whether anything moves but the tokens: to look costs more than all that is kept.
 
 A step back to between two looks runs at most this many forwards, where the later one is the first to find a move.
@@ -108,7 +108,7 @@ class Timeline:
         if not self._grows:
             state.cache = caches.mark(cache, with_copies=False)
             self._is_stale |= state.cache.needs_copies
-        if self._is_stale or step - self._looked_at >= self._patience or self.holders.change_every_step:
+        if self._is_stale or step - self._looked_at >= self._patience:
             self._look(step, cache, kwargs)
             self._check(step, cache, kwargs)
 

@@ -100,6 +100,7 @@ class PythonDebugger:
         self._motion: Motion | None = None
         self._pausing: int | None = None
         self._suspended_threads = 0
+        self._leaving: dict[int, PythonStop] = {}
         self._stepping: set[int | None] = set()
 
     # --- for the dispatcher
@@ -300,6 +301,8 @@ class PythonDebugger:
     def _told(self, event: str, body: dict[str, Any]) -> None:
         if event == "stopped":
             self._suspended(body)
+        elif event == "continued":
+            self._went_on(body["threadId"])
         elif event == "breakpoint" and body["breakpoint"]["id"] in self._ids:
             self._changed(state_of(self._ids[body["breakpoint"]["id"]], body["breakpoint"]))
         elif event == "output" and not _is_unsaid(body):
@@ -328,8 +331,13 @@ class PythonDebugger:
             self._rest()  # before the thread goes on
             if stop.is_interrupted:
                 _thread.interrupt_main()
+            self._leaving[thread] = stop
             command = "continue" if stop.onwards is None else COMMANDS[stop.onwards]
-            peer.send(command, lambda _: self._went_on(stop), threadId=thread, singleThread=True)
+            peer.send(command, is_let_go, threadId=thread, singleThread=True)
+
+        def is_let_go(answer: Reply[dict[str, Any]]) -> None:
+            if stop.is_interrupted or not _is_well(answer):  # else it says itself when it has left
+                self._went_on(thread)
 
         def has_details(answer: Reply[dict[str, Any]]) -> None:
             with contextlib.suppress(RequestError):
@@ -341,8 +349,13 @@ class PythonDebugger:
         else:
             peer.send("stackTrace", has_frame, threadId=thread, startFrame=0, levels=1)
 
-    def _went_on(self, stop: PythonStop) -> None:
-        """A thread that stood runs again. If somebody wants to pause since, it is time."""
+    def _went_on(self, thread: int) -> None:
+        """A thread that stood runs again, and is no longer about to. If somebody wants to pause since, it is time.
+
+        One that is asked to stop while it is let go, but has not left, would stand on without a word.
+        """
+        if (stop := self._leaving.pop(thread, None)) is None:
+            return
         if stop.is_interrupted and self._peer is not None:  # which has ended the tracing of its thread
             self._peer.trace_again()
             self._rest()
@@ -353,6 +366,14 @@ class PythonDebugger:
     def _gone(self) -> None:
         self._peer, self._rules = None, None
         self._say("debugpy has gone: lines of Python are not debugged any more\n")
+
+
+def _is_well(answer: Reply[dict[str, Any]]) -> bool:
+    try:
+        answer.result()
+    except RequestError:
+        return False
+    return True
 
 
 def _is_unsaid(output: dict[str, Any]) -> bool:

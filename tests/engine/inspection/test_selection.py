@@ -389,7 +389,7 @@ def test_scores_that_are_no_numbers_are_counted_and_fail_nothing(atlas: Loaded) 
     assert [c.token for c in stage([1.0, math.nan, 2.0]).top(3)] == [2, 0]
     assert stage([-math.inf] * 3).kept == 0
     selection = Selection(torch.tensor([[1.0, 2.0]]), torch.tensor([[math.nan, 2.0]]))
-    selection.processed = [Processed("P", object(), selection.scores)]
+    selection.kept = [Processed("P", object(), selection.scores)]
     choice = choice_of(selection, torch.tensor([1]), 0, True, False)
     assert by_name(choice_rows(choice, walk.vocabulary, 0))["rank"].value == "none"
 

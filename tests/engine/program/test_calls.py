@@ -366,7 +366,8 @@ def test_the_cache_of_a_call_is_gone_when_the_call_is_over(kind: str, options: d
 
     def looked(debugger: Attached) -> str:
         stop = debugger.next_stop()
-        assert (tape := stop.generation.tape) is not None
+        tape = stop.generation.tape
+        assert tape is not None
         debugger.look(lambda: tape.replay(0))
         place = str(stop.place)
         debugger.go()

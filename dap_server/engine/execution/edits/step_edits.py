@@ -39,7 +39,7 @@ class StepEdits:
         return other
 
     @property
-    def last(self) -> bool:
+    def still_applied(self) -> bool:
         """Whether something is still as edits have it that may be active no longer."""
         return self._parameters.are_edited
 
