@@ -23,7 +23,12 @@ class Flags:
     def raise_interruption(self) -> None:
         if self.interruption is not None:
             interruption, self.interruption = self.interruption, None
-            raise interruption
+            try:
+                raise interruption
+            finally:
+                del (
+                    interruption
+                )  # else it and this frame would hold each other, and the frames of a run that is unwound
 
     def occurrence_of(self, path: str) -> int:
         """Which call of a module is under way in this step; 0 where nobody has counted."""
