@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,13 @@ class Growing:
         self._axes: dict[str, int] = {}
         self._seen: dict[str, Any] = {}  # the arguments as they were when it last looked
         self._seen_at = -1  # the step that began with them
+        self._steady: list[str] = []  # those that did not grow up to then
+
+    def might_have_changed(self, arguments: dict[str, Any]) -> bool:
+        """Whether one that does not grow is another object than when it last looked. Quick: it is asked every step."""
+        if len(arguments) != len(self._seen):
+            return True
+        return not all(map(is_, map(arguments.get, self._steady), map(self._seen.get, self._steady)))
 
     def learn(self, step: int, arguments: dict[str, Any]) -> bool:
         """Whether arguments have changed, since this was last asked, in another way than by a column for every step.
@@ -33,6 +41,7 @@ class Growing:
                 changed = True
             else:
                 self._axes[name] = axis
+        self._steady = [name for name in arguments if name not in self._axes and name not in ALL_CACHE_NAMES]
         return changed
 
     def cropped(self, arguments: dict[str, Any], steps: int) -> dict[str, Any]:

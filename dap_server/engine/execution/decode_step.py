@@ -153,9 +153,8 @@ class DecodeStep:
         selection = self._selects(logits)
         self._process_at_once(selection)
         self.collected.add(outputs, logits, selection.scores)
-        tokens = selection.tokens = self._draw(selection.scores)
-        ids, unfinished, is_over = self._with_tokens(tokens)
-        selection.outcome = Outcome(ids, unfinished, bool(is_over))
+        selection.tokens = self._draw(selection.scores)
+        selection.outcome = self._outcome(selection)  # who has come since may listen already
         return selection
 
     def _outcome(self, selection: Selection) -> Outcome:
@@ -164,7 +163,10 @@ class DecodeStep:
         assert tokens is not None
         late.chosen()
         alarm = late.flag()
-        ids, unfinished, is_over = self._with_tokens(tokens)
+        ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
+        self._subtract_stops()
+        unfinished = self.unfinished & ~self.stopping_criteria(ids, self.collected.scores)
+        is_over = unfinished.max() == 0
         if alarm is None and not self._watcher.watching:
             return Outcome(ids, unfinished, bool(is_over))
         read = torch.stack([is_over, is_over if alarm is None else alarm]).to(tokens.dtype)
@@ -172,13 +174,6 @@ class DecodeStep:
         if alarm is not None:
             late.heard(step, bool(is_hit))
         return Outcome(ids, unfinished, bool(over))
-
-    def _with_tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The text (B, T) with tokens (B,), which sequences go on (B,), and whether none does."""
-        ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
-        self._subtract_stops()
-        unfinished = self.unfinished & ~self.stopping_criteria(ids, self.collected.scores)
-        return ids, unfinished, unfinished.max() == 0
 
     def _forward(self, step: int) -> tuple[Any, Tensor]:
         """The model's outputs, and the logits (B, V) of the last position in float32."""

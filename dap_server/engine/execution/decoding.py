@@ -337,10 +337,7 @@ class SamplingLoop(DecodeStep):
     def _place(self, step: int, checkpoint: Checkpoint, cache: Any) -> None:
         """Sets everything that a step reads to what it was at its start."""
         name = self._cache_name  # before the arguments are those of step 0, which may have none
-        if step == checkpoint.step:
-            self.model_kwargs = dict(checkpoint.kwargs)
-        else:
-            self.model_kwargs = self.timeline.growing.cropped(self.model_kwargs, self._kwargs_step - step)
+        self.model_kwargs = self.timeline.kwargs_of(step, checkpoint)
         if name is not None and cache is not None:
             self.model_kwargs[name] = cache
         self.input_ids = self.input_ids[:, : self._prompt_length + step]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dap_server.protocol.errors import RequestError
 
-HOST_MOMENTS = 1
+HOST_MOMENTS = 3
 """A model that draws from Python's or NumPy's generators does so before so many moments of a call have been captured
 after the first; else they are not asked again."""
 

@@ -103,7 +103,7 @@ class Stepper:
     @property
     def sees_nothing(self) -> bool:
         """Whether no place, module or operation could stop the run now, or has to be heard."""
-        return not (self.watching or self.breakpoints.all or self.late.look)
+        return not (self.watching or self.breakpoints.all or self.late.look or self._operations.is_on)
 
     # --- called by any thread but the model's
 

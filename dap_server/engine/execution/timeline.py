@@ -28,6 +28,9 @@ PATIENCE = 64
 A step back to between two looks runs at most this many forwards, where the later one is the first to find a move.
 """
 
+FIRST_PATIENCE = 3
+"""The same before the second look: a prefill, and steps that decode. After two, what goes to and fro is as it was."""
+
 CHECKPOINT_BYTES = 512 * 1024 * 1024
 """What all checkpoints of a run may take together."""
 
@@ -59,9 +62,10 @@ class Checkpoint:
     """State by value at the start of a step.
 
     Attributes:
-        good_until: the last step that has the same state outside the cache.
+        good_until: the last step that has the same state outside the cache, and arguments that have only grown.
         cache_object: what held the cache then; models may replace it.
         kwargs: the other arguments of the model.
+        later: a step behind `good_until`, or that one, and the arguments that it begins with.
     """
 
     step: int
@@ -70,6 +74,7 @@ class Checkpoint:
     cache_object: Any
     holders: Snapshot
     kwargs: dict[str, Any]
+    later: tuple[int, dict[str, Any]]
     nbytes: int = 0
 
     def __post_init__(self) -> None:
@@ -108,6 +113,8 @@ class Timeline:
         if not self._grows:
             state.cache = caches.mark(cache, with_copies=False)
             self._is_stale |= state.cache.needs_copies
+        if step and self.growing.might_have_changed(kwargs):
+            self._is_stale |= self.growing.learn(step, kwargs)
         if self._is_stale or step - self._looked_at >= self._patience:
             self._look(step, cache, kwargs)
             self._check(step, cache, kwargs)
@@ -134,6 +141,13 @@ class Timeline:
             return checkpoint.step, checkpoint
         known = (s for s in range(min(step, checkpoint.good_until), checkpoint.step, -1) if self.steps[s].is_known)
         return next(known, checkpoint.step), checkpoint
+
+    def kwargs_of(self, step: int, checkpoint: Checkpoint) -> dict[str, Any]:
+        """The arguments that a step begins with which `start_for` has given with this checkpoint."""
+        if step == checkpoint.step:
+            return dict(checkpoint.kwargs)
+        later, kwargs = checkpoint.later
+        return self.growing.cropped(kwargs, later - step)
 
     def mark_of(self, step: int, checkpoint: Checkpoint) -> CacheMark:
         """Where the cache was at the start of a step that `start_for` has given with this checkpoint."""
@@ -175,6 +189,7 @@ class Timeline:
         self._is_stale |= self.growing.learn(of_step, kwargs)
         if is_still and not self._is_stale and not caches.needs_copies(cache):
             last.good_until = self._looked_at = latest
+            last.later = of_step, dict(kwargs)
 
     def _look(self, step: int, cache: Any, kwargs: dict[str, Any]) -> None:
         """At the start of the latest step."""
@@ -188,7 +203,7 @@ class Timeline:
         self._draws |= self._looked_at >= 0 and random is not self.steps[self._looked_at].random
         self._grows = caches.grown(mark, 0) is not None
         self._is_stale |= has_moved
-        patience = PATIENCE if step else 2  # a prefill, and a step that decodes
+        patience = PATIENCE if step else FIRST_PATIENCE
         self._patience = 1 if has_moved or not is_still else patience
         self._looked_at = step
 
@@ -215,20 +230,14 @@ class Timeline:
     def _check(self, step: int, cache: Any, kwargs: dict[str, Any]) -> None:
         last = self._last
         if last is not None and not self._is_stale and not self.mark_of(step, last).needs_copies:
-            last.good_until = step
+            last.good_until, last.later = step, (step, dict(kwargs))
             return
         if last is None or step - last.step >= self._spacing:
             self._is_stale = False
-            self.checkpoints.append(
-                Checkpoint(
-                    step,
-                    step,
-                    caches.mark(cache, with_copies=True),
-                    cache,
-                    self.holders.copy(),
-                    {k: None if v is cache else v for k, v in kwargs.items()},
-                )
-            )
+            mark = caches.mark(cache, with_copies=True)
+            others = {name: None if value is cache else value for name, value in kwargs.items()}
+            copied = self.holders.copy()
+            self.checkpoints.append(Checkpoint(step, step, mark, cache, copied, others, (step, others)))
             self._thin()
 
     @property
