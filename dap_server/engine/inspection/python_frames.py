@@ -176,11 +176,11 @@ def below_debugger(frame: FrameType | None) -> FrameType | None:
     The frame itself where no debugger is below it; frames of ours are passed over.
     """
     frames = [one.frame for one in live(frame)]
-    first = next((i for i, one in enumerate(frames) if _is_debugger(one.f_code.co_filename)), None)
+    first = next((i for i, one in enumerate(frames) if is_debugger(one.f_code.co_filename)), None)
     if first is None:
         suspended = frame
     else:  # a thread that was started under it has frames of it at the bottom too
-        rest = itertools.dropwhile(lambda one: _is_debugger(one.f_code.co_filename), frames[first:])
+        rest = itertools.dropwhile(lambda one: is_debugger(one.f_code.co_filename), frames[first:])
         suspended = next(rest, None)
     return next((one for one in outward(suspended) if not is_ours(one.f_code.co_filename)), None)
 
@@ -188,7 +188,7 @@ def below_debugger(frame: FrameType | None) -> FrameType | None:
 def is_ours(file: str) -> bool:
     """Whether a file belongs to this debugger, or to the Python debugger that it uses."""
     if file not in _whose:
-        _whose[file] = file.startswith(_OURS) or _is_debugger(file), _is_installed(file)
+        _whose[file] = file.startswith(_OURS) or is_debugger(file), _is_installed(file)
     return _whose[file][0]
 
 
@@ -201,7 +201,8 @@ def is_library(file: str) -> bool:
 _whose: dict[str, tuple[bool, bool]] = {}
 
 
-def _is_debugger(file: str) -> bool:
+def is_debugger(file: str) -> bool:
+    """Whether a file belongs to the Python debugger that this one uses."""
     return any(part in file for part in _DEBUGGERS)
 
 

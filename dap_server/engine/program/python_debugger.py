@@ -17,6 +17,7 @@ import itertools
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
@@ -24,8 +25,9 @@ from typing import Any
 
 from torch import nn
 
+from dap_server.engine.execution.activations import outward
 from dap_server.engine.execution.motions import Motion
-from dap_server.engine.inspection.python_frames import PythonFrame, below_debugger, is_shown
+from dap_server.engine.inspection.python_frames import PythonFrame, below_debugger, is_debugger, is_shown
 from dap_server.engine.program.debugpy_peer import OURS, Debugpy, NoPythonDebugger, debugpy_of_process, untraced
 from dap_server.engine.program.import_watch import ImportWatch, is_loaded
 from dap_server.engine.program.python_lines import Line, LineState, state_of
@@ -44,6 +46,8 @@ NOT_LOADED = "nothing has been loaded from this file; it is debugged from when i
 STEPS = ("step", "goto", "entry")
 """Why debugpy stops where a motion of ours ends; at a line that nobody has asked for it has its reason from us too."""
 COMMANDS = {Motion.NEXT: "next", Motion.IN: "stepIn", Motion.OUT: "stepOut"}
+SECONDS_TO_LEAVE = 1.0
+"""How long an interrupted thread may take until it runs the program again: an exception unwinds what stood there."""
 
 
 @dataclass
@@ -356,7 +360,10 @@ class PythonDebugger:
         """
         if (stop := self._leaving.pop(thread, None)) is None:
             return
-        if stop.is_interrupted and self._peer is not None:  # which has ended the tracing of its thread
+        if stop.is_interrupted and self._peer is not None:  # which ends the tracing of its thread, once that has left
+            deadline = time.monotonic() + SECONDS_TO_LEAVE
+            while _is_in_debugger(threading.main_thread()) and time.monotonic() < deadline:
+                time.sleep(0.001)
             self._peer.trace_again()
             self._rest()
         self._suspended_threads -= 1
@@ -366,6 +373,12 @@ class PythonDebugger:
     def _gone(self) -> None:
         self._peer, self._rules = None, None
         self._say("debugpy has gone: lines of Python are not debugged any more\n")
+
+
+def _is_in_debugger(thread: threading.Thread) -> bool:
+    """Whether debugpy runs in a thread just now."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return any(is_debugger(one.f_code.co_filename) for one in outward(frame))
 
 
 def _is_well(answer: Reply[dict[str, Any]]) -> bool:
