@@ -94,12 +94,7 @@ class DecodeStep:
     @property
     def _is_unseen(self) -> bool:
         """Whether nobody sees, hears or changes anything of the run just now."""
-        return self.stepper.sees_nothing and not (self._is_edited or self._changes.still_applied)
-
-    @property
-    def _is_edited(self) -> bool:
-        """Whether the present branch has edits. They may come in the middle of a step."""
-        return bool(self.generation.branches.present.edits.all)
+        return self.stepper.sees_nothing and not (self.generation.edits or self._changes.still_applied)
 
     def choose(self, scores: Tensor) -> Tensor:
         """(B,) ids from scores (B, V), to look at; finished sequences get padding. Raises CannotDraw."""
@@ -115,11 +110,9 @@ class DecodeStep:
             tokens = torch.multinomial(probs, num_samples=1).squeeze(1)
         else:
             tokens = torch.argmax(scores, dim=-1)
-        if self._is_edited:
-            tokens = self._changes.of_tokens(self.generation, tokens)
+        tokens = self._changes.of_tokens(self.generation, tokens)
         if self._has_eos:
-            padding = self.config._pad_token_tensor
-            padding = padding if padding.device == tokens.device else padding.to(tokens.device)
+            padding = self.config._pad_token_tensor.to(tokens.device)
             tokens = tokens * self.unfinished + padding * (1 - self.unfinished)
         return tokens
 

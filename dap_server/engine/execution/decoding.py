@@ -177,6 +177,10 @@ class SamplingLoop(DecodeStep):
     def _look_back(self) -> None:
         self.timeline.look_back(self.cache, self.model_kwargs, self._kwargs_step)
 
+    def _start_for(self, step: int) -> tuple[int, Checkpoint]:
+        self._look_back()
+        return self.timeline.start_for(step, self.cache)
+
     def require_again(self) -> None:
         """Every step of it can."""
 
@@ -273,8 +277,7 @@ class SamplingLoop(DecodeStep):
         """Another loop that stands at the start of a step, on a view of the cache. Holders are set to that time."""
         if supposing is not None:
             return self._at(self._last_common(step, supposing), probe)._goes_on_to(step, supposing)
-        self._look_back()
-        start, checkpoint = self.timeline.start_for(step, self.cache)
+        start, checkpoint = self._start_for(step)
         past = copy.copy(self)
         past.generation = replace(self.generation, selection=None)
         past._watcher = _InReplay(probe, past.generation)
@@ -322,8 +325,7 @@ class SamplingLoop(DecodeStep):
     def _go_back(self, step: int) -> None:
         """Stands at the start of an earlier step again. The forward that was suspended is gone."""
         ids = self.input_ids
-        self._look_back()
-        start, checkpoint = self.timeline.start_for(step, self.cache)
+        start, checkpoint = self._start_for(step)
         self._place(start, checkpoint, caches.rewind(checkpoint.cache_object, self.timeline.mark_of(start, checkpoint)))
         self._changes.gone_back(self.cache, start, is_live=True)
         self.generation.is_over, self.generation.selection = False, None

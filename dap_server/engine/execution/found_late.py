@@ -137,8 +137,6 @@ class FoundLate:
 
         A boolean on the device; None: nobody asks, or it is lost.
         """
-        if not self.alarms.is_armed:
-            return None
         if self._generation is not None and self.listens and not is_lost(sys.exception(), self._anatomy.model):
             return self.alarms.flag(self._generation.device)
         self.alarms.forget()

@@ -15,8 +15,10 @@ from torch import Tensor
 from dap_server.protocol.errors import RequestError
 
 HOST_MOMENTS = 3
-"""A model that draws from Python's or NumPy's generators does so before so many moments of a call have been captured
-after the first; else they are not asked again."""
+"""Behind the first moment of a call, in how many Python's and NumPy's generators are asked whether they have moved.
+
+A model that draws from them does so in its first steps; else they are not asked again.
+"""
 
 
 @dataclass(slots=True)

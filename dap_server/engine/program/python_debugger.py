@@ -340,7 +340,7 @@ class PythonDebugger:
             peer.send(command, is_let_go, threadId=thread, singleThread=True)
 
         def is_let_go(answer: Reply[dict[str, Any]]) -> None:
-            if stop.is_interrupted or not _is_well(answer):  # else it says itself when it has left
+            if stop.is_interrupted or not answer.is_success:  # else it says itself when it has left
                 self._went_on(thread)
 
         def has_details(answer: Reply[dict[str, Any]]) -> None:
@@ -372,6 +372,8 @@ class PythonDebugger:
 
     def _gone(self) -> None:
         self._peer, self._rules = None, None
+        self._suspended_threads -= len(self._leaving)  # they have no one left to say it to
+        self._leaving.clear()
         self._say("debugpy has gone: lines of Python are not debugged any more\n")
 
 
@@ -379,14 +381,6 @@ def _is_in_debugger(thread: threading.Thread) -> bool:
     """Whether debugpy runs in a thread just now."""
     frame = sys._current_frames().get(thread.ident or 0)
     return any(is_debugger(one.f_code.co_filename) for one in outward(frame))
-
-
-def _is_well(answer: Reply[dict[str, Any]]) -> bool:
-    try:
-        answer.result()
-    except RequestError:
-        return False
-    return True
 
 
 def _is_unsaid(output: dict[str, Any]) -> bool:

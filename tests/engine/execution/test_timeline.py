@@ -369,13 +369,13 @@ def test_going_back_costs_the_same_near_the_start_and_far_from_it(atlas: Loaded)
 
 
 @pytest.mark.parametrize("kind", ["gemma2", "mamba", "llama, dynamic RoPE"])
-def test_no_step_is_more_than_a_few_forwards_away(kind: str) -> None:
+def test_no_step_is_more_than_a_few_forwards_away(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeline, "PATIENCE", 8)
     model, ask = tiny_model(kind), asking({"do_sample": True}, steps=40)
     loop, _ = at_the_end(model, ask)
     far: list[bool] = []
-    loop._look_back()
     for step in range(40):
-        start, checkpoint = loop.timeline.start_for(step, loop.cache)
+        start, checkpoint = loop._start_for(step)
         assert checkpoint.step <= start <= step
         far.append(step - start >= timeline.SPACING)
         assert step - start <= timeline.PATIENCE
@@ -412,9 +412,13 @@ def test_a_run_with_few_checkpoints_still_comes_back_exactly(monkeypatch: pytest
     assert same(journey.heard, straight.tokens)
 
 
+@pytest.mark.parametrize("patience", [8, timeline.PATIENCE], ids=["found by a later look", "found on the way back"])
 @pytest.mark.parametrize("first", [0, 2, 20])
-def test_a_model_that_draws_from_some_step_on_comes_back_exactly(first: int) -> None:
+def test_a_model_that_draws_from_some_step_on_comes_back_exactly(
+    first: int, patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Random numbers are not looked at every step of a run that is not sampled."""
+    monkeypatch.setattr(timeline, "PATIENCE", patience)
     model, ask = tiny_model("llama"), asking({"do_sample": False}, steps=30)
     prompt = ask()["input_ids"].shape[1]
 
@@ -454,9 +458,8 @@ def test_where_nothing_moves_it_is_seldom_looked_and_every_step_known(
     monkeypatch.setattr(Holders, "have_changed", look)
     loop, _ = at_the_end(tiny_model(kind), asking({"do_sample": False}, steps=200))
     assert len(looks) < 10 + 200 / timeline.PATIENCE
-    loop._look_back()
     for step in range(200):
-        assert loop.timeline.start_for(step, loop.cache)[0] == step
+        assert loop._start_for(step)[0] == step
         mark = loop.timeline.steps[step].cache
         assert mark is not None
         assert mark.lengths == (5 + step if step else caches.EMPTY,)
